@@ -1,0 +1,67 @@
+"""Units: exact decimals for money, whole nanoseconds for time.
+
+One canonical text form everywhere: no exponent, no trailing zeros, no negative zero.
+"""
+
+from __future__ import annotations
+
+import decimal
+from decimal import Decimal
+from typing import NewType
+
+type Price = Decimal
+"""Quote currency per base unit."""
+type Qty = Decimal
+"""Base units, always positive; the direction is a side."""
+type Usd = Decimal
+"""Quote currency (USDT or USDC)."""
+type Bps = Decimal
+"""1 bps = 0.01 %."""
+
+TsNs = NewType("TsNs", int)
+"""Wall time, nanoseconds since the Unix epoch (UTC)."""
+MonoNs = NewType("MonoNs", int)
+"""Monotonic time of one kernel, nanoseconds; never goes back."""
+
+US = 1_000
+MS = 1_000_000
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+ZERO = Decimal(0)
+ONE = Decimal(1)
+HUNDRED = Decimal(100)
+
+
+def install_decimal_context() -> None:
+    """Set the one decimal context of this process: 28 digits, mixing with floats trapped."""
+    context = decimal.getcontext()
+    context.prec = 28
+    context.rounding = decimal.ROUND_HALF_EVEN
+    context.traps[decimal.FloatOperation] = True
+    context.traps[decimal.InvalidOperation] = True
+    context.traps[decimal.DivisionByZero] = True
+
+
+def canonical(value: Decimal) -> Decimal:
+    """The same number with neither exponent nor trailing zeros, so that its text is canonical.
+
+    Raises:
+        ValueError: The number is not finite.
+    """
+    if not value.is_finite():
+        raise ValueError(f"not a finite number: {value}")
+    if not value:
+        return ZERO
+    reduced = value.normalize()
+    exponent = reduced.as_tuple().exponent
+    if isinstance(exponent, int) and exponent > 0:
+        return reduced.quantize(ONE)
+    return reduced
+
+
+def text(value: Decimal) -> str:
+    """Canonical text, as it goes on the wire and into the journal."""
+    return format(canonical(value), "f")
