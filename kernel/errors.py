@@ -59,7 +59,10 @@ class VenueError(KernelError):
         request: The kind of the request, as in `kernel.model.venue`.
         code: The venue's raw code as text ("-2021", "110093", "http-503", "timeout").
         text: The venue's words, without secrets.
+        listed: False: the code is in no table; then an alert is due (hazards I17).
     """
+
+    listed: bool = True
 
     def __init__(self, venue: str, request: str, code: str = "", text: str = "") -> None:
         super().__init__(f"{venue} {request}: {code} {text}".strip())

@@ -1,0 +1,88 @@
+"""Level "sim": a venue asked directly with venue-neutral messages, one effect a request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.errors import VENUE_ERRORS, InvariantViolation, OutcomeUnknown, Throttled
+from kernel.model.messages import StreamOpen, VenueAnswer, VenueCall
+from kernel.model.traits import VenueTraits
+from kernel.model.venue import EffectClass, Failure, StreamDown, VenueEvent, VenueReply, VenueRequest
+
+if TYPE_CHECKING:
+    from kernel.ports.outbox import Outbox
+    from kernel.runtime.primitives import Channel
+    from kernel.runtime.scheduler import Runtime
+
+
+def request_kind(request: VenueRequest) -> str:
+    """The tag of a request, as it stands in content keys."""
+    return str(request.__struct_config__.tag)
+
+
+def raise_failure(venue: str, request: str, failure: Failure) -> None:
+    """Raise the error that a `Failure` names.
+
+    Raises:
+        VenueError: Always.
+    """
+    if failure.kind == "Throttled":
+        raise Throttled(
+            venue,
+            request,
+            failure.code,
+            failure.text,
+            retry_at_ns=failure.retry_at_ns,
+            banned=failure.banned,
+        )
+    kind = VENUE_ERRORS.get(failure.kind, OutcomeUnknown)
+    error = kind(venue, request, failure.code, failure.text)
+    error.listed = failure.listed
+    raise error
+
+
+class DirectVenue:
+    """`kernel.ports.venue.Venue` over effects; knows nothing of what answers."""
+
+    def __init__(self, runtime: Runtime, outbox: Outbox, traits: VenueTraits) -> None:
+        self.traits = traits
+        self.events: Channel[VenueEvent] = runtime.channel()
+        self._outbox = outbox
+        self._connection = 0
+
+    async def ask(self, request: VenueRequest, cls: EffectClass, entity: str) -> VenueReply:
+        """See `kernel.ports.venue.Venue.ask`."""
+        kind = request_kind(request)
+        name = self.traits.name
+        key = self._outbox.next_key(kind, name, entity)
+        answer = await self._outbox.ask(key, VenueCall(venue=name, request=request), cls)
+        if not isinstance(answer, VenueAnswer):
+            raise InvariantViolation(f"{key}: answered by {type(answer).__name__}")
+        if isinstance(answer.reply, Failure):
+            raise_failure(name, kind, answer.reply)
+        return answer.reply
+
+    def hear(self, event: VenueEvent) -> None:
+        """Take a stream event of the world."""
+        self.events.put_nowait(event)
+
+    def start(self) -> None:
+        """The world connects the stream by itself at this level and says `StreamUp`."""
+        self._outbox.send(
+            self._outbox.next_key("stream", self.traits.name, "private"),
+            self._open(),
+        )
+
+    def reconnect(self, reason: str) -> None:
+        """Tell consumers that the stream is suspect, and open it anew."""
+        self.events.put_nowait(StreamDown(reason=reason))
+        self.start()
+
+    def _open(self) -> StreamOpen:
+        self._connection += 1
+        return StreamOpen(
+            venue=self.traits.name,
+            stream="private",
+            connection=self._connection,
+            path="",
+        )

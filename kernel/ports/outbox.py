@@ -1,0 +1,94 @@
+"""The outbox: the one way out of the kernel.
+
+It numbers content keys, collects the effects, decisions and reads of the present step, and hands
+answers back to whoever asked. Nothing else in the kernel makes an effect.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.errors import InvariantViolation
+from kernel.model.messages import (
+    Alert,
+    Decision,
+    Effect,
+    EffectBody,
+    HttpFailed,
+    HttpReply,
+    Read,
+    StoreDone,
+    StoreFailed,
+    StoreLoaded,
+    VenueAnswer,
+)
+from kernel.model.venue import EffectClass
+
+if TYPE_CHECKING:
+    from kernel.runtime.primitives import Future
+    from kernel.runtime.scheduler import Runtime
+
+type Answer = VenueAnswer | HttpReply | HttpFailed | StoreDone | StoreLoaded | StoreFailed
+"""Inputs that answer one request."""
+
+
+class Outbox:
+    """Effects of the present step and the requests that wait for an answer."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._counts: dict[str, int] = {}
+        self._waiting: dict[str, Future[Answer]] = {}
+        self.effects: list[Effect] = []
+        self.decisions: list[Decision] = []
+        self.reads: list[Read] = []
+
+    def next_key(self, kind: str, owner: str, entity: str) -> str:
+        """A content key: (kind, owner, entity, n-th for that key). `owner` is venue or store."""
+        stem = f"{kind}/{owner}/{entity}"
+        n = self._counts.get(stem, 0) + 1
+        self._counts[stem] = n
+        return f"{stem}/{n}"
+
+    def send(self, key: str, body: EffectBody, cls: EffectClass = EffectClass.QUERY) -> None:
+        """An effect that expects no answer."""
+        self.effects.append(Effect(key, cls, body))
+
+    async def ask(self, key: str, body: EffectBody, cls: EffectClass) -> Answer:
+        """An effect and its answer. Cancelling the wait leaves the effect as it is: sent.
+
+        An answer that comes after the wait was given up is dropped here; what it says must be
+        found again by evidence.
+        """
+        future: Future[Answer] = self._runtime.future()
+        self._waiting[key] = future
+        self.effects.append(Effect(key, cls, body))
+        try:
+            return await future
+        finally:
+            self._waiting.pop(key, None)
+
+    def deliver(self, key: str, answer: Answer) -> bool:
+        """Hand an answer to its request; False where nobody waits any more."""
+        future = self._waiting.pop(key, None)
+        if future is None:
+            return False
+        future.set_result(answer)
+        return True
+
+    def decide(self, decision: Decision) -> None:
+        """Record a decision with its cause."""
+        if not decision.cause:
+            raise InvariantViolation(f"decision {decision.kind} without a cause")
+        self.decisions.append(decision)
+
+    def alert(self, alert: Alert) -> None:
+        """An effect for a person; also a decision."""
+        key = self.next_key("alert", alert.venue or "-", alert.kind)
+        self.effects.append(Effect(key, EffectClass.QUERY, alert))
+
+    def drain(self) -> tuple[list[Effect], list[Decision], list[Read]]:
+        """What this step gave; the lists start anew."""
+        out = (self.effects, self.decisions, self.reads)
+        self.effects, self.decisions, self.reads = [], [], []
+        return out

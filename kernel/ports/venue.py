@@ -1,0 +1,49 @@
+"""What trading logic may ask of a venue, and what it may hear.
+
+Promises, and no more than a venue keeps:
+
+1. An answer to `ask` describes the venue as it was at some moment before the answer arrived;
+   each surface (orders, conditionals, positions, history, balance) may lag on its own.
+2. `Acked` means that the request was taken. A fill, a live stop, a cancellation are proven only
+   by an `OrderReport`, `Fill` or `PositionReport`.
+3. A list without a row is evidence only when its last page was read, and never alone (SPEC,
+   "proof of absence").
+4. Events of one kind and symbol come in the venue's order; between kinds there is none. Events
+   may be lost (then a `StreamDown` or nothing at all tells of it), doubled and late.
+5. `ask` sends at most one request. It raises a `VenueError`; it never retries, waits for a
+   budget or times out: that is the gateway's work (`kernel.trade.gateway`).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from kernel.model.traits import VenueTraits
+from kernel.model.venue import EffectClass, VenueReply, VenueRequest
+from kernel.runtime.primitives import Channel
+from kernel.model.venue import VenueEvent
+
+
+class Venue(Protocol):
+    """One account on one venue."""
+
+    traits: VenueTraits
+    events: Channel[VenueEvent]
+    """Stream events in order of arrival."""
+
+    async def ask(self, request: VenueRequest, cls: EffectClass, entity: str) -> VenueReply:
+        """Send one request and return its reply; `entity` is its content key's entity
+        (client order id, symbol, or "account").
+
+        Raises:
+            VenueError: One of the classes of `kernel.errors`; never a `Failure` returned.
+        """
+        ...
+
+    def start(self) -> None:
+        """Begin connecting the private stream; `StreamUp` tells when it is up."""
+        ...
+
+    def reconnect(self, reason: str) -> None:
+        """Drop the private stream and connect anew (staleness, suspicion)."""
+        ...
