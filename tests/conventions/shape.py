@@ -1,0 +1,61 @@
+"""Sizes: what a reader can hold in mind."""
+
+import ast
+
+from tests.conventions.tree import Module, position
+
+MODULE_LINES_MAX = 600
+FUNCTION_LINES_MAX = 70
+POSITIONAL_MAX = 5
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def long_module(module: Module) -> list[str]:
+    """A module over the limit."""
+    count = len(module.lines)
+    if count <= MODULE_LINES_MAX:
+        return []
+    return [f"{module.path}:1: {count} lines, at most {MODULE_LINES_MAX}: split it by subject"]
+
+
+def long_functions(module: Module) -> list[str]:
+    """Functions over the limit, decorators and docstring not counted."""
+    return [
+        module.at(node, f"'{node.name}' has {count} lines, at most {FUNCTION_LINES_MAX}")
+        for node in ast.walk(module.tree)
+        if isinstance(node, Function) and (count := _length(node)) > FUNCTION_LINES_MAX
+    ]
+
+
+def _length(function: Function) -> int:
+    first, last = position(function)
+    docstring = 0
+    if ast.get_docstring(function, clean=False) is not None:
+        start, end = position(function.body[0])
+        docstring = end - start + 1
+    return last - first + 1 - docstring
+
+
+def many_positionals(module: Module) -> list[str]:
+    """Functions that take more positional parameters than a reader of a call can tell apart."""
+    return [
+        module.at(node, f"'{node.name}' takes {count} positional parameters: put * before the rest")
+        for node in ast.walk(module.tree)
+        if isinstance(node, Function) and (count := _positionals(node)) > POSITIONAL_MAX
+    ]
+
+
+def _positionals(function: Function) -> int:
+    names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
+    return len(names) - (names[:1] in (["self"], ["cls"]))
+
+
+def code_in_init(module: Module) -> list[str]:
+    """Anything but a docstring in an `__init__.py`."""
+    if not module.path.endswith("__init__.py"):
+        return []
+    if ast.get_docstring(module.tree) is None:
+        return [f"{module.path}:1: say in a docstring what the package is for"]
+    code = module.tree.body[1:]
+    return [module.at(node, "code in __init__.py: give it a module") for node in code]
