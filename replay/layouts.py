@@ -1,0 +1,324 @@
+"""The layouts of market data files that can be read, and what their names say.
+
+Sources: the column lists of data.binance.vision (USD-M and spot `klines`, `aggTrades`, `trades`,
+`fundingRate`) and public.bybit.com (`trading`, `kline_for_metatrader4`). Newer Binance files have
+a header line, older ones none; USD-M times are milliseconds, spot times microseconds since
+2025-01-01. Every layout of ours has a header line and milliseconds.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import PurePath
+
+import msgspec
+
+from kernel.model.units import DAY, HOUR, MINUTE, SECOND
+
+
+class Kind(StrEnum):
+    """What the rows of a file are."""
+
+    CANDLES = "candles"
+    TRADES = "trades"
+    FUNDING = "funding"
+
+
+class TimeUnit(StrEnum):
+    """How a file counts time."""
+
+    S = "s"
+    MS = "ms"
+    US = "us"
+    NS = "ns"
+    TEXT = "text"
+    """`YYYY.MM.DD HH:MM`."""
+
+
+UNIT_EXPONENT = {TimeUnit.S: 9, TimeUnit.MS: 6, TimeUnit.US: 3, TimeUnit.NS: 0}
+"""Nanoseconds in one unit, as a power of ten."""
+EARLIEST_S = 1_230_768_000
+"""2009-01-01: no venue is older. The ranges of the four units do not overlap."""
+LATEST_S = 4_102_444_800
+"""2100-01-01."""
+
+
+def unit_of(value: int) -> TimeUnit | None:
+    """The one unit in which a time lies between 2009 and 2099; None where there is none."""
+    for unit, exponent in UNIT_EXPONENT.items():
+        scale = 10 ** (9 - exponent)
+        if EARLIEST_S * scale <= value < LATEST_S * scale:
+            return unit
+    return None
+
+
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
+    """Columns of one file format. "" in `roles` is a column that is not read."""
+
+    name: str
+    kind: Kind
+    roles: tuple[str, ...]
+    header: tuple[str, ...]
+    """Names of the header line; where a file has none, the number of columns decides."""
+    units: tuple[TimeUnit, ...]
+    """Units that the format is published in; anything else is a wrong time unit."""
+    venue: str = ""
+    """"": to be found from the path or told."""
+    clock_stated: bool = True
+    """False: the file does not say in which time zone its clock runs."""
+
+
+_OHLCV = ("time", "open", "high", "low", "close", "volume")
+
+LAYOUTS: tuple[Layout, ...] = (
+    Layout(
+        name="candles",
+        kind=Kind.CANDLES,
+        roles=_OHLCV,
+        header=("open_time", "open", "high", "low", "close", "volume"),
+        units=(TimeUnit.MS,),
+    ),
+    Layout(
+        name="trades",
+        kind=Kind.TRADES,
+        roles=("time", "price", "qty", "side", "id"),
+        header=("time", "price", "qty", "side", "id"),
+        units=(TimeUnit.MS,),
+    ),
+    Layout(
+        name="funding",
+        kind=Kind.FUNDING,
+        roles=("time", "rate"),
+        header=("time", "funding_rate"),
+        units=(TimeUnit.MS,),
+    ),
+    Layout(
+        name="binance-klines",
+        kind=Kind.CANDLES,
+        roles=(*_OHLCV, "", "", "", "", "", ""),
+        header=(
+            "open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume",
+            "count", "taker_buy_volume", "taker_buy_quote_volume", "ignore",
+        ),
+        units=(TimeUnit.MS, TimeUnit.US),
+        venue="binance",
+    ),
+    Layout(
+        name="binance-aggTrades",
+        kind=Kind.TRADES,
+        roles=("id", "price", "qty", "", "", "time", "buyer_is_maker"),
+        header=(
+            "agg_trade_id", "price", "quantity", "first_trade_id", "last_trade_id",
+            "transact_time", "is_buyer_maker",
+        ),
+        units=(TimeUnit.MS, TimeUnit.US),
+        venue="binance",
+    ),
+    Layout(
+        name="binance-spot-aggTrades",
+        kind=Kind.TRADES,
+        roles=("id", "price", "qty", "", "", "time", "buyer_is_maker", ""),
+        header=(
+            "agg_trade_id", "price", "quantity", "first_trade_id", "last_trade_id",
+            "transact_time", "is_buyer_maker", "is_best_match",
+        ),
+        units=(TimeUnit.MS, TimeUnit.US),
+        venue="binance",
+    ),
+    Layout(
+        name="binance-trades",
+        kind=Kind.TRADES,
+        roles=("id", "price", "qty", "", "time", "buyer_is_maker"),
+        header=("id", "price", "qty", "quote_qty", "time", "is_buyer_maker"),
+        units=(TimeUnit.MS, TimeUnit.US),
+        venue="binance",
+    ),
+    Layout(
+        name="binance-spot-trades",
+        kind=Kind.TRADES,
+        roles=("id", "price", "qty", "", "time", "buyer_is_maker", ""),
+        header=("id", "price", "qty", "quote_qty", "time", "is_buyer_maker", "is_best_match"),
+        units=(TimeUnit.MS, TimeUnit.US),
+        venue="binance",
+    ),
+    Layout(
+        name="binance-fundingRate",
+        kind=Kind.FUNDING,
+        roles=("time", "", "rate"),
+        header=("calc_time", "funding_interval_hours", "last_funding_rate"),
+        units=(TimeUnit.MS,),
+        venue="binance",
+    ),
+    Layout(
+        name="bybit-trading",
+        kind=Kind.TRADES,
+        roles=("time", "", "side", "qty", "price", "", "text_id", "", "", ""),
+        header=(
+            "timestamp", "symbol", "side", "size", "price", "tickDirection", "trdMatchID",
+            "grossValue", "homeNotional", "foreignNotional",
+        ),
+        units=(TimeUnit.S,),
+        venue="bybit",
+    ),
+    Layout(
+        name="bybit-trading-rpi",
+        kind=Kind.TRADES,
+        roles=("time", "", "side", "qty", "price", "", "text_id", "", "", "", ""),
+        header=(
+            "timestamp", "symbol", "side", "size", "price", "tickDirection", "trdMatchID",
+            "grossValue", "homeNotional", "foreignNotional", "RPI",
+        ),
+        units=(TimeUnit.S,),
+        venue="bybit",
+    ),
+    Layout(
+        name="bybit-metatrader4",
+        kind=Kind.CANDLES,
+        roles=_OHLCV,
+        header=(),
+        units=(TimeUnit.TEXT,),
+        venue="bybit",
+        clock_stated=False,
+    ),
+)
+BY_NAME = {layout.name: layout for layout in LAYOUTS}
+
+
+class NameParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file's name and folder say; "" and 0 where they are silent."""
+
+    symbol: str = ""
+    venue: str = ""
+    kind: str = ""
+    """A `Kind`, or "" where the name leaves it to the columns."""
+    layout: str = ""
+    interval_ns: int = 0
+    price: str = "last"
+
+
+_INTERVAL_NS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
+_DATE = r"\d{4}-?\d{2}(?:-?\d{2})?"
+_NAMES: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("aggTrades", re.compile(rf"(?P<symbol>[A-Z0-9_]+)-aggTrades-{_DATE}$")),
+    ("trades", re.compile(rf"(?P<symbol>[A-Z0-9_]+)-trades-{_DATE}(?:-{_DATE})?$")),
+    ("fundingRate", re.compile(rf"(?P<symbol>[A-Z0-9_]+)-fundingRate-{_DATE}$")),
+    ("funding", re.compile(rf"(?:[a-z0-9_]+-)?(?P<symbol>[A-Z0-9_-]+?)-funding(?:-{_DATE})*$")),
+    (
+        "metatrader4",
+        re.compile(rf"(?P<symbol>[A-Z0-9]+)_(?P<minutes>\d+)_{_DATE}_{_DATE}$"),
+    ),
+    ("trading", re.compile(r"(?P<symbol>[A-Z0-9-]+?)\d{4}-\d{2}-\d{2}$")),
+    (
+        "candles",
+        re.compile(
+            r"(?:[a-z0-9_]+-)?(?P<symbol>[A-Z0-9_-]+?)-(?P<count>\d+)(?P<unit>[smhd])"
+            rf"(?:-{_DATE})*$"
+        ),
+    ),
+)
+_KIND_OF_NAME = {
+    "aggTrades": Kind.TRADES,
+    "trades": Kind.TRADES,
+    "trading": Kind.TRADES,
+    "fundingRate": Kind.FUNDING,
+    "funding": Kind.FUNDING,
+    "candles": Kind.CANDLES,
+    "metatrader4": Kind.CANDLES,
+}
+SUFFIXES = (".csv.gz", ".csv", ".zip", ".parquet")
+
+
+def stem_of(name: str) -> str | None:
+    """The file name without its data suffix; None where it is no data file."""
+    for suffix in SUFFIXES:
+        if name.endswith(suffix):
+            return name[: -len(suffix)]
+    return None
+
+
+def parse_name(path: PurePath) -> NameParts | None:
+    """What the name and the folders of a data file say; None where the name is not understood."""
+    stem = stem_of(path.name)
+    if stem is None:
+        return None
+    folders = [part.lower() for part in path.parts]
+    price = "mark" if any("markprice" in part for part in folders) else "last"
+    venue = _venue_of(folders)
+    for name, pattern in _NAMES:
+        match = pattern.match(stem)
+        if match is None:
+            continue
+        groups = match.groupdict()
+        interval_ns = 0
+        if name == "candles":
+            interval_ns = int(groups["count"]) * _INTERVAL_NS[groups["unit"]]
+        elif name == "metatrader4":
+            interval_ns = int(groups["minutes"]) * MINUTE
+        layout = "bybit-metatrader4" if name == "metatrader4" else ""
+        return NameParts(
+            symbol=groups["symbol"],
+            venue=venue,
+            kind=_KIND_OF_NAME[name],
+            layout=layout,
+            interval_ns=interval_ns,
+            price=price,
+        )
+    return None
+
+
+def _venue_of(folders: list[str]) -> str:
+    # The nearest folder wins: a Bybit set kept under a folder named after Binance is Bybit's.
+    for part in reversed(folders):
+        for venue in ("binance", "bybit"):
+            if part.startswith(venue):
+                return venue
+    return ""
+
+
+def find_layout(first_line: str, parts: NameParts | None) -> tuple[Layout | None, bool]:
+    """The layout of a file and whether its first line is a header.
+
+    A header decides by its names (in any letter case); without one the number of columns and the
+    shape of the cells decide. `(None, False)`: no layout fits.
+    """
+    cells = tuple(cell.strip().strip('"') for cell in first_line.split(","))
+    names = tuple(cell.lower() for cell in cells)
+    for layout in LAYOUTS:
+        if layout.header and names == tuple(name.lower() for name in layout.header):
+            return layout, True
+    optional_id = (*names, "id")
+    if optional_id == BY_NAME["trades"].header:
+        return _without_id(), True
+    return _headerless(cells, parts), False
+
+
+def _without_id() -> Layout:
+    full = BY_NAME["trades"]
+    return msgspec.structs.replace(full, roles=full.roles[:-1], header=full.header[:-1])
+
+
+def _headerless(cells: tuple[str, ...], parts: NameParts | None) -> Layout | None:
+    if re.match(r"\d{4}\.\d{2}\.\d{2} \d{2}:\d{2}$", cells[0]) and len(cells) == 6:
+        return BY_NAME["bybit-metatrader4"]
+    if not re.match(r"[0-9.]+$", cells[0]):
+        return None
+    ends_in_flag = cells[-1].lower() in ("true", "false")
+    kind = parts.kind if parts is not None else ""
+    table = {
+        (12, False): "binance-klines",
+        (7, True): "binance-aggTrades",
+        (8, True): "binance-spot-aggTrades",
+        (6, True): "binance-trades",
+        (6, False): "candles",
+        (10, False): "bybit-trading",
+        (11, False): "bybit-trading-rpi",
+    }
+    if len(cells) == 7 and ends_in_flag and cells[-2].lower() in ("true", "false"):
+        return BY_NAME["binance-spot-trades"]
+    if len(cells) == 3 and kind == Kind.FUNDING:
+        return BY_NAME["binance-fundingRate"]
+    if len(cells) == 2 and kind == Kind.FUNDING:
+        return BY_NAME["funding"]
+    name = table.get((len(cells), ends_in_flag))
+    return BY_NAME[name] if name else None
