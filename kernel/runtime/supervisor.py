@@ -1,0 +1,44 @@
+"""Supervision: a failure ends one task, not the process.
+
+A supervised task that fails is reported, and restarted from its factory after a back-off, at most
+so many times. Only an error of the report itself, or of the runtime, goes further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+from kernel.runtime.errors import RestartsExhausted
+
+type OnFailure = Callable[[str, BaseException, int], None]
+"""Called with (name, error, how many failures so far)."""
+
+
+async def supervised(
+    factory: Callable[[], Coroutine[Any, Any, object]],
+    name: str,
+    sleep: Callable[[int], Awaitable[None]],
+    *,
+    on_failure: OnFailure,
+    backoff_ns: Sequence[int],
+    max_restarts: int,
+) -> None:
+    """Run what the factory makes until it returns, is cancelled, or has failed too often.
+
+    Raises:
+        RestartsExhausted: The last permitted restart failed too; `on_failure` was called for it.
+    """
+    failures = 0
+    while True:
+        try:
+            await factory()
+        except Exception as error:
+            failures += 1
+            on_failure(name, error, failures)
+            if failures > max_restarts:
+                raise RestartsExhausted(f"{name!r} failed {failures} times") from error
+        else:
+            return
+        if backoff_ns:
+            await sleep(backoff_ns[min(failures, len(backoff_ns)) - 1])

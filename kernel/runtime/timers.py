@@ -1,0 +1,106 @@
+"""Timers: a heap by (deadline, number).
+
+The number is the order of registration, so that timers of one instant fire in the order in which
+they were set. A cancelled timer stays in the heap until it comes up or until the dead are the
+majority; then the heap is rebuilt, so that a time-out that never fires costs no memory for long.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+PURGE_FLOOR = 64
+"""Below this many entries a purge is not worth its time."""
+
+
+class TimerHandle:
+    """One timer: fires once, or not at all when it was cancelled before.
+
+    Attributes:
+        deadline_ns: Monotonic nanoseconds.
+    """
+
+    __slots__ = ("_timers", "callback", "deadline_ns")
+
+    def __init__(self, timers: Timers, deadline_ns: int, callback: Callable[[], None]) -> None:
+        self._timers = timers
+        self.deadline_ns = deadline_ns
+        self.callback: Callable[[], None] | None = callback
+
+    @property
+    def pending(self) -> bool:
+        """It neither fired nor was cancelled."""
+        return self.callback is not None
+
+    def cancel(self) -> None:
+        """Never fire. Does nothing when it fired or was cancelled already."""
+        if self.callback is not None:
+            self.callback = None
+            self._timers.died()
+
+    def abort(self, _: object) -> None:
+        """Cancel, in the form in which the engine takes back a wait."""
+        self.cancel()
+
+
+class Timers:
+    """The timers of one runtime."""
+
+    __slots__ = ("_dead", "_heap", "_number")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, TimerHandle]] = []
+        self._number = 0
+        self._dead = 0
+
+    def __len__(self) -> int:
+        """Number of pending timers."""
+        return len(self._heap) - self._dead
+
+    @property
+    def size(self) -> int:
+        """Number of heap entries, dead ones included."""
+        return len(self._heap)
+
+    def add(self, deadline_ns: int, callback: Callable[[], None]) -> TimerHandle:
+        """Set a timer. A deadline that has passed is due at the next chance, in its order."""
+        handle = TimerHandle(self, deadline_ns, callback)
+        self._number += 1
+        heapq.heappush(self._heap, (deadline_ns, self._number, handle))
+        return handle
+
+    def next_deadline(self) -> int | None:
+        """Deadline of the first pending timer."""
+        heap = self._heap
+        while heap:
+            deadline_ns, _, handle = heap[0]
+            if handle.callback is not None:
+                return deadline_ns
+            heapq.heappop(heap)
+            self._dead -= 1
+        return None
+
+    def pop_due(self, last_ns: int) -> Callable[[], None] | None:
+        """Take the callback of the first pending timer whose deadline is at most `last_ns`."""
+        deadline_ns = self.next_deadline()
+        if deadline_ns is None or deadline_ns > last_ns:
+            return None
+        handle = heapq.heappop(self._heap)[2]
+        callback, handle.callback = handle.callback, None
+        return callback
+
+    def clear(self) -> None:
+        """Forget every timer."""
+        for _, _, handle in self._heap:
+            handle.callback = None
+        self._heap.clear()
+        self._dead = 0
+
+    def died(self) -> None:
+        """Count a timer that was cancelled; purge when more than half of the heap is dead."""
+        self._dead += 1
+        if self._dead > PURGE_FLOOR and self._dead * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].callback is not None]
+            heapq.heapify(self._heap)
+            self._dead = 0
