@@ -229,6 +229,7 @@ def test_module_state_is_found(source: str) -> None:
         "__all__ = ['Order']",
         "def f():\n    rows = []\n    rows.append(1)\n    return rows",
         "ZERO = Decimal(0)",
+        "POWERS = np.array([1, 10, 100])",
     ],
 )
 def test_a_constant_passes(source: str) -> None:
@@ -258,7 +259,13 @@ def test_code_in_init_is_found() -> None:
     path = "kernel/planted/__init__.py"
     assert shape.code_in_init(planted('"""Text."""\nimport kernel', path))
     assert shape.code_in_init(planted("", path))
+    assert shape.code_in_init(planted('"""Text."""\nfrom kernel.other import x', path))
     assert shape.code_in_init(planted('"""Text."""', path)) == []
+
+
+def test_a_package_may_name_what_its_modules_hold() -> None:
+    exports = '"""Text."""\nfrom kernel.planted.a import A\n\n__all__ = ["A"]'
+    assert shape.code_in_init(planted(exports, "kernel/planted/__init__.py")) == []
 
 
 @pytest.mark.parametrize("word", ["TODO", "FIXME", "NotImplementedError"])
@@ -276,9 +283,9 @@ def test_a_machine_path_is_found(folder: str) -> None:
 
 
 def test_a_registry_is_found() -> None:
-    assert words.registries("requirements.lock", "--" + "index-url https://host.example/simple")
-    assert words.registries("README.md", "https://pypi." + "org/project/x")
-    assert words.registries("Makefile", "uv pip compile --no-emit-" + "index-url") == []
+    assert words.registries("requirements.lock", "--index" "-url https://host.example")
+    assert words.registries("README.md", "see pypi" ".org/project/x")
+    assert words.registries("Makefile", "uv pip compile --no-emit-index" "-url") == []
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def _is_container(value: ast.expr) -> bool:
 
 
 def _is_stateful_call(value: ast.expr) -> bool:
-    return isinstance(value, ast.Call) and _callee(value) not in ("dict", "list", "set")
+    return isinstance(value, ast.Call) and _callee(value) not in ("dict", "list", "set", "array")
 
 
 def _callee(node: ast.expr) -> str:

@@ -52,10 +52,24 @@ def _positionals(function: Function) -> int:
 
 
 def code_in_init(module: Module) -> list[str]:
-    """Anything but a docstring in an `__init__.py`."""
+    """Anything in an `__init__.py` but a docstring and the names of the package's own modules."""
     if not module.path.endswith("__init__.py"):
         return []
     if ast.get_docstring(module.tree) is None:
         return [f"{module.path}:1: say in a docstring what the package is for"]
-    code = module.tree.body[1:]
-    return [module.at(node, "code in __init__.py: give it a module") for node in code]
+    package = module.path.removesuffix("/__init__.py").replace("/", ".")
+    return [
+        module.at(node, "code in __init__.py: give it a module")
+        for node in module.tree.body[1:]
+        if not _names_own_modules(node, package)
+    ]
+
+
+def _names_own_modules(node: ast.stmt, package: str) -> bool:
+    """Whether *node* only re-exports: an import from inside the package, or `__all__`."""
+    match node:
+        case ast.ImportFrom(module=str(name)):
+            return name.startswith(f"{package}.")
+        case ast.Assign(targets=[ast.Name(id="__all__")], value=ast.List()):
+            return True
+    return False

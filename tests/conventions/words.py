@@ -4,16 +4,15 @@ import re
 
 from tests.conventions.tree import ROOT
 
-_UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XXX|NotImplemented" r"Error)\b")
-
-# Written in pieces, so that this file does not find itself.
+# Each pattern has a class of one letter in it, so that this file does not find itself.
+_UNFINISHED = re.compile(r"\b(TOD[O]|FIXM[E]|XX[X]|NotImplementedErro[r])\b")
 _MACHINE_PATH = re.compile(
-    r"(?<![\w.$}~:/>-])/(?:work|root|tmp|farm|home|Users)/[\w.*-]" r"|(?<![\w.$}~:/>-])/farm\b"
+    r"(?<![\w.$}~:/>-])/(?:(?:work|root|tmp|home|Users)/[\w.*-]|far[m]\b)"
 )
 _REGISTRY = re.compile(
-    r"index-url|find-links|trusted-host|files\.python" r"hosted|pypi\.o" r"rg|/simple/?\s*$"
+    r"index[-]url|find[-]links|trusted[-]host|pythonhosted[.]org|pypi[.]org|/simple/?\s*$"
 )
-_LOCK_FLAG = "--no-emit-" + "index-url"
+_LOCK_FLAG = "--no-emit-" + "index" + "-url"
 
 
 def text(path: str) -> str:
