@@ -189,6 +189,11 @@ class Core:
             raise Spinning
         return task
 
+    def sleep(self, deadline_ns: int) -> None:
+        """Begin an await that a timer ends."""
+        task = self.enter()
+        task.abort = self.timers.add(deadline_ns, task.resume).abort
+
     def wake(self, task: Task[Any], value: object = None) -> None:
         """Deliver a result to a waiting task."""
         assert task.parked or self.closed

@@ -63,14 +63,13 @@ class Runtime:
 
     async def sleep(self, duration_ns: int) -> None:
         """Wait for a duration. Zero or less is due at the next chance, in its order."""
-        await self.sleep_until(self._core.mono_ns + max(duration_ns, 0))
+        core = self._core
+        core.sleep(core.mono_ns + duration_ns if duration_ns > 0 else core.mono_ns)
+        await park()
 
     async def sleep_until(self, mono_ns: int) -> None:
         """Wait for an instant. One that has passed is due at the next chance, in its order."""
-        core = self._core
-        task = core.enter()
-        timer = core.timers.add(mono_ns, task.resume)
-        task.abort = timer.abort
+        self._core.sleep(mono_ns)
         await park()
 
     async def checkpoint(self) -> None:
@@ -231,7 +230,7 @@ class Runtime:
             raise RuntimeMisuse(f"timers until {until_ns} ns are not due at {core.mono_ns} ns")
         last_ns = until_ns if inclusive else until_ns - 1
         core.run_ready()
-        while not core.closed and (callback := core.timers.pop_due(last_ns)) is not None:
+        while (callback := core.timers.pop_due(last_ns)) is not None:
             core.turns += 1
             if core.turns > core.turn_limit:
                 raise core.livelock()

@@ -83,12 +83,15 @@ class Timers:
 
     def pop_due(self, last_ns: int) -> Callable[[], None] | None:
         """Take the callback of the first pending timer whose deadline is at most `last_ns`."""
-        deadline_ns = self.next_deadline()
-        if deadline_ns is None or deadline_ns > last_ns:
-            return None
-        handle = heapq.heappop(self._heap)[2]
-        callback, handle.callback = handle.callback, None
-        return callback
+        heap = self._heap
+        while heap and heap[0][0] <= last_ns:
+            handle = heapq.heappop(heap)[2]
+            callback = handle.callback
+            if callback is not None:
+                handle.callback = None
+                return callback
+            self._dead -= 1
+        return None
 
     def clear(self) -> None:
         """Forget every timer."""
