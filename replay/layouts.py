@@ -198,21 +198,34 @@ class NameParts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _INTERVAL_NS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
+_UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"))
+
+
+def interval_text(interval_ns: int) -> str:
+    """`1m`, `4h`, `1d`: the interval as file names write it."""
+    for unit, letter in _UNITS:
+        if interval_ns % unit == 0:
+            return f"{interval_ns // unit}{letter}"
+    return f"{interval_ns}ns"
+
+
 _DATE = r"\d{4}-?\d{2}(?:-?\d{2})?"
+_SYMBOL = "[A-Z0-9_\u0080-\uffff-]+?"
+"""Venues list contracts with names outside ASCII."""
 _NAMES: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("aggTrades", re.compile(rf"(?P<symbol>[A-Z0-9_]+)-aggTrades-{_DATE}$")),
-    ("trades", re.compile(rf"(?P<symbol>[A-Z0-9_]+)-trades-{_DATE}(?:-{_DATE})?$")),
-    ("fundingRate", re.compile(rf"(?P<symbol>[A-Z0-9_]+)-fundingRate-{_DATE}$")),
-    ("funding", re.compile(rf"(?:[a-z0-9_]+-)?(?P<symbol>[A-Z0-9_-]+?)-funding(?:-{_DATE})*$")),
+    ("aggTrades", re.compile(rf"(?P<symbol>{_SYMBOL})-aggTrades-{_DATE}$")),
+    ("trades", re.compile(rf"(?P<symbol>{_SYMBOL})-trades-{_DATE}(?:-{_DATE})?$")),
+    ("fundingRate", re.compile(rf"(?P<symbol>{_SYMBOL})-fundingRate-{_DATE}$")),
+    ("funding", re.compile(rf"(?:[a-z0-9_]+-)?(?P<symbol>{_SYMBOL})-funding(?:-{_DATE})*$")),
     (
         "metatrader4",
-        re.compile(rf"(?P<symbol>[A-Z0-9]+)_(?P<minutes>\d+)_{_DATE}_{_DATE}$"),
+        re.compile(rf"(?P<symbol>{_SYMBOL})_(?P<minutes>\d+)_{_DATE}_{_DATE}$"),
     ),
-    ("trading", re.compile(r"(?P<symbol>[A-Z0-9-]+?)\d{4}-\d{2}-\d{2}$")),
+    ("trading", re.compile(rf"(?P<symbol>{_SYMBOL})\d{{4}}-\d{{2}}-\d{{2}}$")),
     (
         "candles",
         re.compile(
-            r"(?:[a-z0-9_]+-)?(?P<symbol>[A-Z0-9_-]+?)-(?P<count>\d+)(?P<unit>[smhd])"
+            rf"(?:[a-z0-9_]+-)?(?P<symbol>{_SYMBOL})-(?P<count>\d+)(?P<unit>[smhd])"
             rf"(?:-{_DATE})*$"
         ),
     ),
@@ -242,7 +255,7 @@ def parse_name(path: PurePath) -> NameParts | None:
     stem = stem_of(path.name)
     if stem is None:
         return None
-    folders = [part.lower() for part in path.parts]
+    folders = [*(part.lower() for part in path.parts[:-1]), path.name]
     price = "mark" if any("markprice" in part for part in folders) else "last"
     venue = _venue_of(folders)
     for name, pattern in _NAMES:

@@ -17,7 +17,8 @@ class Table:
     """Readable rows of one or more files of one kind, in file order.
 
     `numbers` holds exact decimals by role, `floats` volumes, `marks` small codes (taker side),
-    `ids` trade ids (`ids_count`: they count up by one, so that holes are losses).
+    `ids` trade ids (`ids_count`: they count up by one, so that holes are losses), `units` the
+    numbers as whole multiples of one step, once `replay.checks` has found it.
     """
 
     kind: Kind
@@ -32,6 +33,7 @@ class Table:
     ids: Ints | None
     ids_count: bool
     problems: list[Problem] = field(default_factory=list)
+    units: dict[str, Ints] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.line)
@@ -51,6 +53,7 @@ class Table:
             ids=None if self.ids is None else self.ids[rows],
             ids_count=self.ids_count,
             problems=self.problems,
+            units={role: column[rows] for role, column in self.units.items()},
         )
 
     def place(self, row: int) -> tuple[str, int]:
