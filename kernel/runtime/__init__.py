@@ -25,6 +25,7 @@ from kernel.runtime.groups import TaskGroup
 from kernel.runtime.primitives import Event, Future, Lock, Semaphore
 from kernel.runtime.scheduler import Runtime
 from kernel.runtime.scopes import CancelScope
+from kernel.runtime.ticker import Ticker
 from kernel.runtime.timers import TimerHandle
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "TaskCancelled",
     "TaskCrashed",
     "TaskGroup",
+    "Ticker",
     "TimedOut",
     "TimerHandle",
 ]

@@ -189,12 +189,13 @@ class Lock:
 class Semaphore:
     """At most so many at a time: `async with semaphore:`."""
 
-    __slots__ = ("_core", "_free", "_waiters")
+    __slots__ = ("_core", "_free", "_waiters", "permits")
 
     def __init__(self, core: Core, permits: int) -> None:
         if permits < 1:
             raise ValueError(f"a semaphore needs at least 1 permit, not {permits}")
         self._core = core
+        self.permits = permits
         self._free = permits
         self._waiters: deque[Task[Any]] = deque()
 
@@ -214,7 +215,15 @@ class Semaphore:
         await park()
 
     def release(self) -> None:
-        """Hand the permit to the first waiter, or free it. Never a cancellation point."""
+        """Hand the permit to the first waiter, or free it. Never a cancellation point.
+
+        Raises:
+            RuntimeMisuse: More permits would be free than there are.
+        """
+        if self._core.closed:
+            return
+        if self._free == self.permits:
+            raise RuntimeMisuse("this semaphore was released more often than acquired")
         if self._waiters:
             self._core.wake(self._waiters.popleft())
         else:

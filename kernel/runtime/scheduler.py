@@ -17,6 +17,7 @@ from kernel.runtime.groups import TaskGroup
 from kernel.runtime.primitives import Event, Future, Lock, Semaphore
 from kernel.runtime.scopes import CancelScope
 from kernel.runtime.supervisor import OnFailure, supervised
+from kernel.runtime.ticker import Ticker
 from kernel.runtime.timers import TimerHandle
 
 TURN_LIMIT = 1_000_000
@@ -78,6 +79,11 @@ class Runtime:
         core.wake(core.enter())
         await park()
 
+    def ticker(self, period_ns: int, first_ns: int | None = None) -> Ticker:
+        """Periodic instants that coalesce; the first is one period from now unless given."""
+        first_ns = self._core.mono_ns + period_ns if first_ns is None else first_ns
+        return Ticker(self._core, period_ns, first_ns)
+
     def call_at(self, mono_ns: int, callback: Callable[[], None]) -> TimerHandle:
         """Call a function at an instant, outside of any task. What it raises leaves `fire_due`."""
         if self._core.closed:
@@ -98,6 +104,7 @@ class Runtime:
         on_failure: OnFailure,
         backoff_ns: Sequence[int] = BACKOFF_NS,
         max_restarts: int = 3,
+        forgive_after_ns: int | None = None,
     ) -> Task[None]:
         """Start a root task that is restarted when it fails.
 
@@ -109,18 +116,21 @@ class Runtime:
                 raises is a crash of the runtime.
             backoff_ns: Pauses before the first, second, ... restart; the last one repeats.
             max_restarts: Restarts in all.
+            forgive_after_ns: A run that lasted this long before it failed makes its failure
+                count as the first one again; None = never.
 
         Returns:
             A task whose result is None when the coroutine returned, and which raises
             `RestartsExhausted` when it failed too often.
         """
         loop = supervised(
+            self._core,
             factory,
             name,
-            self.sleep,
             on_failure=on_failure,
             backoff_ns=backoff_ns,
             max_restarts=max_restarts,
+            forgive_after_ns=forgive_after_ns,
         )
         task = self._core.spawn(loop, name)
         task.tolerated = RestartsExhausted

@@ -6,9 +6,10 @@ so many times. Only an error of the report itself, or of the runtime, goes furth
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from kernel.runtime.core import Core, park
 from kernel.runtime.errors import RestartsExhausted
 
 type OnFailure = Callable[[str, BaseException, int], None]
@@ -16,13 +17,14 @@ type OnFailure = Callable[[str, BaseException, int], None]
 
 
 async def supervised(
+    core: Core,
     factory: Callable[[], Coroutine[Any, Any, object]],
     name: str,
-    sleep: Callable[[int], Awaitable[None]],
     *,
     on_failure: OnFailure,
     backoff_ns: Sequence[int],
     max_restarts: int,
+    forgive_after_ns: int | None,
 ) -> None:
     """Run what the factory makes until it returns, is cancelled, or has failed too often.
 
@@ -31,14 +33,18 @@ async def supervised(
     """
     failures = 0
     while True:
+        started_ns = core.mono_ns
         try:
             await factory()
         except Exception as error:
+            if forgive_after_ns is not None and core.mono_ns - started_ns >= forgive_after_ns:
+                failures = 0
             failures += 1
             on_failure(name, error, failures)
             if failures > max_restarts:
                 raise RestartsExhausted(f"{name!r} failed {failures} times") from error
         else:
             return
-        if backoff_ns:
-            await sleep(backoff_ns[min(failures, len(backoff_ns)) - 1])
+        pause_ns = backoff_ns[min(failures, len(backoff_ns)) - 1] if backoff_ns else 0
+        core.sleep(core.mono_ns + pause_ns)
+        await park()
