@@ -11,7 +11,7 @@ from kernel.model.venue import EffectClass, Failure, StreamDown, VenueEvent, Ven
 
 if TYPE_CHECKING:
     from kernel.ports.outbox import Outbox
-    from kernel.runtime.primitives import Channel
+    from kernel.runtime.channels import Channel
     from kernel.runtime.scheduler import Runtime
 
 

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from kernel.model.traits import VenueTraits
 from kernel.model.venue import EffectClass, VenueReply, VenueRequest
-from kernel.runtime.primitives import Channel
+from kernel.runtime.channels import Channel
 from kernel.model.venue import VenueEvent
 
 
