@@ -183,7 +183,8 @@ class Lock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.release()
+        if kind is not GeneratorExit or self._core.current is not None:
+            self.release()
 
 
 class Semaphore:

@@ -123,8 +123,8 @@ class CancelScope:
     ) -> bool:
         if self.timer is not None:
             self.timer.cancel()
-        if self._core.closed:
-            return False
+        if self._core.closed or (kind is GeneratorExit and self._core.current is None):
+            return False  # thrown away together with its task: nobody is left to be told
         parent = self._leave()
         if (
             not self.cancel_called
