@@ -25,7 +25,6 @@ PURE_CHECKS: tuple[Check, ...] = (
 CODE_CHECKS: tuple[Check, ...] = (
     shape.long_module,
     shape.long_functions,
-    shape.many_positionals,
     shape.code_in_init,
 )
 TEXT_CHECKS = (words.unfinished, words.machine_paths, words.registries)
@@ -247,12 +246,6 @@ def test_a_long_function_is_found_and_its_docstring_is_not_counted() -> None:
     assert shape.long_functions(planted("def f():\n" + body * 70))
     assert shape.long_functions(planted("def f():\n" + body * 69)) == []
     assert shape.long_functions(planted("def f():\n" + docstring + body * 69)) == []
-
-
-def test_many_positional_parameters_are_found() -> None:
-    assert shape.many_positionals(planted("def f(a, b, c, d, e, g): ..."))
-    assert shape.many_positionals(planted("def f(self, a, b, c, d, e): ...")) == []
-    assert shape.many_positionals(planted("def f(a, *, b, c, d, e, g): ...")) == []
 
 
 def test_code_in_init_is_found() -> None:

@@ -6,7 +6,6 @@ from tests.conventions.tree import Module, position
 
 MODULE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 70
-POSITIONAL_MAX = 5
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -35,20 +34,6 @@ def _length(function: Function) -> int:
         start, end = position(function.body[0])
         docstring = end - start + 1
     return last - first + 1 - docstring
-
-
-def many_positionals(module: Module) -> list[str]:
-    """Functions that take more positional parameters than a reader of a call can tell apart."""
-    return [
-        module.at(node, f"'{node.name}' takes {count} positional parameters: put * before the rest")
-        for node in ast.walk(module.tree)
-        if isinstance(node, Function) and (count := _positionals(node)) > POSITIONAL_MAX
-    ]
-
-
-def _positionals(function: Function) -> int:
-    names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
-    return len(names) - (names[:1] in (["self"], ["cls"]))
 
 
 def code_in_init(module: Module) -> list[str]:
