@@ -1,4 +1,4 @@
-"""The instrument: a venue's contract, and the only place where prices and quantities are rounded."""
+"""The instrument: a venue's contract, and the only place that rounds prices and quantities."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import msgspec
 from kernel.model.units import ZERO, Price, Qty, TsNs, canonical
 
 
-class Instrument(msgspec.Struct, frozen=True, kw_only=True, tag="instrument", array_like=True, gc=False):
+class Instrument(
+    msgspec.Struct, frozen=True, kw_only=True, tag="instrument", array_like=True, gc=False
+):
     """One tradable contract as the venue describes it now.
 
     Every limit is the venue's own; ZERO means that the venue states none. `symbol` is the

@@ -30,7 +30,9 @@ class Tick(msgspec.Struct, frozen=True, tag="tick", array_like=True, gc=False):
     """Only time passed. Timers with deadline ≤ this stamp fire."""
 
 
-class VenueAnswer(msgspec.Struct, frozen=True, kw_only=True, tag="answer", array_like=True, gc=False):
+class VenueAnswer(
+    msgspec.Struct, frozen=True, kw_only=True, tag="answer", array_like=True, gc=False
+):
     """Answer to the request effect with the same key (level "sim")."""
 
     venue: str
@@ -53,7 +55,9 @@ class HttpReply(msgspec.Struct, frozen=True, kw_only=True, tag="http", array_lik
     body: bytes
 
 
-class HttpFailed(msgspec.Struct, frozen=True, kw_only=True, tag="http_failed", array_like=True, gc=False):
+class HttpFailed(
+    msgspec.Struct, frozen=True, kw_only=True, tag="http_failed", array_like=True, gc=False
+):
     """No answer. `sent` False: proven that no byte of it left; True: it may have arrived."""
 
     venue: str
@@ -61,7 +65,9 @@ class HttpFailed(msgspec.Struct, frozen=True, kw_only=True, tag="http_failed", a
     sent: bool = True
 
 
-class StreamOpened(msgspec.Struct, frozen=True, kw_only=True, tag="opened", array_like=True, gc=False):
+class StreamOpened(
+    msgspec.Struct, frozen=True, kw_only=True, tag="opened", array_like=True, gc=False
+):
     """A socket is open; `connection` numbers the connections of that stream."""
 
     venue: str
@@ -69,7 +75,9 @@ class StreamOpened(msgspec.Struct, frozen=True, kw_only=True, tag="opened", arra
     connection: int
 
 
-class StreamFrame(msgspec.Struct, frozen=True, kw_only=True, tag="frame", array_like=True, gc=False):
+class StreamFrame(
+    msgspec.Struct, frozen=True, kw_only=True, tag="frame", array_like=True, gc=False
+):
     """One frame, before any parsing."""
 
     venue: str
@@ -78,7 +86,9 @@ class StreamFrame(msgspec.Struct, frozen=True, kw_only=True, tag="frame", array_
     body: bytes
 
 
-class StreamClosed(msgspec.Struct, frozen=True, kw_only=True, tag="closed", array_like=True, gc=False):
+class StreamClosed(
+    msgspec.Struct, frozen=True, kw_only=True, tag="closed", array_like=True, gc=False
+):
     """The socket is gone, or its frames may have been lost."""
 
     venue: str
@@ -105,7 +115,9 @@ class FeedText(msgspec.Struct, frozen=True, kw_only=True, tag="feed", array_like
     text: str
 
 
-class FeedDown(msgspec.Struct, frozen=True, kw_only=True, tag="feed_down", array_like=True, gc=False):
+class FeedDown(
+    msgspec.Struct, frozen=True, kw_only=True, tag="feed_down", array_like=True, gc=False
+):
     """The signal feed's socket is gone."""
 
     reason: str
@@ -117,13 +129,17 @@ class StoreDone(msgspec.Struct, frozen=True, kw_only=True, tag="stored", array_l
     claimed: tuple[bool, ...] = ()
 
 
-class StoreLoaded(msgspec.Struct, frozen=True, kw_only=True, tag="loaded", array_like=True, gc=False):
+class StoreLoaded(
+    msgspec.Struct, frozen=True, kw_only=True, tag="loaded", array_like=True, gc=False
+):
     """Answer to `StoreLoad`."""
 
     state: StoredState
 
 
-class StoreFailed(msgspec.Struct, frozen=True, kw_only=True, tag="store_failed", array_like=True, gc=False):
+class StoreFailed(
+    msgspec.Struct, frozen=True, kw_only=True, tag="store_failed", array_like=True, gc=False
+):
     """Nothing of the commit may be assumed to be durable."""
 
     reason: str
@@ -141,7 +157,9 @@ class ClockStep(msgspec.Struct, frozen=True, kw_only=True, tag="clock", array_li
     by_ns: int
 
 
-class Operator(msgspec.Struct, frozen=True, kw_only=True, tag="operator", array_like=True, gc=False):
+class Operator(
+    msgspec.Struct, frozen=True, kw_only=True, tag="operator", array_like=True, gc=False
+):
     """A command of a person: pause, resume, close, sync, stop."""
 
     command: str
@@ -225,7 +243,9 @@ class StreamSend(msgspec.Struct, frozen=True, kw_only=True, tag="send", array_li
     body: bytes
 
 
-class StreamClose(msgspec.Struct, frozen=True, kw_only=True, tag="close", array_like=True, gc=False):
+class StreamClose(
+    msgspec.Struct, frozen=True, kw_only=True, tag="close", array_like=True, gc=False
+):
     """Close a socket."""
 
     venue: str
@@ -244,7 +264,9 @@ class WatchSet(msgspec.Struct, frozen=True, kw_only=True, tag="watch", array_lik
     at_or_below: Price | None = None
 
 
-class WatchCleared(msgspec.Struct, frozen=True, kw_only=True, tag="unwatch", array_like=True, gc=False):
+class WatchCleared(
+    msgspec.Struct, frozen=True, kw_only=True, tag="unwatch", array_like=True, gc=False
+):
     """Forget a watch."""
 
     watch_id: str
@@ -258,7 +280,9 @@ class FeedAuth(msgspec.Struct, frozen=True, tag="feed_auth", array_like=True, gc
     """Send the token, which the kernel never sees."""
 
 
-class FeedSend(msgspec.Struct, frozen=True, kw_only=True, tag="feed_send", array_like=True, gc=False):
+class FeedSend(
+    msgspec.Struct, frozen=True, kw_only=True, tag="feed_send", array_like=True, gc=False
+):
     """Send a message on the signal feed."""
 
     text: str
@@ -268,9 +292,14 @@ class FeedClose(msgspec.Struct, frozen=True, tag="feed_close", array_like=True, 
     """Close the signal feed's socket."""
 
 
-class StoreCommit(msgspec.Struct, frozen=True, kw_only=True, tag="commit", array_like=True, gc=False):
-    """Write these rows together. A `ClaimRow` that exists already answers False, and then the
-    whole commit is refused and writes nothing."""
+class StoreCommit(
+    msgspec.Struct, frozen=True, kw_only=True, tag="commit", array_like=True, gc=False
+):
+    """Write these rows together.
+
+    A `ClaimRow` that exists already answers False, and then the whole commit is refused and writes
+    nothing.
+    """
 
     rows: tuple[Row, ...]
 

@@ -116,7 +116,9 @@ TERMINAL = (
 )
 
 
-class OrderReport(msgspec.Struct, frozen=True, kw_only=True, tag="order", array_like=True, gc=False):
+class OrderReport(
+    msgspec.Struct, frozen=True, kw_only=True, tag="order", array_like=True, gc=False
+):
     """One order as a venue showed it at one moment (a stream event or a row of a list).
 
     `venue_order_id` is unique within (venue, order_class). `child_order_id` links a triggered
@@ -183,7 +185,9 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True, tag="fill", array_like=Tru
     ts_ns: TsNs = TsNs(0)
 
 
-class PositionReport(msgspec.Struct, frozen=True, kw_only=True, tag="position", array_like=True, gc=False):
+class PositionReport(
+    msgspec.Struct, frozen=True, kw_only=True, tag="position", array_like=True, gc=False
+):
     """A position as a venue showed it. A row with FLAT or zero quantity may appear or be absent."""
 
     symbol: str
@@ -207,7 +211,9 @@ class PositionReport(msgspec.Struct, frozen=True, kw_only=True, tag="position", 
     """Venue sequence where it has one; 0: none. A lower one never overwrites a higher one."""
 
 
-class BalanceReport(msgspec.Struct, frozen=True, kw_only=True, tag="balance", array_like=True, gc=False):
+class BalanceReport(
+    msgspec.Struct, frozen=True, kw_only=True, tag="balance", array_like=True, gc=False
+):
     """Quote-currency money of the account."""
 
     asset: str

@@ -85,7 +85,9 @@ class Origin(StrEnum):
     FOREIGN = "FOREIGN"
 
 
-class PositionRow(msgspec.Struct, frozen=True, kw_only=True, tag="position_row", array_like=True, gc=False):
+class PositionRow(
+    msgspec.Struct, frozen=True, kw_only=True, tag="position_row", array_like=True, gc=False
+):
     """What is stored of a position; the kernel's working object is built from it at start."""
 
     position_id: str

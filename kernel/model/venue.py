@@ -53,7 +53,9 @@ class OrderSurface(StrEnum):
 # ---------------------------------------------------------------- requests
 
 
-class SubmitOrder(msgspec.Struct, frozen=True, kw_only=True, tag="submit", array_like=True, gc=False):
+class SubmitOrder(
+    msgspec.Struct, frozen=True, kw_only=True, tag="submit", array_like=True, gc=False
+):
     """A market or limit order.
 
     `stop_loss` (Bybit only): a Full stop attached by the venue at fill; ZERO: none.
@@ -72,7 +74,9 @@ class SubmitOrder(msgspec.Struct, frozen=True, kw_only=True, tag="submit", array
     stop_trigger_by: PriceSource = PriceSource.MARK
 
 
-class PlaceStop(msgspec.Struct, frozen=True, kw_only=True, tag="place_stop", array_like=True, gc=False):
+class PlaceStop(
+    msgspec.Struct, frozen=True, kw_only=True, tag="place_stop", array_like=True, gc=False
+):
     """A closing STOP_MARKET conditional of its own (Binance algo order; Bybit conditional).
 
     Always reduce-only in one-way mode; carries `position_side` in hedge mode.
@@ -87,7 +91,9 @@ class PlaceStop(msgspec.Struct, frozen=True, kw_only=True, tag="place_stop", arr
     position_side: str = "BOTH"
 
 
-class SetPositionStop(msgspec.Struct, frozen=True, kw_only=True, tag="position_stop", array_like=True, gc=False):
+class SetPositionStop(
+    msgspec.Struct, frozen=True, kw_only=True, tag="position_stop", array_like=True, gc=False
+):
     """Set or move the stop attached to the position (Bybit trading-stop, Full mode).
 
     `trigger_price` ZERO removes it.
@@ -99,7 +105,9 @@ class SetPositionStop(msgspec.Struct, frozen=True, kw_only=True, tag="position_s
     position_side: str = "BOTH"
 
 
-class CancelOrder(msgspec.Struct, frozen=True, kw_only=True, tag="cancel", array_like=True, gc=False):
+class CancelOrder(
+    msgspec.Struct, frozen=True, kw_only=True, tag="cancel", array_like=True, gc=False
+):
     """Cancel by either id. The answer acknowledges the request, not the cancellation."""
 
     symbol: str
@@ -108,7 +116,9 @@ class CancelOrder(msgspec.Struct, frozen=True, kw_only=True, tag="cancel", array
     venue_order_id: str = ""
 
 
-class QueryOrder(msgspec.Struct, frozen=True, kw_only=True, tag="query_order", array_like=True, gc=False):
+class QueryOrder(
+    msgspec.Struct, frozen=True, kw_only=True, tag="query_order", array_like=True, gc=False
+):
     """Look one order up; not shown → UnknownOrder."""
 
     symbol: str
@@ -117,7 +127,9 @@ class QueryOrder(msgspec.Struct, frozen=True, kw_only=True, tag="query_order", a
     venue_order_id: str = ""
 
 
-class QueryOpenOrders(msgspec.Struct, frozen=True, kw_only=True, tag="open_orders", array_like=True, gc=False):
+class QueryOpenOrders(
+    msgspec.Struct, frozen=True, kw_only=True, tag="open_orders", array_like=True, gc=False
+):
     """One page of open orders of one class, whole account or one symbol ("": all).
 
     PLAIN and CONDITIONAL are separate lists on Binance. On Bybit CONDITIONAL answers
@@ -129,14 +141,18 @@ class QueryOpenOrders(msgspec.Struct, frozen=True, kw_only=True, tag="open_order
     cursor: str = ""
 
 
-class QueryPositions(msgspec.Struct, frozen=True, kw_only=True, tag="positions", array_like=True, gc=False):
+class QueryPositions(
+    msgspec.Struct, frozen=True, kw_only=True, tag="positions", array_like=True, gc=False
+):
     """One page of positions, whole account or one symbol ("": all)."""
 
     symbol: str = ""
     cursor: str = ""
 
 
-class QueryExecutions(msgspec.Struct, frozen=True, kw_only=True, tag="executions", array_like=True, gc=False):
+class QueryExecutions(
+    msgspec.Struct, frozen=True, kw_only=True, tag="executions", array_like=True, gc=False
+):
     """One page of executions of one symbol since a time, oldest first; optionally one order."""
 
     symbol: str
@@ -150,30 +166,40 @@ class QueryBalance(msgspec.Struct, frozen=True, tag="balance", array_like=True, 
     """Quote-currency balance."""
 
 
-class QueryInstruments(msgspec.Struct, frozen=True, kw_only=True, tag="instruments", array_like=True, gc=False):
+class QueryInstruments(
+    msgspec.Struct, frozen=True, kw_only=True, tag="instruments", array_like=True, gc=False
+):
     """One page of the venue's instruments."""
 
     cursor: str = ""
 
 
-class QuerySymbolConfig(msgspec.Struct, frozen=True, kw_only=True, tag="symbol_config", array_like=True, gc=False):
+class QuerySymbolConfig(
+    msgspec.Struct, frozen=True, kw_only=True, tag="symbol_config", array_like=True, gc=False
+):
     """Leverage and margin mode of a symbol, read back (hazards I19)."""
 
     symbol: str
 
 
-class QueryAccountConfig(msgspec.Struct, frozen=True, tag="account_config", array_like=True, gc=False):
+class QueryAccountConfig(
+    msgspec.Struct, frozen=True, tag="account_config", array_like=True, gc=False
+):
     """Position mode and permissions of the account."""
 
 
-class SetLeverage(msgspec.Struct, frozen=True, kw_only=True, tag="set_leverage", array_like=True, gc=False):
+class SetLeverage(
+    msgspec.Struct, frozen=True, kw_only=True, tag="set_leverage", array_like=True, gc=False
+):
     """Set the leverage of a symbol. "Not modified" is success."""
 
     symbol: str
     leverage: Decimal
 
 
-class SetMarginMode(msgspec.Struct, frozen=True, kw_only=True, tag="set_margin", array_like=True, gc=False):
+class SetMarginMode(
+    msgspec.Struct, frozen=True, kw_only=True, tag="set_margin", array_like=True, gc=False
+):
     """Set the margin mode of a symbol (Binance; account-wide on Bybit, where it is refused)."""
 
     symbol: str
@@ -219,35 +245,45 @@ class Done(msgspec.Struct, frozen=True, tag="done", array_like=True, gc=False):
     already: bool = False
 
 
-class OrderPage(msgspec.Struct, frozen=True, kw_only=True, tag="order_page", array_like=True, gc=False):
+class OrderPage(
+    msgspec.Struct, frozen=True, kw_only=True, tag="order_page", array_like=True, gc=False
+):
     """Evidence of absence only together with all other pages (`next_cursor` "" = the last)."""
 
     orders: tuple[OrderReport, ...]
     next_cursor: str = ""
 
 
-class PositionPage(msgspec.Struct, frozen=True, kw_only=True, tag="position_page", array_like=True, gc=False):
+class PositionPage(
+    msgspec.Struct, frozen=True, kw_only=True, tag="position_page", array_like=True, gc=False
+):
     """Positions; a missing row proves nothing before the last page."""
 
     positions: tuple[PositionReport, ...]
     next_cursor: str = ""
 
 
-class ExecutionPage(msgspec.Struct, frozen=True, kw_only=True, tag="execution_page", array_like=True, gc=False):
+class ExecutionPage(
+    msgspec.Struct, frozen=True, kw_only=True, tag="execution_page", array_like=True, gc=False
+):
     """Executions, oldest first."""
 
     fills: tuple[Fill, ...]
     next_cursor: str = ""
 
 
-class InstrumentPage(msgspec.Struct, frozen=True, kw_only=True, tag="instrument_page", array_like=True, gc=False):
+class InstrumentPage(
+    msgspec.Struct, frozen=True, kw_only=True, tag="instrument_page", array_like=True, gc=False
+):
     """Instruments of the universe (USDT/USDC linear perpetuals, any status)."""
 
     instruments: tuple[Instrument, ...]
     next_cursor: str = ""
 
 
-class SymbolConfig(msgspec.Struct, frozen=True, kw_only=True, tag="symbol_config", array_like=True, gc=False):
+class SymbolConfig(
+    msgspec.Struct, frozen=True, kw_only=True, tag="symbol_config", array_like=True, gc=False
+):
     """Leverage and margin mode as the venue holds them."""
 
     symbol: str
@@ -255,7 +291,9 @@ class SymbolConfig(msgspec.Struct, frozen=True, kw_only=True, tag="symbol_config
     isolated: bool
 
 
-class AccountConfig(msgspec.Struct, frozen=True, kw_only=True, tag="account_config", array_like=True, gc=False):
+class AccountConfig(
+    msgspec.Struct, frozen=True, kw_only=True, tag="account_config", array_like=True, gc=False
+):
     """`can_withdraw` None: the venue does not say."""
 
     hedge_mode: bool
@@ -303,7 +341,9 @@ type VenueReply = (
 # ---------------------------------------------------------------- stream events
 
 
-class StreamUp(msgspec.Struct, frozen=True, kw_only=True, tag="stream_up", array_like=True, gc=False):
+class StreamUp(
+    msgspec.Struct, frozen=True, kw_only=True, tag="stream_up", array_like=True, gc=False
+):
     """The private stream is connected, authenticated and every topic is confirmed.
 
     Nothing that happened before is replayed: a resync is due.
@@ -312,13 +352,17 @@ class StreamUp(msgspec.Struct, frozen=True, kw_only=True, tag="stream_up", array
     connection: int
 
 
-class StreamDown(msgspec.Struct, frozen=True, kw_only=True, tag="stream_down", array_like=True, gc=False):
+class StreamDown(
+    msgspec.Struct, frozen=True, kw_only=True, tag="stream_down", array_like=True, gc=False
+):
     """The private stream ended, or is no longer to be trusted (reason "suspect: …")."""
 
     reason: str
 
 
-class VenueNotice(msgspec.Struct, frozen=True, kw_only=True, tag="notice", array_like=True, gc=False):
+class VenueNotice(
+    msgspec.Struct, frozen=True, kw_only=True, tag="notice", array_like=True, gc=False
+):
     """Something the kernel has no type for: counted, alerted, followed by a resync.
 
     `kind`: "unknown_event", "malformed", "margin_call", "config_change", "instrument_change".

@@ -19,9 +19,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from kernel.model.traits import VenueTraits
-from kernel.model.venue import EffectClass, VenueReply, VenueRequest
+from kernel.model.venue import EffectClass, VenueEvent, VenueReply, VenueRequest
 from kernel.runtime.channels import Channel
-from kernel.model.venue import VenueEvent
 
 
 class Venue(Protocol):
@@ -32,8 +31,12 @@ class Venue(Protocol):
     """Stream events in order of arrival."""
 
     async def ask(self, request: VenueRequest, cls: EffectClass, entity: str) -> VenueReply:
-        """Send one request and return its reply; `entity` is its content key's entity
-        (client order id, symbol, or "account").
+        """Send one request and return its reply.
+
+        Args:
+            request: What to ask.
+            cls: How urgent it is, and what it waits for.
+            entity: Of its content key: client order id, symbol, or "account".
 
         Raises:
             VenueError: One of the classes of `kernel.errors`; never a `Failure` returned.
