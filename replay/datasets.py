@@ -97,12 +97,9 @@ def open_data(
             if one is not None and _wanted(one, options):
                 series.append(one)
     if loose:
-        read, found = read_series(loose, options, progress)
-        series.extend(read)
-        report.problems.extend(found.problems)
-        report.notes.extend(found.notes)
-        report.files += found.files
-        report.rows += found.rows
+        reading = read_series(loose, options, progress)
+        series.extend(reading.series)
+        report.absorb(reading.report)
     _refuse_twins(series, report)
     report.refuse()
     return MarketData(series, report)

@@ -63,18 +63,7 @@ class Judge:
 
     def whole(self, error: LayoutError) -> None:
         """One problem of the whole file."""
-        self.report.add(
-            [
-                Problem(
-                    code=error.code,
-                    file=self.table.files[0],
-                    line=0,
-                    value=error.value,
-                    allowed=error.allowed,
-                    fix=error.fix,
-                )
-            ]
-        )
+        self.report.add([error.problem(self.table.files[0])])
 
     def drop(
         self,

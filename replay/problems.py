@@ -86,6 +86,13 @@ class Report(msgspec.Struct, kw_only=True):
                 msgspec.structs.replace(rest[0], value=f"{rest[0].value} and later", rows=more)
             )
 
+    def absorb(self, other: Report) -> None:
+        """Append another report."""
+        self.problems.extend(other.problems)
+        self.notes.extend(other.notes)
+        self.files += other.files
+        self.rows += other.rows
+
     def refuse(self) -> None:
         """Raise when anything is wrong.
 
@@ -110,3 +117,14 @@ class LayoutError(Exception):
     def __init__(self, code: str, value: str, allowed: str, fix: str) -> None:
         super().__init__(value)
         self.code, self.value, self.allowed, self.fix = code, value, allowed, fix
+
+    def problem(self, file: str) -> Problem:
+        """The same as a problem of the whole file."""
+        return Problem(
+            code=self.code,
+            file=file,
+            line=0,
+            value=self.value,
+            allowed=self.allowed,
+            fix=self.fix,
+        )

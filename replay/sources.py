@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from replay.checks import Subject, settle_candles, settle_funding, settle_trades
 from replay.importers import ReadOptions, read_table
 from replay.layouts import BY_NAME, SUFFIXES, Kind, NameParts, parse_name, stem_of
+from replay.manifests import series_place
 from replay.problems import Problem, Report, Treatment
 from replay.series import Series
 from replay.tables import Table, join
@@ -66,15 +68,24 @@ def data_files(paths: list[Path], report: Report) -> list[Path]:
     return found
 
 
+class Reading(NamedTuple):
+    """What was read. The series of a report with problems must not be used."""
+
+    series: list[Series]
+    report: Report
+    files: dict[tuple[str, str, str], list[Path]]
+    """By `series_place`: the files that each series came from."""
+
+
 def read_series(
     paths: list[Path],
     options: SourceOptions,
     progress: Callable[[Path], None] | None = None,
-) -> tuple[list[Series], Report]:
+) -> Reading:
     """Read every data file at these paths into series, sorted by venue, symbol and kind.
 
     Files of one (venue, symbol, kind, price, interval) are joined in the order of their first
-    row. The series of a report with problems must not be used.
+    row.
     """
     report = Report()
     groups: dict[SeriesKey, list[Table]] = {}
@@ -89,12 +100,14 @@ def read_series(
         report.files += 1
         _read_one(path, parts, options, report, groups)
     series: list[Series] = []
+    files: dict[tuple[str, str, str], list[Path]] = {}
     for key in sorted(groups):
         tables = sorted(groups[key], key=lambda table: int(table.time_ns[0]))
         settled = _settle(key, join(tables), options, report)
         if settled is not None:
             series.append(settled)
-    return series, report
+            files[series_place(settled)] = [Path(table.files[0]) for table in tables]
+    return Reading(series, report, files)
 
 
 def _read_one(
