@@ -27,7 +27,7 @@ CODE_CHECKS: tuple[Check, ...] = (
     shape.long_functions,
     shape.code_in_init,
 )
-TEXT_CHECKS = (words.unfinished, words.machine_paths, words.registries)
+TEXT_CHECKS = (words.unfinished, words.machine_paths, words.registries, words.broken_links)
 
 
 def planted(source: str, path: str = "kernel/planted.py") -> tree.Module:
@@ -279,6 +279,12 @@ def test_a_registry_is_found() -> None:
     assert words.registries("requirements.lock", "--index" "-url https://host.example")
     assert words.registries("README.md", "see pypi" ".org/project/x")
     assert words.registries("Makefile", "uv pip compile --no-emit-index" "-url") == []
+
+
+def test_a_broken_link_is_found() -> None:
+    assert words.broken_links("docs/planted.md", "see [this](absent.md#part)")
+    assert words.broken_links("docs/planted.md", "see [this](../README.md#tour)") == []
+    assert words.broken_links("docs/planted.md", "see [this](https://host.example/x)") == []
 
 
 @pytest.mark.parametrize(

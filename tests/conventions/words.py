@@ -12,6 +12,7 @@ _MACHINE_PATH = re.compile(
 _REGISTRY = re.compile(
     r"index[-]url|find[-]links|trusted[-]host|pythonhosted[.]org|pypi[.]org|/simple/?\s*$"
 )
+_LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 _LOCK_FLAG = "--no-emit-" + "index" + "-url"
 
 
@@ -38,6 +39,18 @@ def machine_paths(path: str, content: str) -> list[str]:
 def registries(path: str, content: str) -> list[str]:
     """Hosts and options of package registries: which one is used is the installer's setting."""
     return _report(path, content.replace(_LOCK_FLAG, ""), _REGISTRY, "names a package registry")
+
+
+def broken_links(path: str, content: str) -> list[str]:
+    """Links of a page to files that are not there."""
+    if not path.endswith(".md"):
+        return []
+    folder = (ROOT / path).parent
+    return [
+        f"{path}: '{target}': there is no such file"
+        for target in _LINK.findall(content)
+        if not (folder / target).exists()
+    ]
 
 
 def _report(path: str, content: str, pattern: re.Pattern[str], advice: str) -> list[str]:
