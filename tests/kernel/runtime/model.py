@@ -292,48 +292,52 @@ class Model:
                 if lock.owner is not None:
                     yield from self.park(task, lock.queue, task)
                 lock.owner = task
-                try:
-                    yield from self.run(task, name, body)
-                finally:
-                    lock.owner = lock.queue.pop(0) if lock.queue else None
-                    if lock.owner is not None:
-                        self.wake(lock.owner)
+                error = yield from self.attempt(task, name, body)
+                lock.owner = lock.queue.pop(0) if lock.queue else None
+                if lock.owner is not None:
+                    self.wake(lock.owner)
+                self.raise_any(error)
             case ("permit", body):
                 self.enter(task)
                 if self.permits.free:
                     self.permits.free -= 1
                 else:
                     yield from self.park(task, self.permits.queue, task)
-                try:
-                    yield from self.run(task, name, body)
-                finally:
-                    if self.permits.queue:
-                        self.wake(self.permits.queue.pop(0))
-                    else:
-                        self.permits.free += 1
+                error = yield from self.attempt(task, name, body)
+                if self.permits.queue:
+                    self.wake(self.permits.queue.pop(0))
+                else:
+                    self.permits.free += 1
+                self.raise_any(error)
             case ("timeout", duration, body):
                 yield from self.scoped(task, name, body, Scope(task.scope), self.now + duration)
+            case ("try_timeout", duration, body):
+                try:
+                    yield from self.scoped(task, name, body, Scope(task.scope), self.now + duration)
+                except Failure as error:
+                    if error.name != "TimedOut":
+                        raise
+                    return error.name
             case ("scope", i, body):
                 self.scopes[i] = scope = Scope(task.scope)
                 return (yield from self.scoped(task, name, body, scope))
             case ("shield", body):
                 yield from self.scoped(task, name, body, Scope(task.scope, shielded=True))
             case ("catch", body):
-                try:
-                    yield from self.run(task, name, body)
-                except Exception as error:
+                error = yield from self.attempt(task, name, body)
+                if isinstance(error, Exception):
                     return name_of(error)
+                self.raise_any(error)
             case ("swallow", body):
-                try:
-                    yield from self.run(task, name, body)
-                except Stopped:
+                error = yield from self.attempt(task, name, body)
+                if isinstance(error, Stopped):
                     return "cancelled"
+                self.raise_any(error)
             case ("finally", body, cleanup):
-                try:
-                    yield from self.run(task, name, body)
-                finally:
-                    self.log(name, "finally")
-                    yield from self.run(task, name, cleanup)
+                error = yield from self.attempt(task, name, body)
+                self.log(name, "finally")
+                yield from self.run(task, name, cleanup)
+                self.raise_any(error)
         return None
 
     def scoped(self, task, name, body, scope, deadline=None):
@@ -364,6 +368,10 @@ class Model:
         except (Exception, Stopped) as error:
             return error
         return None
+
+    def raise_any(self, error):
+        if error is not None:
+            raise error
 
     def group(self, task, name, body, children):
         outer = task.scope

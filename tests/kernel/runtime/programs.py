@@ -7,11 +7,7 @@ when and with which result.
 
 from hypothesis import strategies as st
 
-from kernel.runtime import (
-    Cancelled,
-    Runtime,
-    TaskCrashed,
-)
+from kernel.runtime import Cancelled, Runtime, TaskCrashed, TimedOut
 
 CAPACITIES = (None, 0, 1)
 
@@ -35,30 +31,34 @@ _outside = st.one_of(
     st.tuples(st.just("cancel"), _index),
     st.tuples(st.just("cancel_task"), st.integers(0, 3)),
 )
-_plain = st.one_of(
+_waiting = st.one_of(
     st.tuples(st.just("sleep"), st.integers(0, 3)),
     st.tuples(st.just("until"), _instant),
     st.tuples(st.just("checkpoint")),
     st.tuples(st.just("wait"), _index),
     st.tuples(st.just("put"), st.integers(0, 2)),
     st.tuples(st.just("get"), st.integers(0, 2)),
-    st.tuples(st.just("get_nowait"), st.integers(0, 2)),
     st.tuples(st.just("ask"), _index),
     st.tuples(st.just("join"), st.integers(0, 3)),
-    st.tuples(st.just("raise")),
-    _outside,
 )
+_failing = st.one_of(
+    st.tuples(st.just("get_nowait"), st.integers(0, 2)),
+    st.tuples(st.just("raise")),
+)
+_plain = st.one_of(_waiting, _waiting, _waiting, _outside, _outside, _failing)
 
 
 def _blocks(operations):
-    body = st.lists(operations, max_size=4).map(tuple)
+    body = st.lists(operations, min_size=1, max_size=4).map(tuple)
     bodies = st.lists(body, min_size=1, max_size=3).map(tuple)
+    duration = st.integers(0, 3)
     return st.one_of(
         st.tuples(st.just("spawn"), body),
         st.tuples(st.just("group"), body, bodies),
         st.tuples(st.just("lock"), _index, body),
         st.tuples(st.just("permit"), body),
-        st.tuples(st.just("timeout"), st.integers(0, 3), body),
+        st.tuples(st.just("timeout"), duration, body),
+        st.tuples(st.just("try_timeout"), duration, body),
         st.tuples(st.just("scope"), _index, body),
         st.tuples(st.just("shield"), body),
         st.tuples(st.just("catch"), body),
@@ -67,8 +67,14 @@ def _blocks(operations):
     )
 
 
-_operation = st.recursive(_plain, lambda inner: st.one_of(_blocks(inner), inner), max_leaves=12)
-programs = st.lists(st.lists(_operation, max_size=5).map(tuple), min_size=1, max_size=4).map(tuple)
+def _either(first, second):
+    """One or the other with equal weight; `|` would weigh by the number of alternatives."""
+    return st.booleans().flatmap(lambda choice: first if choice else second)
+
+
+_block = _blocks(_either(_plain, _blocks(_either(_plain, _blocks(_plain)))))
+_program = st.lists(_either(_plain, _block), min_size=1, max_size=4).map(tuple)
+programs = st.lists(_program, min_size=2, max_size=4).map(tuple)
 inputs = st.lists(st.tuples(st.integers(0, 3), st.none() | _outside), max_size=5).map(tuple)
 
 
@@ -180,6 +186,12 @@ class Execution:
             case ("timeout", duration, body):
                 with rt.timeout(duration):
                     await self.run(name, body)
+            case ("try_timeout", duration, body):
+                try:
+                    with rt.timeout(duration):
+                        await self.run(name, body)
+                except TimedOut:
+                    return "TimedOut"
             case ("scope", i, body):
                 with rt.scope() as scope:
                     self.scopes[i] = scope
