@@ -1,0 +1,232 @@
+"""Unknown outcomes: settled by evidence under the same client id, never by a second intent.
+
+Rules (SPEC §3.1, hazards I3, I5, I6, T01-T05):
+
+1. Positive proof is the order, an event or a fill. It ends the search at once.
+2. Negative proof needs at least three *complete* look-ups of every surface that could show the
+   order, all empty, over at least the venue's proof time (60 s Binance, 10 s Bybit), the first of
+   them asked after the request's lifetime, with a healthy private stream throughout.
+3. A look-up in which any surface failed is not a look-up. A stream loss starts the count anew.
+4. After negative proof the id stays on a watch list for 24 hours; what appears is handed to
+   `late`, which adopts or flattens it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from kernel.errors import UnknownOrder, VenueError
+from kernel.model.orders import OrderClass, OrderReport, OrderStatus
+from kernel.model.units import DAY, MS, SECOND, MonoNs, TsNs
+from kernel.model.venue import (
+    EffectClass,
+    ExecutionPage,
+    OrderPage,
+    OrderSurface,
+    QueryExecutions,
+    QueryOpenOrders,
+    QueryOrder,
+)
+
+if TYPE_CHECKING:
+    from kernel.trade.desk import VenueDesk
+    from kernel.trade.orders import TrackedOrder
+    from kernel.trade.services import Services
+
+REQUEST_LIFETIME_NS = 5 * SECOND
+"""recvWindow: after this the venue itself refuses a request that it has not seen."""
+LOOKUPS_NEEDED = 3
+_FIRST_WAIT_NS = 200 * MS
+_LONGEST_WAIT_NS = 5 * SECOND
+_EXECUTIONS_MARGIN_NS = 10 * SECOND
+
+
+class Settled(StrEnum):
+    """How an unknown outcome ended."""
+
+    PLACED = "PLACED"
+    """The venue has or had the order: follow it to its end."""
+    NEVER_PLACED = "NEVER_PLACED"
+    """Proven negative; watched for 24 hours."""
+
+
+class _Count:
+    """Complete empty look-ups in a row."""
+
+    def __init__(self) -> None:
+        self.empty = 0
+        self.first_ns = 0
+        self.stream = -1
+
+
+class OutcomeSettler:
+    """Settles the unknown outcome of one order at a time; any number of them concurrently."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def settle(self, order: TrackedOrder) -> Settled:
+        """Gather evidence until the outcome is proven. Takes as long as it takes.
+
+        Returns:
+            PLACED as soon as anything of the order was seen; NEVER_PLACED after negative proof,
+            which is recorded in the order's row (`intent_open` False, `watch_until_ns`).
+        """
+        services, row = self._services, order.row
+        desk = services.desks[row.venue]
+        services.decide(
+            "outcome.unknown",
+            "no proof of what the venue did",
+            venue=row.venue,
+            symbol=row.symbol,
+            position_id=row.position_id,
+            client_order_id=row.client_order_id,
+        )
+        count = _Count()
+        lifetime_end = services.runtime.now() + REQUEST_LIFETIME_NS
+        wait_ns = _FIRST_WAIT_NS
+        while not order.seen:
+            if await self._round(desk, order, count, lifetime_end):
+                return self._never_placed(order, count)
+            if order.seen:
+                break
+            await self._wait(order, wait_ns)
+            wait_ns = min(2 * wait_ns, _LONGEST_WAIT_NS)
+        services.decide(
+            "outcome.settled",
+            "the venue showed the order",
+            venue=row.venue,
+            symbol=row.symbol,
+            position_id=row.position_id,
+            client_order_id=row.client_order_id,
+            outcome=str(Settled.PLACED),
+        )
+        return Settled.PLACED
+
+    async def _round(
+        self, desk: VenueDesk, order: TrackedOrder, count: _Count, lifetime_end: int
+    ) -> bool:
+        """One look-up of every surface; True when negative proof is complete."""
+        asked_ns = self._services.runtime.now()
+        stream = desk.stream_generation
+        complete = await self._look_up(desk, order)
+        if not complete or order.seen or asked_ns < lifetime_end:
+            return False
+        if not desk.stream_up or desk.stream_generation != stream:
+            count.stream = -1
+            return False
+        if count.stream != stream:
+            count.empty, count.first_ns, count.stream = 0, asked_ns, stream
+        count.empty += 1
+        span_ns = asked_ns - count.first_ns
+        return count.empty >= LOOKUPS_NEEDED and span_ns >= desk.traits.unknown_proof_ns
+
+    async def _look_up(self, desk: VenueDesk, order: TrackedOrder) -> bool:
+        """Ask every surface once; False where any of them failed to answer."""
+        surfaces: tuple[Callable[[VenueDesk, TrackedOrder], Awaitable[bool]], ...] = (
+            self._by_id,
+            self._in_history,
+            self._in_open_list,
+            self._in_executions,
+        )
+        complete = True
+        for ask in surfaces:
+            if not await ask(desk, order):
+                complete = False
+            if order.seen:
+                return complete
+        return complete
+
+    async def _by_id(self, desk: VenueDesk, order: TrackedOrder) -> bool:
+        surface = (
+            OrderSurface.PLAIN
+            if order.row.order_class is OrderClass.PLAIN
+            else OrderSurface.CONDITIONAL
+        )
+        return await self._query(desk, order, surface)
+
+    async def _in_history(self, desk: VenueDesk, order: TrackedOrder) -> bool:
+        return await self._query(desk, order, OrderSurface.HISTORY)
+
+    async def _query(self, desk: VenueDesk, order: TrackedOrder, surface: OrderSurface) -> bool:
+        row = order.row
+        request = QueryOrder(
+            symbol=row.symbol,
+            surface=surface,
+            client_order_id=row.client_order_id,
+            venue_order_id=row.venue_order_id,
+        )
+        try:
+            reply = await desk.gateway.ask(request, EffectClass.EXIT, entity=row.client_order_id)
+        except UnknownOrder:
+            return True
+        except VenueError:
+            return False
+        assert isinstance(reply, OrderReport)
+        self._services.orders.on_report(desk.name, reply)
+        return True
+
+    async def _in_open_list(self, desk: VenueDesk, order: TrackedOrder) -> bool:
+        row, cursor = order.row, ""
+        while True:
+            request = QueryOpenOrders(order_class=row.order_class, symbol=row.symbol, cursor=cursor)
+            try:
+                page = await desk.gateway.ask(request, EffectClass.EXIT, entity=row.symbol)
+            except VenueError:
+                return False
+            assert isinstance(page, OrderPage)
+            for report in page.orders:
+                if report.client_order_id == row.client_order_id:
+                    self._services.orders.on_report(desk.name, report)
+            cursor = page.next_cursor
+            if not cursor:
+                return True
+
+    async def _in_executions(self, desk: VenueDesk, order: TrackedOrder) -> bool:
+        row, cursor = order.row, ""
+        since = TsNs(max(0, row.created_ns - _EXECUTIONS_MARGIN_NS))
+        while True:
+            request = QueryExecutions(
+                symbol=row.symbol,
+                since_ns=since,
+                client_order_id=row.client_order_id,
+                cursor=cursor,
+            )
+            try:
+                page = await desk.gateway.ask(request, EffectClass.EXIT, entity=row.symbol)
+            except VenueError:
+                return False
+            assert isinstance(page, ExecutionPage)
+            for fill in page.fills:
+                if fill.client_order_id == row.client_order_id:
+                    self._services.orders.on_fill(desk.name, fill)
+            cursor = page.next_cursor
+            if not cursor:
+                return True
+
+    async def _wait(self, order: TrackedOrder, wait_ns: int) -> None:
+        """Sleep, but wake at once when an event of the order comes in."""
+        runtime = self._services.runtime
+        order.changed.clear()
+        with runtime.scope() as scope:
+            timer = runtime.call_at(MonoNs(runtime.now() + wait_ns), scope.cancel)
+            await order.changed.wait()
+            timer.cancel()
+
+    def _never_placed(self, order: TrackedOrder, count: _Count) -> Settled:
+        services, row = self._services, order.row
+        order.update(watch_until_ns=TsNs(services.runtime.ts() + DAY))
+        proof = f"{count.empty} complete look-ups of all surfaces were empty"
+        services.orders.conclude(order, OrderStatus.REJECTED, proof)
+        services.decide(
+            "outcome.settled",
+            proof,
+            venue=row.venue,
+            symbol=row.symbol,
+            position_id=row.position_id,
+            client_order_id=row.client_order_id,
+            outcome=str(Settled.NEVER_PLACED),
+        )
+        return Settled.NEVER_PLACED
