@@ -79,7 +79,8 @@ def test_the_three_lists_of_impure_modules_agree() -> None:
     (pure,) = [contract for contract in contracts if contract["id"] == "pure"]
     assert excused_paths == list(impure)
     dotted = [path.removesuffix(".py").replace("/", ".") for path in impure]
-    assert pure["ignore_imports"] == [f"{name} -> *" for name in dotted]
+    dates = ["replay.* -> datetime"]
+    assert pure["ignore_imports"] == [f"{name} -> *" for name in dotted] + dates
 
 
 # ------------------------------------------------------------------------ planted violations
