@@ -13,7 +13,9 @@ from kernel.model.positions import PositionRow, TrailingState
 from kernel.model.units import ZERO, Price, Qty, TsNs, Usd
 
 
-class OrderRow(msgspec.Struct, frozen=True, kw_only=True, tag="order_row", array_like=True, gc=False):
+class OrderRow(
+    msgspec.Struct, frozen=True, kw_only=True, tag="order_row", array_like=True, gc=False
+):
     """An intent of ours and what became of it; written before it is sent.
 
     Key: (venue, client_order_id). `intent_open` True: not proven terminal, still to be settled
@@ -75,7 +77,9 @@ class TrailingRow(
     updated_ns: TsNs
 
 
-class ClaimRow(msgspec.Struct, frozen=True, kw_only=True, tag="claim_row", array_like=True, gc=False):
+class ClaimRow(
+    msgspec.Struct, frozen=True, kw_only=True, tag="claim_row", array_like=True, gc=False
+):
     """A signal that was tried: durable before its entry is sent. Key: once_key."""
 
     once_key: str
@@ -100,8 +104,10 @@ class WaveRow(msgspec.Struct, frozen=True, kw_only=True, tag="wave_row", array_l
     closed_ns: TsNs = TsNs(0)
 
 
-class SignalRow(msgspec.Struct, frozen=True, kw_only=True, tag="signal_row", array_like=True, gc=False):
-    """Every signal that came, and why it was dropped ("": it was not). Key: (once_key, arrived_ns)."""
+class SignalRow(
+    msgspec.Struct, frozen=True, kw_only=True, tag="signal_row", array_like=True, gc=False
+):
+    """Every signal that came, and why it was dropped, if so. Key: (once_key, arrived_ns)."""
 
     once_key: str
     source: str
@@ -123,7 +129,9 @@ class LockRow(msgspec.Struct, frozen=True, kw_only=True, tag="lock_row", array_l
     until_ns: TsNs
 
 
-class EventRow(msgspec.Struct, frozen=True, kw_only=True, tag="event_row", array_like=True, gc=False):
+class EventRow(
+    msgspec.Struct, frozen=True, kw_only=True, tag="event_row", array_like=True, gc=False
+):
     """A decision, for people and statistics. Append only; losing one loses no protection."""
 
     ts_ns: TsNs
@@ -149,7 +157,9 @@ type Row = (
 )
 
 
-class StoredState(msgspec.Struct, frozen=True, kw_only=True, tag="stored", array_like=True, gc=False):
+class StoredState(
+    msgspec.Struct, frozen=True, kw_only=True, tag="stored", array_like=True, gc=False
+):
     """What a start reads: everything that is not finished, and what must not be done twice.
 
     `claims` are those of waves younger than a day; a claim is checked again at commit time.
@@ -165,3 +175,26 @@ class StoredState(msgspec.Struct, frozen=True, kw_only=True, tag="stored", array
     claims: tuple[ClaimRow, ...] = ()
     waves: tuple[WaveRow, ...] = ()
     locks: tuple[LockRow, ...] = ()
+
+
+def row_key(row: Row) -> str:
+    """The key of a row's upsert, unique over all kinds; event rows are told apart by content."""
+    match row:
+        case PositionRow():
+            return f"position|{row.position_id}"
+        case OrderRow():
+            return f"order|{row.venue}|{row.client_order_id}"
+        case FillRow():
+            return f"fill|{row.venue}|{row.symbol}|{row.trade_id}"
+        case TrailingRow():
+            return f"trailing|{row.position_id}"
+        case ClaimRow():
+            return f"claim|{row.once_key}"
+        case WaveRow():
+            return f"wave|{row.source}|{row.wave_ns}"
+        case SignalRow():
+            return f"signal|{row.once_key}|{row.arrived_ns}"
+        case LockRow():
+            return f"lock|{row.venue}|{row.symbol}"
+        case EventRow():
+            return f"event|{row.ts_ns}|{row.kind}|{row.position_id}|{row.cause}|{row.values}"

@@ -6,6 +6,7 @@ answers back to whoever asked. Nothing else in the kernel makes an effect.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from kernel.errors import InvariantViolation
@@ -22,6 +23,7 @@ from kernel.model.messages import (
     StoreLoaded,
     VenueAnswer,
 )
+from kernel.model.units import text
 from kernel.model.venue import EffectClass
 
 if TYPE_CHECKING:
@@ -30,6 +32,13 @@ if TYPE_CHECKING:
 
 type Answer = VenueAnswer | HttpReply | HttpFailed | StoreDone | StoreLoaded | StoreFailed
 """Inputs that answer one request."""
+
+
+def plain(value: object) -> str:
+    """A value of a decision as canonical text."""
+    if isinstance(value, Decimal):
+        return text(value)
+    return str(value)
 
 
 class Outbox:
@@ -81,6 +90,30 @@ class Outbox:
         if not decision.cause:
             raise InvariantViolation(f"decision {decision.kind} without a cause")
         self.decisions.append(decision)
+
+    def record(
+        self,
+        kind: str,
+        cause: str,
+        *,
+        venue: str = "",
+        symbol: str = "",
+        position_id: str = "",
+        client_order_id: str = "",
+        **values: object,
+    ) -> None:
+        """Record a decision; `values` become canonical text."""
+        self.decide(
+            Decision(
+                kind=kind,
+                cause=cause,
+                venue=venue,
+                symbol=symbol,
+                position_id=position_id,
+                client_order_id=client_order_id,
+                values={name: plain(value) for name, value in values.items()},
+            )
+        )
 
     def alert(self, alert: Alert) -> None:
         """An effect for a person; also a decision."""

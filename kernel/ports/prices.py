@@ -6,11 +6,14 @@ journaled. A watch is one-shot, sees only prices after it was set, and fires as 
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from kernel.model.messages import ExtremesRead, PriceRead, QuoteRead
+from kernel.model.messages import ExtremesRead, PriceRead, QuoteRead, Read
 from kernel.model.orders import PriceSource
-from kernel.model.units import TsNs
+from kernel.model.units import TsNs, text
+
+if TYPE_CHECKING:
+    from kernel.ports.outbox import Outbox
 
 
 class PriceReader(Protocol):
@@ -29,3 +32,58 @@ class PriceReader(Protocol):
     ) -> ExtremesRead:
         """Lowest and highest price since `since_ns` (exclusive), to the price being processed."""
         ...
+
+
+class JournaledPrices:
+    """`PriceReader` whose every answer becomes a `Read` of the present step."""
+
+    def __init__(self, reader: PriceReader, outbox: Outbox) -> None:
+        self._reader = reader
+        self._outbox = outbox
+
+    def last(self, venue: str, symbol: str, source: PriceSource) -> PriceRead:
+        """See `PriceReader.last`."""
+        answer = self._reader.last(venue, symbol, source)
+        self._outbox.reads.append(
+            Read(
+                ("last", venue, symbol, source.value),
+                (text(answer.price), str(answer.ts_ns)),
+            )
+        )
+        return answer
+
+    def quote(self, venue: str, symbol: str) -> QuoteRead:
+        """See `PriceReader.quote`."""
+        answer = self._reader.quote(venue, symbol)
+        self._outbox.reads.append(
+            Read(
+                ("quote", venue, symbol),
+                (
+                    text(answer.bid),
+                    text(answer.ask),
+                    text(answer.bid_qty),
+                    text(answer.ask_qty),
+                    str(answer.ts_ns),
+                ),
+            )
+        )
+        return answer
+
+    def extremes(
+        self, venue: str, symbol: str, source: PriceSource, since_ns: TsNs
+    ) -> ExtremesRead:
+        """See `PriceReader.extremes`."""
+        answer = self._reader.extremes(venue, symbol, source, since_ns)
+        self._outbox.reads.append(
+            Read(
+                ("extremes", venue, symbol, source.value, str(since_ns)),
+                (
+                    text(answer.low),
+                    text(answer.high),
+                    str(answer.covered_from_ns),
+                    str(int(answer.has_gap)),
+                    str(answer.ts_ns),
+                ),
+            )
+        )
+        return answer

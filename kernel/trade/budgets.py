@@ -1,0 +1,108 @@
+"""What each request costs in which bucket of its venue.
+
+Sources: venue-binance §2 (weights; orders count in the 10 s window, cancels do not) and
+venue-bybit §8 (ten a second for each trade endpoint, one IP budget for everything).
+"""
+
+from __future__ import annotations
+
+from kernel.errors import Throttled
+from kernel.model.traits import StopStyle, VenueTraits
+from kernel.model.venue import (
+    CancelOrder,
+    PlaceStop,
+    QueryAccountConfig,
+    QueryBalance,
+    QueryExecutions,
+    QueryInstruments,
+    QueryOpenOrders,
+    QueryOrder,
+    QueryPositions,
+    QueryServerTime,
+    QuerySymbolConfig,
+    SetLeverage,
+    SetMarginMode,
+    SetPositionStop,
+    SubmitOrder,
+    VenueRequest,
+)
+
+type Cost = tuple[tuple[str, int], ...]
+"""(bucket, units) pairs; a request goes out only when every bucket has room."""
+
+ORDERS = "orders"
+QUERIES = "queries"
+"""Binance: request weight of the IP; Bybit: requests of the IP."""
+
+_WEIGHTS: dict[type, int] = {
+    SubmitOrder: 1,
+    PlaceStop: 1,
+    SetPositionStop: 1,
+    CancelOrder: 1,
+    QueryOrder: 1,
+    QueryPositions: 5,
+    QueryExecutions: 5,
+    QueryBalance: 5,
+    QueryInstruments: 1,
+    QuerySymbolConfig: 5,
+    QueryAccountConfig: 5,
+    SetLeverage: 1,
+    SetMarginMode: 1,
+    QueryServerTime: 1,
+}
+_WHOLE_ACCOUNT_ORDERS = 40
+_ENDPOINTS: dict[type, str] = {
+    SubmitOrder: "create",
+    PlaceStop: "create",
+    CancelOrder: "cancel",
+    SetPositionStop: "trading_stop",
+    SetLeverage: "set_leverage",
+    SetMarginMode: "set_margin",
+}
+
+
+def cost(traits: VenueTraits, request: VenueRequest) -> Cost:
+    """What a request costs."""
+    kind = type(request)
+    if traits.per_endpoint_budget:
+        endpoint = _ENDPOINTS.get(kind)
+        return ((QUERIES, 1),) if endpoint is None else ((endpoint, 1), (QUERIES, 1))
+    if isinstance(request, QueryOpenOrders):
+        return ((QUERIES, 1 if request.symbol else _WHOLE_ACCOUNT_ORDERS),)
+    weight = _WEIGHTS[kind]
+    if kind in (SubmitOrder, PlaceStop):
+        return ((ORDERS, 1), (QUERIES, weight))
+    return ((QUERIES, weight),)
+
+
+def entry_cost(traits: VenueTraits) -> tuple[Cost, Cost]:
+    """What an entry costs, and what its stop and its close cost together."""
+    if not traits.per_endpoint_budget:
+        return ((ORDERS, 1), (QUERIES, 1)), ((ORDERS, 2), (QUERIES, 2))
+    stop = "trading_stop" if traits.stop_style is StopStyle.ATTACHED else "create"
+    if stop == "create":
+        return (("create", 1), (QUERIES, 1)), (("create", 2), (QUERIES, 2))
+    return (("create", 1), (QUERIES, 1)), (("create", 1), (stop, 1), (QUERIES, 2))
+
+
+def limits(traits: VenueTraits) -> dict[str, tuple[int, int]]:
+    """Bucket → (units, window in nanoseconds) to start with."""
+    orders = (traits.orders_per_window, traits.order_window_ns)
+    made = {QUERIES: (traits.queries_per_window, traits.query_window_ns)}
+    if not traits.per_endpoint_budget:
+        made[ORDERS] = orders
+        return made
+    for endpoint in dict.fromkeys(_ENDPOINTS.values()):
+        made[endpoint] = orders
+    return made
+
+
+def exhausted(traits: VenueTraits, request: VenueRequest, error: Throttled) -> str:
+    """Which bucket a throttling answer speaks of.
+
+    Binance: -1015 is the order count, everything else the request weight. Bybit: the endpoint.
+    """
+    buckets = [bucket for bucket, _ in cost(traits, request)]
+    if traits.per_endpoint_budget:
+        return buckets[0]
+    return ORDERS if error.code == "-1015" and ORDERS in buckets else QUERIES

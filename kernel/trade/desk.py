@@ -1,0 +1,104 @@
+"""A desk: one account on one venue, with everything that belongs to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.model.venue import VenueNotice
+from kernel.trade.book import is_older
+from kernel.trade.gateway import Gateway
+
+if TYPE_CHECKING:
+    from kernel.config import Settings
+    from kernel.model.instrument import Instrument
+    from kernel.model.orders import BalanceReport, PositionReport
+    from kernel.model.traits import VenueTraits
+    from kernel.ports.outbox import Outbox
+    from kernel.ports.venue import Venue
+    from kernel.runtime.scheduler import Runtime
+
+
+class VenueDesk:
+    """One account on one venue.
+
+    Attributes:
+        name: Of the venue.
+        traits: What is different about it.
+        venue: The port; only the gateway and the event routing touch it.
+        gateway: The one way to send a request.
+        instruments: By symbol; complete once `instruments_loaded`.
+        reported: What the venue said last about each symbol's position.
+        balance: What it said last about the money; None before that.
+        hedge_mode: The account holds two legs a symbol: no entries.
+        stream_up: The private stream is connected and every topic is confirmed.
+        resynced_mono_ns: When the last complete resync was requested (0: never).
+        stream_generation: Counts every StreamUp and StreamDown: equal before and after means
+            that the stream was not interrupted in between.
+    """
+
+    def __init__(
+        self, runtime: Runtime, outbox: Outbox, settings: Settings, venue: Venue
+    ) -> None:
+        self._outbox = outbox
+        self._blocks: dict[str, None] = {}
+        self.name = venue.traits.name
+        self.traits: VenueTraits = venue.traits
+        self.venue = venue
+        self.gateway = Gateway(runtime, outbox, settings, self)
+        self.instruments: dict[str, Instrument] = {}
+        self.instruments_loaded = False
+        self.reported: dict[str, PositionReport] = {}
+        self.balance: BalanceReport | None = None
+        self.hedge_mode = False
+        self.stream_up = False
+        self.resynced_mono_ns = 0
+        self.stream_generation = 0
+        self.notices: dict[str, int] = {}
+        """How often each kind of notice came."""
+
+    # ------------------------------------------------------------ entries
+
+    @property
+    def entries_allowed(self) -> bool:
+        """Nothing forbids a new position on this venue."""
+        return not self._blocks
+
+    @property
+    def block_reasons(self) -> tuple[str, ...]:
+        """Why entries are forbidden, oldest reason first."""
+        return tuple(self._blocks)
+
+    def block_entries(self, reason: str) -> None:
+        """Forbid entries until the same reason is lifted. Protection goes on."""
+        if reason not in self._blocks:
+            self._blocks[reason] = None
+            self._outbox.record("entries.blocked", reason, venue=self.name)
+
+    def unblock_entries(self, reason: str) -> None:
+        """Lift one reason; the others stay."""
+        if reason in self._blocks:
+            del self._blocks[reason]
+            self._outbox.record(
+                "entries.unblocked", reason, venue=self.name, left=",".join(self._blocks)
+            )
+
+    # ------------------------------------------------------------ what the venue says
+
+    def hear_position(self, report: PositionReport) -> bool:
+        """Keep a position report; False: older than what is known."""
+        known = self.reported.get(report.symbol)
+        if known is not None and is_older(report, known):
+            return False
+        self.reported[report.symbol] = report
+        return True
+
+    def hear_balance(self, report: BalanceReport) -> bool:
+        """Keep a balance; False: older than what is known."""
+        if self.balance is not None and report.updated_ns < self.balance.updated_ns:
+            return False
+        self.balance = report
+        return True
+
+    def hear_notice(self, notice: VenueNotice) -> None:
+        """Count what has no type of its own."""
+        self.notices[notice.kind] = self.notices.get(notice.kind, 0) + 1

@@ -1,0 +1,376 @@
+"""The one chokepoint: every request to a venue passes here.
+
+1. A request goes out only inside its budget, never during a ban, and an entry never while entries
+   are forbidden: the gate is asked last, right before the request leaves.
+2. One call sends at most one request. A time-out is `OutcomeUnknown`, for queries too; a budget
+   that did not come in time is `NotSent`.
+3. A throttling answer closes the exhausted bucket until its time, a ban the whole venue.
+4. A code that no table lists raises an alert (hazards I17).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.errors import (
+    InvariantViolation,
+    NotSent,
+    OutcomeUnknown,
+    Throttled,
+    Unauthorized,
+    VenueError,
+)
+from kernel.model.messages import Alert
+from kernel.model.orders import Fill, OrderClass, OrderReport, PositionReport
+from kernel.model.units import MINUTE, SECOND, MonoNs, TsNs
+from kernel.model.venue import (
+    Acked,
+    CancelOrder,
+    Done,
+    EffectClass,
+    ExecutionPage,
+    OrderPage,
+    OrderSurface,
+    PlaceStop,
+    PositionPage,
+    QueryExecutions,
+    QueryOpenOrders,
+    QueryOrder,
+    QueryPositions,
+    SetPositionStop,
+    SubmitOrder,
+    VenueReply,
+    VenueRequest,
+)
+from kernel.ports.direct import request_kind
+from kernel.runtime.errors import TimedOut
+from kernel.trade.budgets import cost, exhausted
+from kernel.trade.limiter import Limiter, Reservation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kernel.config import Settings
+    from kernel.ports.outbox import Outbox
+    from kernel.runtime.scheduler import Runtime
+    from kernel.trade.desk import VenueDesk
+
+BAN_NS = 10 * MINUTE
+"""A ban whose end the venue does not state (Bybit 403: ten minutes)."""
+_EVER = TsNs(0)
+PAGES_LIMIT = 200
+"""More pages than any account has: a cursor that never ends is not an answer."""
+
+
+class Gateway:
+    """Sends requests to one venue.
+
+    Attributes:
+        calls: Requests by kind, for people.
+        failures: Errors by class name, for people.
+        banned_until_ns: Monotonic; nothing is sent before it.
+        on_ban: Told of a ban, to name the positions whose stop is not verified.
+    """
+
+    def __init__(
+        self, runtime: Runtime, outbox: Outbox, settings: Settings, desk: VenueDesk
+    ) -> None:
+        self._runtime = runtime
+        self._outbox = outbox
+        self._desk = desk
+        self._venue = desk.venue
+        self._traits = desk.traits
+        self.limiter = Limiter(runtime, desk.traits)
+        orders_ns = settings.order_timeout_seconds * SECOND
+        self._timeouts = {
+            EffectClass.PROTECT: settings.protection_call_timeout_seconds * SECOND,
+            EffectClass.EXIT: orders_ns,
+            EffectClass.ENTRY: orders_ns,
+            EffectClass.QUERY: settings.query_timeout_seconds * SECOND,
+        }
+        self.calls: dict[str, int] = {}
+        self.failures: dict[str, int] = {}
+        self.banned_until_ns = MonoNs(0)
+        self.on_ban: Callable[[VenueDesk, Throttled], None] = _ignore
+
+    # ------------------------------------------------------------ the chokepoint
+
+    async def ask(
+        self,
+        request: VenueRequest,
+        cls: EffectClass,
+        *,
+        entity: str,
+        timeout_ns: int | None = None,
+    ) -> VenueReply:
+        """Send one request and return its reply.
+
+        Args:
+            request: What to ask.
+            cls: What it may wait for and how urgent it is.
+            entity: Of its content key: client order id, symbol, or "account".
+            timeout_ns: For the answer, and as long again for a budget; None: by the class.
+
+        Raises:
+            NotSent: No budget in time, a gate is closed: proven not executed.
+            Throttled: The venue refuses requests: proven not executed.
+            OutcomeUnknown: No answer in time, or the venue does not know.
+            VenueError: What the venue said.
+        """
+        kind = request_kind(request)
+        limit_ns = self._timeouts[cls] if timeout_ns is None else timeout_ns
+        self._check(request, cls, kind)
+        budget = cost(self._traits, request)
+        if not self.limiter.take(budget, cls):
+            if not await self.limiter.wait(budget, cls, limit_ns):
+                raise NotSent(self._desk.name, kind, "no-budget", "no rate budget in time")
+            self._check(request, cls, kind)
+        self.calls[kind] = self.calls.get(kind, 0) + 1
+        try:
+            with self._runtime.timeout(limit_ns):
+                reply = await self._venue.ask(request, cls, entity)
+        except TimedOut:
+            error = OutcomeUnknown(
+                self._desk.name, kind, "timeout", f"no answer within {limit_ns} ns"
+            )
+            self._count(error)
+            raise error from None
+        except VenueError as failure:
+            self._count(failure)
+            self._react(request, failure)
+            raise
+        return reply
+
+    def _check(self, request: VenueRequest, cls: EffectClass, kind: str) -> None:
+        """The gates. Asked before waiting for a budget and again right before sending."""
+        if isinstance(request, SubmitOrder):
+            opens = not request.reduce_only and request.position_side == "BOTH"
+            if opens and cls is not EffectClass.ENTRY:
+                raise InvariantViolation(f"{request.client_order_id} opens, but is sent as {cls}")
+        if self._runtime.now() < self.banned_until_ns:
+            raise Throttled(
+                self._desk.name,
+                kind,
+                "banned",
+                "nothing is sent to this venue before the ban ends",
+                retry_at_ns=self._wall(self.banned_until_ns),
+                banned=True,
+            )
+        if cls is EffectClass.ENTRY and not self._desk.entries_allowed:
+            reasons = ", ".join(self._desk.block_reasons)
+            raise NotSent(self._desk.name, kind, "entries-blocked", f"no entries: {reasons}")
+
+    def _react(self, request: VenueRequest, error: VenueError) -> None:
+        if isinstance(error, Throttled):
+            self._throttled(request, error)
+        if isinstance(error, Unauthorized):
+            self._desk.block_entries("unauthorized")
+            self._alert("CRITICAL", "venue.unauthorized", error)
+        if not error.listed:
+            self._alert("ERROR", "venue.code_unlisted", error)
+
+    def _throttled(self, request: VenueRequest, error: Throttled) -> None:
+        now = self._runtime.now()
+        wait_ns = error.retry_at_ns - self._runtime.ts() if error.retry_at_ns else 0
+        if error.banned:
+            until = MonoNs(now + (wait_ns if wait_ns > 0 else BAN_NS))
+            first = until > self.banned_until_ns and now >= self.banned_until_ns
+            self.banned_until_ns = MonoNs(max(until, self.banned_until_ns))
+            if first:
+                self._outbox.record(
+                    "venue.banned", f"{error.code} {error.text}".strip(), venue=self._desk.name
+                )
+                self.on_ban(self._desk, error)
+            return
+        bucket = exhausted(self._traits, request, error)
+        window_ns = self.limiter.buckets[bucket].window_ns
+        until = MonoNs(now + (wait_ns if wait_ns > 0 else window_ns))
+        self.limiter.exhaust(bucket, until)
+        self._outbox.record(
+            "venue.throttled",
+            f"{error.code} {error.text}".strip() or "throttled",
+            venue=self._desk.name,
+            bucket=bucket,
+            wait_ns=until - now,
+        )
+
+    def _alert(self, severity: str, kind: str, error: VenueError) -> None:
+        self._outbox.alert(
+            Alert(
+                severity=severity,
+                kind=kind,
+                text=str(error),
+                venue=self._desk.name,
+                dedupe=f"{kind}|{self._desk.name}|{error.code}",
+            )
+        )
+
+    def _count(self, error: VenueError) -> None:
+        name = type(error).__name__
+        self.failures[name] = self.failures.get(name, 0) + 1
+
+    def _wall(self, mono_ns: MonoNs) -> TsNs:
+        return TsNs(self._runtime.ts() + mono_ns - self._runtime.now())
+
+    # ------------------------------------------------------------ budgets
+
+    async def reserve(self, entries: int, timeout_ns: int = 30 * SECOND) -> Reservation:
+        """Keep the rate budget of entries, their stops and their closes until it is released.
+
+        Raises:
+            NotSent: The budget did not come in time.
+        """
+        made = await self.limiter.reserve(entries, timeout_ns)
+        if made is None:
+            raise NotSent(self._desk.name, "reserve", "no-budget", "no budget for entry and stop")
+        return made
+
+    # ------------------------------------------------------------ typed helpers
+
+    async def submit(
+        self, order: SubmitOrder, cls: EffectClass, *, timeout_ns: int | None = None
+    ) -> Acked:
+        """Submit an order; see `ask`."""
+        return _expect(
+            Acked,
+            await self.ask(order, cls, entity=order.client_order_id, timeout_ns=timeout_ns),
+        )
+
+    async def place_stop(
+        self,
+        stop: PlaceStop,
+        cls: EffectClass = EffectClass.PROTECT,
+        *,
+        timeout_ns: int | None = None,
+    ) -> Acked:
+        """Place a closing stop of its own; see `ask`."""
+        return _expect(
+            Acked, await self.ask(stop, cls, entity=stop.client_order_id, timeout_ns=timeout_ns)
+        )
+
+    async def set_position_stop(
+        self,
+        stop: SetPositionStop,
+        cls: EffectClass = EffectClass.PROTECT,
+        *,
+        timeout_ns: int | None = None,
+    ) -> Done:
+        """Set, move or remove the attached stop; see `ask`."""
+        return _expect(Done, await self.ask(stop, cls, entity=stop.symbol, timeout_ns=timeout_ns))
+
+    async def cancel(
+        self,
+        order: CancelOrder,
+        cls: EffectClass = EffectClass.PROTECT,
+        *,
+        timeout_ns: int | None = None,
+    ) -> Acked:
+        """Ask for a cancellation; the answer is not one. See `ask`."""
+        entity = order.client_order_id or order.venue_order_id
+        return _expect(Acked, await self.ask(order, cls, entity=entity, timeout_ns=timeout_ns))
+
+    async def order(
+        self,
+        symbol: str,
+        surface: OrderSurface,
+        cls: EffectClass = EffectClass.QUERY,
+        *,
+        client_order_id: str = "",
+        venue_order_id: str = "",
+        timeout_ns: int | None = None,
+    ) -> OrderReport:
+        """Look one order up; see `ask`. Not shown → `UnknownOrder`, which proves nothing."""
+        query = QueryOrder(
+            symbol=symbol,
+            surface=surface,
+            client_order_id=client_order_id,
+            venue_order_id=venue_order_id,
+        )
+        entity = client_order_id or venue_order_id
+        return _expect(
+            OrderReport, await self.ask(query, cls, entity=entity, timeout_ns=timeout_ns)
+        )
+
+    async def open_orders(
+        self,
+        order_class: OrderClass,
+        symbol: str = "",
+        *,
+        cls: EffectClass = EffectClass.QUERY,
+        timeout_ns: int | None = None,
+    ) -> tuple[OrderReport, ...]:
+        """Every page of one list; a failed page fails the read. `timeout_ns` is for each page."""
+        rows: list[OrderReport] = []
+        cursor = ""
+        entity = f"{order_class.value}:{symbol or 'account'}"
+        for _ in range(PAGES_LIMIT):
+            query = QueryOpenOrders(order_class=order_class, symbol=symbol, cursor=cursor)
+            reply = await self.ask(query, cls, entity=entity, timeout_ns=timeout_ns)
+            page = _expect(OrderPage, reply)
+            rows.extend(page.orders)
+            cursor = page.next_cursor
+            if not cursor:
+                return tuple(rows)
+        raise self._endless("open_orders")
+
+    async def positions(
+        self,
+        symbol: str = "",
+        *,
+        cls: EffectClass = EffectClass.QUERY,
+        timeout_ns: int | None = None,
+    ) -> tuple[PositionReport, ...]:
+        """Every page of the positions; a failed page fails the read."""
+        rows: list[PositionReport] = []
+        cursor = ""
+        for _ in range(PAGES_LIMIT):
+            query = QueryPositions(symbol=symbol, cursor=cursor)
+            reply = await self.ask(query, cls, entity=symbol or "account", timeout_ns=timeout_ns)
+            page = _expect(PositionPage, reply)
+            rows.extend(page.positions)
+            cursor = page.next_cursor
+            if not cursor:
+                return tuple(rows)
+        raise self._endless("positions")
+
+    async def executions(
+        self,
+        symbol: str,
+        since_ns: TsNs = _EVER,
+        *,
+        client_order_id: str = "",
+        venue_order_id: str = "",
+        cls: EffectClass = EffectClass.QUERY,
+        timeout_ns: int | None = None,
+    ) -> tuple[Fill, ...]:
+        """Every page of a symbol's executions, oldest first; a failed page fails the read."""
+        rows: list[Fill] = []
+        cursor = ""
+        for _ in range(PAGES_LIMIT):
+            query = QueryExecutions(
+                symbol=symbol,
+                since_ns=since_ns,
+                client_order_id=client_order_id,
+                venue_order_id=venue_order_id,
+                cursor=cursor,
+            )
+            reply = await self.ask(query, cls, entity=symbol, timeout_ns=timeout_ns)
+            page = _expect(ExecutionPage, reply)
+            rows.extend(page.fills)
+            cursor = page.next_cursor
+            if not cursor:
+                return tuple(rows)
+        raise self._endless("executions")
+
+    def _endless(self, kind: str) -> OutcomeUnknown:
+        return OutcomeUnknown(self._desk.name, kind, "pages", f"more than {PAGES_LIMIT} pages")
+
+
+def _expect[T](kind: type[T], reply: object) -> T:
+    if not isinstance(reply, kind):
+        raise InvariantViolation(f"answered by {type(reply).__name__} instead of {kind.__name__}")
+    return reply
+
+
+def _ignore(desk: VenueDesk, error: Throttled) -> None:
+    """Before the kernel is wired nobody is told."""

@@ -1,0 +1,565 @@
+"""Every order of ours, by client id and by venue id.
+
+1. An order is registered before it is sent, so that whatever the venue says first finds it.
+2. Reports are applied by venue id; an older `updated_ns` never overwrites a newer one, and a
+   terminal order never opens again.
+3. A fill is booked once: (venue, symbol, trade_id).
+4. What belongs to nothing that is known is parked and matched later. It is dropped only when
+   there is more of it than can be kept, and then a decision says so.
+5. A triggered conditional becomes a plain order, its *child*, whose reports and fills belong to
+   the parent but never change the parent's own status.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from kernel.errors import InvariantViolation
+from kernel.model.ids import (
+    Leg,
+    OrderIdParts,
+    client_order_id,
+    is_ours,
+    parse_client_order_id,
+    symbol_hash,
+)
+from kernel.model.orders import Fill, FillKind, OrderClass, OrderReport, OrderStatus
+from kernel.model.rows import FillRow, OrderRow, Row
+from kernel.model.units import MINUTE, ZERO, Price, Qty, canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from kernel.ports.outbox import Outbox
+    from kernel.runtime.scheduler import Runtime
+    from kernel.trade.book import Position, PositionBook
+
+PARKED_LIMIT = 4096
+"""Reports and fills of unknown orders that are kept."""
+
+_RANK = {
+    OrderStatus.NEW: 0,
+    OrderStatus.PARTIALLY_FILLED: 1,
+    OrderStatus.TRIGGERING: 2,
+    OrderStatus.TRIGGERED: 3,
+}
+
+type VenueKey = tuple[str, OrderClass, str]
+"""(venue, order class, venue order id): venue ids are unique within a class only."""
+
+
+class TrackedOrder:
+    """One order of ours and the evidence about it.
+
+    Attributes:
+        row: The record as it should be stored.
+        fills: Distinct executions by trade id, those of the child included.
+        changed: Set at every report and fill. Clear it, look, then wait.
+        report: The newest report; None: the venue never showed the order.
+        child: Newest report of the plain order that this conditional became.
+    """
+
+    __slots__ = ("changed", "child", "fills", "report", "row")
+
+    def __init__(self, row: OrderRow, runtime: Runtime) -> None:
+        self.row = row
+        self.fills: dict[str, Fill] = {}
+        self.changed = runtime.event()
+        self.report: OrderReport | None = None
+        self.child: OrderReport | None = None
+
+    @property
+    def client_order_id(self) -> str:
+        """Our id."""
+        return self.row.client_order_id
+
+    @property
+    def terminal(self) -> bool:
+        """Proven that nothing more can happen to it, its child included."""
+        if not self.row.status.terminal:
+            return False
+        return self.child is None or self.child.status.terminal
+
+    @property
+    def seen(self) -> bool:
+        """The venue showed it: by a report or by an execution."""
+        return self.report is not None or bool(self.fills)
+
+    @property
+    def filled_qty(self) -> Qty:
+        """Sum of distinct executions."""
+        return sum((fill.qty for fill in self.fills.values()), ZERO)
+
+    @property
+    def avg_price(self) -> Price:
+        """Average of distinct executions; ZERO without any."""
+        qty = self.filled_qty
+        if not qty:
+            return ZERO
+        paid = sum((fill.qty * fill.price for fill in self.fills.values()), ZERO)
+        return canonical(paid / qty)
+
+    @property
+    def reported_qty(self) -> Qty:
+        """Cumulative fill by the venue's reports; above `filled_qty`: executions are missing."""
+        child = self.child.filled_qty if self.child is not None else ZERO
+        return max(self.row.filled_qty, child)
+
+    @property
+    def executions_missing(self) -> bool:
+        """Reports tell of more than the executions that arrived."""
+        return self.reported_qty > self.filled_qty
+
+    def update(self, **changes: Any) -> None:
+        """Replace fields of the row."""
+        self.row = msgspec.structs.replace(self.row, **changes)
+
+
+class OrderRegistry:
+    """The orders of one kernel; books fills into positions as they come."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        outbox: Outbox,
+        book: PositionBook,
+        *,
+        epoch: int = 0,
+    ) -> None:
+        self._runtime = runtime
+        self._outbox = outbox
+        self._book = book
+        self.epoch = epoch
+        self.persist: Callable[[tuple[Row, ...]], None] = _keep_nothing
+        """Writes rows behind; set by the kernel."""
+        self.on_stray: Callable[[str, Fill], None] = _ignore
+        """Told of executions that change a venue position and belong to no living one of ours."""
+        self.on_reappeared: Callable[[TrackedOrder], None] = _ignore_order
+        """Told of orders that live although they were declared never placed (SPEC §3.1)."""
+        self._orders: dict[tuple[str, str], TrackedOrder] = {}
+        self._by_venue_id: dict[VenueKey, TrackedOrder] = {}
+        self._open: dict[tuple[str, str], TrackedOrder] = {}
+        self._of_position: dict[str, list[TrackedOrder]] = {}
+        self._parked_reports: dict[VenueKey, OrderReport] = {}
+        self._parked_fills: dict[tuple[str, str, str], Fill] = {}
+        self._booked_stray: dict[tuple[str, str, str], None] = {}
+
+    # ------------------------------------------------------------ our side
+
+    def new_id(self, position: Position, leg: Leg, child: int = 0) -> str:
+        """An id for a new intent: the next generation, counted in the position's row.
+
+        The caller stores the position's row together with the intent.
+        """
+        row = position.row
+        made = client_order_id(
+            OrderIdParts(
+                epoch=self.epoch,
+                wave_minute=(row.wave_ns or row.opened_ns) // MINUTE,
+                symbol_hash=symbol_hash(row.venue, row.symbol),
+                leg=leg,
+                child=child,
+                generation=row.generation,
+            )
+        )
+        position.update(generation=row.generation + 1)
+        return made
+
+    def register(self, row: OrderRow) -> TrackedOrder:
+        """Know an order before it is sent; what was parked for it is applied now.
+
+        Raises:
+            InvariantViolation: The id was used.
+        """
+        key = (row.venue, row.client_order_id)
+        if key in self._orders:
+            raise InvariantViolation(f"client order id {row.client_order_id} was used before")
+        order = TrackedOrder(row, self._runtime)
+        self._orders[key] = order
+        self._of_position.setdefault(row.position_id, []).append(order)
+        if row.intent_open:
+            self._open[key] = order
+        if row.venue_order_id:
+            self._by_venue_id[(row.venue, row.order_class, row.venue_order_id)] = order
+        self._unpark(order)
+        return order
+
+    def acked(self, order: TrackedOrder, venue_order_id: str) -> None:
+        """The venue took the request and named its id. Not a proof that the order lives."""
+        if venue_order_id and not order.row.venue_order_id:
+            order.update(venue_order_id=venue_order_id)
+            self._link(order, order.row.order_class, venue_order_id)
+            self._unpark(order)
+
+    def conclude(self, order: TrackedOrder, status: OrderStatus, cause: str) -> None:
+        """End an order by proof other than a report: a definite refusal, proof of absence.
+
+        Raises:
+            InvariantViolation: The status is not terminal.
+        """
+        if not status.terminal:
+            raise InvariantViolation(f"{order.client_order_id}: {status} ends nothing")
+        if order.row.status.terminal:
+            return
+        order.update(status=status, updated_ns=max(order.row.updated_ns, self._runtime.ts()))
+        self._outbox.record(
+            "order.concluded",
+            cause,
+            venue=order.row.venue,
+            symbol=order.row.symbol,
+            position_id=order.row.position_id,
+            client_order_id=order.client_order_id,
+            status=status.value,
+        )
+        self._settled(order)
+        self.persist((order.row,))
+        order.changed.set()
+
+    # ------------------------------------------------------------ look-ups
+
+    def by_client_id(self, venue: str, client_id: str) -> TrackedOrder | None:
+        """An order of ours by our id."""
+        return self._orders.get((venue, client_id))
+
+    def by_venue_id(
+        self, venue: str, order_class: OrderClass, venue_order_id: str
+    ) -> TrackedOrder | None:
+        """An order of ours by the venue's id; a child's id finds its parent."""
+        return self._by_venue_id.get((venue, order_class, venue_order_id))
+
+    def of_position(self, position_id: str) -> list[TrackedOrder]:
+        """Every order of a position, oldest first."""
+        return list(self._of_position.get(position_id, ()))
+
+    def open_orders(self, venue: str = "", symbol: str = "") -> list[TrackedOrder]:
+        """Orders that are not proven terminal, oldest first."""
+        return [
+            order
+            for order in self._open.values()
+            if venue in ("", order.row.venue) and symbol in ("", order.row.symbol)
+        ]
+
+    # ------------------------------------------------------------ the venue's side
+
+    def on_report(self, venue: str, report: OrderReport) -> TrackedOrder | None:
+        """Apply what the venue says of an order.
+
+        Returns:
+            The order of ours it belongs to, whether or not it changed; None: parked.
+        """
+        order = self._find(venue, report)
+        if order is None:
+            self._park_report(venue, report)
+            return None
+        if self._is_child(order, report):
+            changed = self._apply_child(order, report)
+        else:
+            changed = self._apply(order, report)
+        if changed:
+            self.persist((order.row,))
+            order.changed.set()
+            position = self._book.by_id(order.row.position_id)
+            if position is not None:
+                position.changed.set()
+        return order
+
+    def on_fill(self, venue: str, fill: Fill) -> bool:
+        """Book an execution.
+
+        Returns:
+            True where it is new and changed a position of ours.
+        """
+        order = self._order_of_fill(venue, fill)
+        if order is not None:
+            return self._book_fill(venue, fill, order)
+        if fill.client_order_id and is_ours(fill.client_order_id):
+            self._park_fill(venue, fill)
+            return False
+        return self._book_foreign(venue, fill)
+
+    def forget(self, positions: Iterable[Position]) -> None:
+        """Drop the orders of positions that ended long ago, those still watched excepted."""
+        for position in positions:
+            for order in self._of_position.pop(position.id, ()):
+                key = (order.row.venue, order.client_order_id)
+                if key in self._open:
+                    self._of_position.setdefault(position.id, []).append(order)
+                    continue
+                self._orders.pop(key, None)
+                self._unlink(order)
+
+    # ------------------------------------------------------------ reports
+
+    def _find(self, venue: str, report: OrderReport) -> TrackedOrder | None:
+        found = self._by_venue_id.get((venue, report.order_class, report.venue_order_id))
+        if found is None and report.client_order_id:
+            found = self._orders.get((venue, report.client_order_id))
+        return found
+
+    @staticmethod
+    def _is_child(order: TrackedOrder, report: OrderReport) -> bool:
+        return (
+            order.row.order_class is OrderClass.CONDITIONAL
+            and report.order_class is OrderClass.PLAIN
+        )
+
+    def _apply(self, order: TrackedOrder, report: OrderReport) -> bool:
+        row = order.row
+        reappeared = row.status.terminal and order.report is None
+        if row.status.terminal and not report.status.terminal and not reappeared:
+            return False
+        if order.report is not None and not _is_news(order.report, report):
+            return False
+        changes: dict[str, Any] = {
+            "status": report.status,
+            "filled_qty": max(row.filled_qty, report.filled_qty),
+            "updated_ns": max(row.updated_ns, report.updated_ns),
+        }
+        if report.avg_price:
+            changes["avg_price"] = report.avg_price
+        if report.venue_order_id:
+            changes["venue_order_id"] = report.venue_order_id
+            self._link(order, report.order_class, report.venue_order_id)
+        if report.child_order_id:
+            self._link(order, OrderClass.PLAIN, report.child_order_id)
+        order.report = report
+        order.update(**changes)
+        if order.terminal:
+            self._settled(order)
+        elif reappeared:
+            self._reappear(order, "reported live after it was declared ended")
+        self._unpark(order)
+        return True
+
+    def _reappear(self, order: TrackedOrder, cause: str) -> None:
+        """An order that was declared ended without the venue's word lives (hazards T05)."""
+        order.update(intent_open=True)
+        self._open[(order.row.venue, order.client_order_id)] = order
+        self._outbox.record(
+            "order.reappeared",
+            cause,
+            venue=order.row.venue,
+            symbol=order.row.symbol,
+            position_id=order.row.position_id,
+            client_order_id=order.client_order_id,
+            status=order.row.status.value,
+        )
+        self.on_reappeared(order)
+
+    def _apply_child(self, order: TrackedOrder, report: OrderReport) -> bool:
+        if order.child is not None and not _is_news(order.child, report):
+            return False
+        order.child = report
+        self._link(order, OrderClass.PLAIN, report.venue_order_id)
+        if order.terminal:
+            self._settled(order)
+        self._unpark(order)
+        return True
+
+    def _settled(self, order: TrackedOrder) -> None:
+        order.update(intent_open=False)
+        self._open.pop((order.row.venue, order.client_order_id), None)
+
+    # ------------------------------------------------------------ fills
+
+    def _order_of_fill(self, venue: str, fill: Fill) -> TrackedOrder | None:
+        order = None
+        if fill.client_order_id:
+            order = self._orders.get((venue, fill.client_order_id))
+        for order_class in OrderClass:
+            if order is None and fill.venue_order_id:
+                order = self._by_venue_id.get((venue, order_class, fill.venue_order_id))
+        return order
+
+    def _book_fill(self, venue: str, fill: Fill, order: TrackedOrder) -> bool:
+        if fill.trade_id in order.fills:
+            return False
+        order.fills[fill.trade_id] = fill
+        order.changed.set()
+        position = self._book.by_id(order.row.position_id)
+        if position is None or not position.apply_fill(fill):
+            return False
+        self._store(venue, fill, position, order)
+        if position.state.terminal and fill.kind is not FillKind.FUNDING:
+            self._stray(venue, fill, "fill after the end of its position")
+        return True
+
+    def _book_foreign(self, venue: str, fill: Fill) -> bool:
+        """An execution under nobody's or a stranger's id: the position of the symbol has it.
+
+        Attached stops, liquidations and ADL come without an id of ours; so does what a person
+        does by hand. An execution older than the position belongs to an earlier one.
+        """
+        position = self._book.by_symbol(venue, fill.symbol)
+        if position is not None and fill.ts_ns >= position.row.opened_ns:
+            if not position.apply_fill(fill):
+                return False
+            self._store(venue, fill, position, None)
+            return True
+        key = (venue, fill.symbol, fill.trade_id)
+        if fill.kind is FillKind.FUNDING or key in self._booked_stray:
+            return False
+        self._booked_stray[key] = None
+        if len(self._booked_stray) > PARKED_LIMIT:
+            del self._booked_stray[next(iter(self._booked_stray))]
+        self._stray(venue, fill, "fill without a position of ours")
+        return False
+
+    def _store(
+        self, venue: str, fill: Fill, position: Position, order: TrackedOrder | None
+    ) -> None:
+        row = FillRow(
+            venue=venue,
+            symbol=fill.symbol,
+            trade_id=fill.trade_id,
+            position_id=position.id,
+            client_order_id=order.client_order_id if order else fill.client_order_id,
+            venue_order_id=fill.venue_order_id,
+            side=fill.side,
+            qty=fill.qty,
+            price=fill.price,
+            fee=fill.fee,
+            realized_pnl=fill.realized_pnl,
+            kind=fill.kind.value,
+            ts_ns=fill.ts_ns,
+        )
+        self._outbox.record(
+            "fill.booked",
+            fill.kind.value.lower(),
+            venue=venue,
+            symbol=fill.symbol,
+            position_id=position.id,
+            client_order_id=row.client_order_id,
+            side=fill.side.value,
+            qty=fill.qty,
+            price=fill.price,
+            fee=fill.fee,
+            trade_id=fill.trade_id,
+        )
+        self.persist((row, position.row))
+
+    def _stray(self, venue: str, fill: Fill, cause: str) -> None:
+        self._outbox.record(
+            "fill.stray",
+            cause,
+            venue=venue,
+            symbol=fill.symbol,
+            client_order_id=fill.client_order_id,
+            side=fill.side.value,
+            qty=fill.qty,
+            price=fill.price,
+            trade_id=fill.trade_id,
+        )
+        self.on_stray(venue, fill)
+
+    # ------------------------------------------------------------ links and the parked
+
+    def _link(self, order: TrackedOrder, order_class: OrderClass, venue_order_id: str) -> None:
+        if venue_order_id:
+            self._by_venue_id[(order.row.venue, order_class, venue_order_id)] = order
+
+    def _unlink(self, order: TrackedOrder) -> None:
+        row = order.row
+        self._by_venue_id.pop((row.venue, row.order_class, row.venue_order_id), None)
+        for report in (order.report, order.child):
+            if report is not None:
+                self._by_venue_id.pop((row.venue, report.order_class, report.venue_order_id), None)
+                self._by_venue_id.pop((row.venue, OrderClass.PLAIN, report.child_order_id), None)
+
+    def _park_report(self, venue: str, report: OrderReport) -> None:
+        key = (venue, report.order_class, report.venue_order_id)
+        known = self._parked_reports.get(key)
+        if known is None or _is_news(known, report):
+            self._parked_reports[key] = report
+        if len(self._parked_reports) > PARKED_LIMIT:
+            oldest = next(iter(self._parked_reports))
+            self._drop(venue, self._parked_reports.pop(oldest).client_order_id, "report")
+
+    def _park_fill(self, venue: str, fill: Fill) -> None:
+        key = (venue, fill.symbol, fill.trade_id)
+        if key in self._parked_fills:
+            return
+        self._parked_fills[key] = fill
+        self._stray(venue, fill, "fill of an order of ours that is not known")
+        if len(self._parked_fills) > PARKED_LIMIT:
+            oldest = next(iter(self._parked_fills))
+            self._drop(venue, self._parked_fills.pop(oldest).client_order_id, "fill")
+
+    def _drop(self, venue: str, client_id: str, what: str) -> None:
+        self._outbox.record(
+            "parked.dropped", f"too many parked: {what}", venue=venue, client_order_id=client_id
+        )
+
+    def parked(self, venue: str) -> list[OrderReport]:
+        """Newest reports of orders that are not known, ours by grammar or not."""
+        return [report for key, report in self._parked_reports.items() if key[0] == venue]
+
+    def _unpark(self, order: TrackedOrder) -> None:
+        """Apply what arrived before the order was known."""
+        venue = order.row.venue
+        if self._parked_reports:
+            reports = [
+                key
+                for key, report in self._parked_reports.items()
+                if key[0] == venue and self._find(venue, report) is order
+            ]
+            for key in reports:
+                self.on_report(venue, self._parked_reports.pop(key))
+        if self._parked_fills:
+            fills = [
+                key
+                for key, fill in self._parked_fills.items()
+                if key[0] == venue and self._order_of_fill(venue, fill) is order
+            ]
+            for fill_key in fills:
+                self.on_fill(venue, self._parked_fills.pop(fill_key))
+
+
+def leg_of(client_id: str) -> Leg | None:
+    """What an order of ours is for; None for anybody else's."""
+    parts = parse_client_order_id(client_id)
+    return None if parts is None else parts.leg
+
+
+def _is_news(known: OrderReport, report: OrderReport) -> bool:
+    """Whether a report may overwrite another one of the same order (hazards W10).
+
+    A terminal order never opens again. At equal times the state that is further along wins.
+    """
+    if known.status.terminal:
+        return report.status.terminal and (
+            report.filled_qty > known.filled_qty
+            or (report.updated_ns >= known.updated_ns and _facts(report) != _facts(known))
+        )
+    if report.status.terminal:
+        return True
+    if report.updated_ns != known.updated_ns:
+        return report.updated_ns > known.updated_ns
+    if report.filled_qty != known.filled_qty:
+        return report.filled_qty > known.filled_qty
+    return _RANK[report.status] >= _RANK[known.status] and _facts(report) != _facts(known)
+
+
+def _facts(report: OrderReport) -> tuple[OrderStatus, Decimal, Decimal, Decimal, str]:
+    return (
+        report.status,
+        report.filled_qty,
+        report.qty,
+        report.trigger_price,
+        report.child_order_id,
+    )
+
+
+def _keep_nothing(rows: tuple[Row, ...]) -> None:
+    """Before the kernel is wired there is no store."""
+
+
+def _ignore(venue: str, fill: Fill) -> None:
+    """Before the kernel is wired nobody is told."""
+
+
+def _ignore_order(order: TrackedOrder) -> None:
+    """Before the kernel is wired nobody is told."""

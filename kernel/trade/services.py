@@ -1,0 +1,126 @@
+"""What every part of the kernel is built with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.model.messages import Alert
+
+if TYPE_CHECKING:
+    from kernel.config import Settings
+    from kernel.model.rows import Row
+    from kernel.ports.outbox import Outbox
+    from kernel.ports.prices import JournaledPrices
+    from kernel.ports.store import Store
+    from kernel.runtime.scheduler import Runtime
+    from kernel.trade.book import PositionBook
+    from kernel.trade.desk import VenueDesk
+    from kernel.trade.orders import OrderRegistry
+    from kernel.trade.risk import Risk
+    from kernel.trade.watches import Watches
+    from kernel.trade.writer import StoreWriter
+
+
+class Services:
+    """The shared parts of one kernel; no part makes another one for itself.
+
+    Attributes:
+        epoch: Run epoch of this process, from the store; 0 before it answered.
+        stopping: A stop was commanded: nothing new begins.
+    """
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        outbox: Outbox,
+        settings: Settings,
+        store: Store,
+        prices: JournaledPrices,
+        book: PositionBook,
+        orders: OrderRegistry,
+        watches: Watches,
+        writer: StoreWriter,
+    ) -> None:
+        self.runtime = runtime
+        self.outbox = outbox
+        self.settings = settings
+        self.store = store
+        self.prices = prices
+        self.book = book
+        self.orders = orders
+        self.watches = watches
+        self.writer = writer
+        self.desks: dict[str, VenueDesk] = {}
+        self.risk: Risk  # made by the kernel with these services, before anything runs
+        self.epoch = 0
+        self.stopping = False
+
+    def decide(
+        self,
+        kind: str,
+        cause: str,
+        *,
+        venue: str = "",
+        symbol: str = "",
+        position_id: str = "",
+        client_order_id: str = "",
+        **values: object,
+    ) -> None:
+        """Record a decision with its cause and the values used."""
+        self.outbox.record(
+            kind,
+            cause,
+            venue=venue,
+            symbol=symbol,
+            position_id=position_id,
+            client_order_id=client_order_id,
+            **values,
+        )
+
+    def alert(
+        self,
+        severity: str,
+        kind: str,
+        text: str,
+        *,
+        venue: str = "",
+        symbol: str = "",
+        dedupe: str = "",
+    ) -> None:
+        """Tell a person. `severity`: INFO, WARNING, ERROR or CRITICAL."""
+        self.outbox.alert(
+            Alert(
+                severity=severity,
+                kind=kind,
+                text=text,
+                venue=venue,
+                symbol=symbol,
+                dedupe=dedupe or f"{kind}|{venue}|{symbol}",
+            )
+        )
+
+    # ------------------------------------------------------------ the store
+
+    async def commit_entry(self, rows: tuple[Row, ...]) -> bool:
+        """Make an entry's rows durable before it is sent; fails closed.
+
+        Returns:
+            False where a claim among the rows existed: nothing was written, nothing may be sent.
+
+        Raises:
+            StoreError: Not known to be durable: nothing may be sent.
+        """
+        return await self.writer.commit_entry(rows)
+
+    async def commit_protect(self, rows: tuple[Row, ...]) -> bool:
+        """Wait for protective rows at most `STORE_WAIT_MS`, then go on; they are written behind.
+
+        Returns:
+            Whether they were durable in time. Either way the act goes out.
+        """
+        return await self.writer.commit_protect(rows)
+
+    def persist(self, rows: tuple[Row, ...]) -> None:
+        """Write rows behind, in order, without waiting."""
+        self.writer.persist(rows)

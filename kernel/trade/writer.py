@@ -1,0 +1,244 @@
+"""Writes rows to the store, in order, one commit at a time.
+
+1. Rows that wait are written together, the newest of each key: an upsert of an older one is lost
+   work. The order of commits is the order in which they were asked.
+2. An entry's rows are a commit of their own and are tried once. While the store fails, entries
+   are refused at once.
+3. Everything else is kept and tried again until it is durable; protection never waits for it
+   longer than `STORE_WAIT_MS`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from kernel.errors import StoreError
+from kernel.model.messages import Alert
+from kernel.model.rows import EventRow, Row, row_key
+from kernel.model.units import MS, SECOND, TsNs
+from kernel.model.venue import EffectClass
+from kernel.runtime.errors import TimedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kernel.config import Settings
+    from kernel.ports.outbox import Outbox
+    from kernel.ports.store import Store
+    from kernel.runtime.primitives import Future
+    from kernel.runtime.scheduler import Runtime
+
+COMMIT_TIMEOUT_NS = 5 * SECOND
+"""A commit without an answer for so long counts as failed."""
+RETRY_NS = (SECOND // 5, SECOND // 2, SECOND, 2 * SECOND, 5 * SECOND)
+PROBE_NS = 2 * SECOND
+EVENTS_LIMIT = 10_000
+"""Event rows that are kept through an outage; losing one loses no protection."""
+
+
+class _Batch:
+    """Rows that are written together."""
+
+    __slots__ = ("done", "entry", "rows", "urgent")
+
+    def __init__(self, *, entry: Future[bool] | None = None) -> None:
+        self.rows: dict[str, Row] = {}
+        self.entry = entry
+        self.done: list[Future[bool]] = []
+        self.urgent = False
+
+
+class StoreWriter:
+    """The one writer of one kernel.
+
+    Attributes:
+        failing: The last commit failed; entries are refused.
+        on_health: Told when `failing` changes.
+    """
+
+    def __init__(
+        self, runtime: Runtime, outbox: Outbox, settings: Settings, store: Store
+    ) -> None:
+        self._runtime = runtime
+        self._outbox = outbox
+        self._store = store
+        self._wait_ns = settings.store_wait_ms * MS
+        self._queue: deque[_Batch] = deque()
+        self._wake = runtime.event()
+        self._idle = runtime.event()
+        self._idle.set()
+        self._events = 0
+        self.failing = False
+        self.on_health: Callable[[bool], None] = _ignore
+
+    # ------------------------------------------------------------ asking
+
+    def persist(self, rows: tuple[Row, ...]) -> None:
+        """Write rows behind."""
+        if rows:
+            self._open_batch(rows)
+
+    async def commit_protect(self, rows: tuple[Row, ...]) -> bool:
+        """See `Services.commit_protect`."""
+        done: Future[bool] = self._runtime.future()
+        batch = self._open_batch(rows)
+        batch.urgent = True
+        batch.done.append(done)
+        try:
+            with self._runtime.timeout(self._wait_ns):
+                await done
+        except TimedOut:
+            self._outbox.record("store.late", "protective act goes out before its row is durable")
+            return False
+        return True
+
+    async def commit_entry(self, rows: tuple[Row, ...]) -> bool:
+        """See `Services.commit_entry`."""
+        if self.failing:
+            raise StoreError("the store does not answer: no entries")
+        done: Future[bool] = self._runtime.future()
+        batch = _Batch(entry=done)
+        self._add(batch, rows)
+        self._queue.append(batch)
+        self._wake.set()
+        self._idle.clear()
+        return await done
+
+    async def drain(self, timeout_ns: int) -> bool:
+        """Wait until everything is durable; False: not within this time."""
+        try:
+            with self._runtime.timeout(timeout_ns):
+                await self._idle.wait()
+        except TimedOut:
+            return False
+        return True
+
+    @property
+    def waiting(self) -> int:
+        """Rows that are not durable yet, those of the running commit excluded."""
+        return sum(len(batch.rows) for batch in self._queue)
+
+    def _open_batch(self, rows: tuple[Row, ...]) -> _Batch:
+        """The last batch of the queue that still takes rows, with these added."""
+        if not self._queue or self._queue[-1].entry is not None:
+            self._queue.append(_Batch())
+        batch = self._queue[-1]
+        self._add(batch, rows)
+        self._wake.set()
+        self._idle.clear()
+        return batch
+
+    def _add(self, batch: _Batch, rows: tuple[Row, ...]) -> None:
+        for row in rows:
+            if isinstance(row, EventRow):
+                if self._events >= EVENTS_LIMIT:
+                    continue
+                self._events += 1
+            batch.rows[row_key(row)] = row
+
+    # ------------------------------------------------------------ writing
+
+    async def run(self) -> None:
+        """Write for ever; supervised by the kernel."""
+        while True:
+            while not self._queue:
+                self._idle.set()
+                self._wake.clear()
+                await self._rest()
+            batch = self._queue.popleft()
+            if batch.entry is not None:
+                await self._write_entry(batch, batch.entry)
+            else:
+                await self._write_behind(batch)
+
+    async def _rest(self) -> None:
+        """Wait for rows. While the store fails an event row is written, to see when it is back."""
+        if not self.failing:
+            await self._wake.wait()
+            return
+        try:
+            with self._runtime.timeout(PROBE_NS):
+                await self._wake.wait()
+        except TimedOut:
+            self.persist((_probe(self._runtime.ts()),))
+
+    async def _write_entry(self, batch: _Batch, done: Future[bool]) -> None:
+        try:
+            done.set_result(await self._commit(batch, EffectClass.ENTRY))
+        except StoreError as error:
+            self._failed(error)
+            done.set_error(error)
+
+    async def _write_behind(self, batch: _Batch) -> None:
+        cls = EffectClass.PROTECT if batch.urgent else EffectClass.QUERY
+        attempt = 0
+        while True:
+            try:
+                await self._commit(batch, cls)
+            except StoreError as error:
+                self._failed(error)
+                self._refuse_entries(error)
+                await self._runtime.sleep(RETRY_NS[min(attempt, len(RETRY_NS) - 1)])
+                attempt += 1
+                continue
+            for future in batch.done:
+                future.set_result(True)
+            return
+
+    async def _commit(self, batch: _Batch, cls: EffectClass) -> bool:
+        rows = tuple(batch.rows.values())
+        try:
+            with self._runtime.timeout(COMMIT_TIMEOUT_NS):
+                written = await self._store.commit(rows, cls)
+        except TimedOut:
+            raise StoreError("no answer from the store") from None
+        self._events -= sum(isinstance(row, EventRow) for row in rows)
+        self._recovered()
+        return written
+
+    def _refuse_entries(self, error: StoreError) -> None:
+        """Entries behind a batch that fails are refused now, not when the store is back."""
+        waiting = [batch for batch in self._queue if batch.entry is not None]
+        for batch in waiting:
+            self._queue.remove(batch)
+            if batch.entry is not None:
+                batch.entry.set_error(error)
+
+    def _failed(self, error: StoreError) -> None:
+        if self.failing:
+            return
+        self.failing = True
+        self._outbox.record("store.failing", str(error))
+        self._outbox.alert(
+            Alert(
+                severity="ERROR",
+                kind="store.failing",
+                text=f"the store does not commit ({error}): no entries, protection goes on",
+                dedupe="store.failing",
+            )
+        )
+        self.on_health(True)
+
+    def _recovered(self) -> None:
+        if self.failing:
+            self.failing = False
+            self._outbox.record("store.recovered", "a commit is durable again")
+            self.on_health(False)
+
+
+def _probe(ts_ns: TsNs) -> EventRow:
+    return EventRow(
+        ts_ns=ts_ns,
+        kind="store.probe",
+        venue="",
+        symbol="",
+        position_id="",
+        client_order_id="",
+        cause="the last commit failed",
+        values="{}",
+    )
+
+
+def _ignore(_failing: bool) -> None:  # noqa: FBT001 - a callback's argument
+    """Before the kernel is wired nobody is told."""
