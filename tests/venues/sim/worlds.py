@@ -53,7 +53,8 @@ def bar_tape(r, start, span):
         first = last if r.random() < 0.6 else max(1, last + r.randint(-40, 40))
         last = max(1, first + r.randint(-20, 20)) if r.random() < 0.8 else first
         wick = r.choice((0, 0, 5, 30))
-        low, high = max(1, min(first, last) - r.randint(0, wick)), max(first, last) + r.randint(0, wick)
+        low = max(1, min(first, last) - r.randint(0, wick))
+        high = max(first, last) + r.randint(0, wick)
         for column, value in zip(columns, (now, first, high, low, last), strict=True):
             column.append(value)
         now += length * (1 if r.random() < 0.85 else r.randint(2, 4)) + (r.random() < 0.1)
@@ -82,7 +83,8 @@ def quotes(r, start, span):
     bid = [r.randint(1, 300) for _ in range(rows)]
     ask = [px + r.randint(1, 4) for px in bid]
     qty = tuple(Decimal(r.randint(1, 9)) for _ in range(rows))
-    return QuoteTape(ts, bid, ask, bid_qty=qty, ask_qty=(Decimal(2),), tick_size=r.choice(TICK_SIZES))
+    tick_size = r.choice(TICK_SIZES)
+    return QuoteTape(ts, bid, ask, bid_qty=qty, ask_qty=(Decimal(2),), tick_size=tick_size)
 
 
 def markets(r, start, span):
@@ -108,7 +110,7 @@ def markets(r, start, span):
 class Programme:
     """Acts at random whenever it is called: sets, clears, reads; writes down all that it sees."""
 
-    def __init__(self, seed, service_type, world, start, span, acts):
+    def __init__(self, seed, service_type, world, *, start, span, acts):
         self.r = random.Random(f"acts {seed}")
         self.agenda = Agenda(start - span // 20 - 1)
         self.markets = world
@@ -116,7 +118,8 @@ class Programme:
         self.trace = []
         self.firings = 0
         self.prices = service_type(self.agenda, world, self.on_fired)
-        self.timers = sorted(start + self.r.randint(-span // 20, span) for _ in range(self.r.randint(0, 25)))
+        timers = range(self.r.randint(0, 25))
+        self.timers = sorted(start + self.r.randint(-span // 20, span) for _ in timers)
         for n in range(self.r.randint(1, 12)):
             self.agenda.push(
                 start + self.r.randint(-1, span), RANK_MESSAGE, lambda n=n: self.act(f"message {n}")
@@ -221,6 +224,6 @@ def play(seed, service_type, acts=60):
     start = r.choice((1_000, 1_700_000_000_000_000_000))
     span = r.choice((400, 100_000, 60_000_000_000, 86_400_000_000_000))
     world = markets(r, start, span)
-    programme = Programme(seed, service_type, world, start, span, acts)
+    programme = Programme(seed, service_type, world, start=start, span=span, acts=acts)
     programme.encoded = programme.run()
     return programme
