@@ -31,6 +31,7 @@ class VenueDesk:
         balance: What it said last about the money; None before that.
         hedge_mode: The account holds two legs a symbol: no entries.
         stream_up: The private stream is connected and every topic is confirmed.
+        stream_generation: Counts every change of the stream; equal: it did not change between.
         resynced_mono_ns: When the last complete resync was requested (0: never).
         stream_generation: Counts every StreamUp and StreamDown: equal before and after means
             that the stream was not interrupted in between.
@@ -51,6 +52,7 @@ class VenueDesk:
         self.balance: BalanceReport | None = None
         self.hedge_mode = False
         self.stream_up = False
+        self.stream_generation = 0
         self.resynced_mono_ns = 0
         self.stream_generation = 0
         self.notices: dict[str, int] = {}
