@@ -32,7 +32,7 @@ def parse_utc(text: str) -> TsNs:
 
 
 def format_utc(ts_ns: int) -> str:
-    """"2026-01-05T12:45:00Z"; what is below a second is cut off."""
+    """Text such as "2026-01-05T12:45:00Z"; what is below a second is cut off."""
     days, rest = divmod(ts_ns, DAY)
     year = _FIRST_YEAR + days // 366  # never too late, corrected upwards
     while _days_before_year(year + 1) <= days:

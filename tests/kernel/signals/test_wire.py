@@ -1,0 +1,176 @@
+"""The feed's messages: one bad item never takes the batch, one bad frame never takes the kernel."""
+
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel.model.orders import Side
+from kernel.model.units import TsNs
+from kernel.signals.timestamps import parse_utc
+from kernel.signals.wire import MalformedMessage, Origin, read_message
+
+ORIGIN = Origin(source="feed", default_venue="binance", arrived_ns=TsNs(7))
+GOOD = (
+    '{"timestamp": "2026-01-05T12:45:00Z", "symbol": "BTCUSDT", "side": "BUY", "score_week": 62.50}'
+)
+
+
+def batch(*items):
+    return read_message('{"type": "signals", "signals": [' + ", ".join(items) + "]}", ORIGIN)
+
+
+def with_field(name, value):
+    """The good signal with one field written as `value`."""
+    fields = {**json.loads(GOOD), name: None}
+    return json.dumps(fields).replace("null", value)
+
+
+def test_a_signal_is_read_with_exact_numbers():
+    (signal,) = batch(GOOD).signals
+    assert signal.symbol == "BTCUSDT"
+    assert signal.venue == "binance"
+    assert signal.side is Side.BUY
+    assert signal.candle_ns == parse_utc("2026-01-05T12:45:00Z")
+    assert str(signal.score_week) == "62.5"
+    assert signal.score_month is None
+    assert signal.arrived_ns == 7
+
+
+def test_optional_and_unknown_fields_are_kept():
+    item = (
+        GOOD[:-1]
+        + ', "score_month": 71, "exchange": "Bybit", "id": 9, "note": {"b": 1, "a": 0.10}}'
+    )
+    (signal,) = batch(item).signals
+    assert signal.score_month == Decimal(71)
+    assert signal.venue == "bybit"
+    assert signal.signal_id == "9"
+    assert signal.extra == '{"note":{"a":"0.10","b":1}}'
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("timestamp", '"2026-01-05T12:44:00Z"'),
+        ("timestamp", '"2026-01-05 12:45:00"'),
+        ("timestamp", "1767617100"),
+        ("timestamp", "null"),
+        ("symbol", '""'),
+        ("symbol", '"BTC USDT"'),
+        ("symbol", '"BTC|USDT"'),
+        ("symbol", '"\\ud800"'),
+        ("symbol", '"' + "A" * 41 + '"'),
+        ("symbol", "7"),
+        ("side", '"buy"'),
+        ("side", '"LONG"'),
+        ("side", "1"),
+        ("side", "[]"),
+        ("score_week", "NaN"),
+        ("score_week", "-Infinity"),
+        ("score_week", "1e400"),
+        ("score_week", "1e99999999999999999999"),
+        ("score_week", "9" * 5000),
+        ("score_week", '"62.5"'),
+        ("score_week", "true"),
+        ("score_week", "null"),
+        ("score_month", '"71"'),
+        ("exchange", "3"),
+        ("exchange", '""'),
+        ("id", "[1]"),
+        ("id", "true"),
+        ("id", '"\\ud800"'),
+        ("more", "[" * 300 + "]" * 300),
+        ("symbol", '"ETHUSDT", "symbol": "BTCUSDT"'),
+        ("more", '{"a": 1, "a": 1}'),
+    ],
+)
+def test_a_malformed_item_is_dropped_with_its_raw_text_and_the_rest_survives(field, value):
+    bad = with_field(field, value)
+    message = batch(GOOD, bad, GOOD.replace("BTC", "ETH"))
+    assert [signal.symbol for signal in message.signals] == ["BTCUSDT", "ETHUSDT"]
+    (flaw,) = message.flaws
+    assert flaw.index == 1
+    assert flaw.raw == bad[:2000]
+    assert flaw.reason
+
+
+@pytest.mark.parametrize("item", ["3", "null", "[]", '"text"', "NaN"])
+def test_an_item_that_is_no_object_is_dropped(item):
+    message = batch(item, GOOD)
+    assert len(message.signals) == 1
+    assert len(message.flaws) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "   ",
+        "hello",
+        "[]",
+        "{",
+        '{"type"}',
+        '{"type": 1}',
+        "{1: 2}",
+        '{"signals": []}',
+        '{"type": "signals"}',
+        '{"type": "signals", "signals": {}}',
+        '{"type": "signals", "signals": [' + GOOD,
+        '{"type": "signals", "signals": [' + GOOD[:40],
+        '{"type": "signals", "signals": [1 2]}',
+        '{"type": "signals", "type": "signals", "signals": []}',
+        '{"type": "signals", "signals": [], "signals": []}',
+        '{"type": "auth_success", "more": NaN}',
+        '{"type": "auth_success", "more": {"a": 1, "a": 2}}',
+        '{"type": "auth_success"} {"type": "auth_success"}',
+        '{"type": "signals", "signals": [' + "[" * 200_000 + "]}",
+        '{"a": "' + "x" * 4_000_000 + '"}',
+    ],
+)
+def test_a_message_that_is_not_strict_json_is_dropped_as_a_whole(text):
+    with pytest.raises(MalformedMessage):
+        read_message(text, ORIGIN)
+
+
+def test_an_empty_list_is_no_flaw():
+    message = batch()
+    assert message.signals == ()
+    assert message.flaws == ()
+
+
+@pytest.mark.parametrize("kind", ["auth_required", "auth_success", "something_else"])
+def test_other_messages_give_their_type(kind):
+    assert read_message(json.dumps({"type": kind}), ORIGIN).type == kind
+
+
+def test_the_reason_of_a_refusal_is_kept():
+    assert read_message('{"type": "auth_failed", "reason": "expired"}', ORIGIN).reason == "expired"
+
+
+@given(st.text(max_size=200))
+def test_no_text_does_anything_but_be_read_or_refused(text):
+    try:
+        message = read_message(text, ORIGIN)
+    except MalformedMessage:
+        return
+    assert isinstance(message.type, str)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(
+    ["timestamp", "symbol", "side", "score_week", "score_month", "exchange", "id"]
+)
+
+
+@given(st.lists(st.dictionaries(FIELDS, JSON), max_size=4))
+def test_whatever_stands_in_the_items_each_is_a_signal_or_a_flaw(items):
+    text = json.dumps({"type": "signals", "signals": [json.loads(GOOD) | item for item in items]})
+    message = read_message(text, ORIGIN)
+    assert len(message.signals) + len(message.flaws) == len(items)
