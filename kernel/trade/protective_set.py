@@ -1,8 +1,9 @@
 """The protective orders of one position: what is live, what is doubtful, what is to be cancelled.
 
-A stop is known by our client id and by the venue's id; events find it by id, never by a slot
-(hazards P09). What a read did not show is not gone: it is kept as a tombstone and probed until a
-terminal report (L03). What is no longer wanted stays in the to-cancel ledger until terminal (P02).
+The registry applies the venue's reports to each order by its ids, never by a slot (hazards P09);
+this set says what each order is to the position. What a read did not show is not gone: it is a
+tombstone, probed until a terminal report (L03). What is no longer wanted stays in the to-cancel
+ledger until terminal (P02). Only the stop owner writes here.
 """
 
 from __future__ import annotations
@@ -10,203 +11,212 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kernel.model.orders import OrderClass, OrderReport, OrderStatus, PriceSource
-from kernel.model.units import ZERO, MonoNs, Price, Qty, TsNs
+from kernel.model.orders import OrderClass, OrderStatus
+from kernel.model.units import ZERO, MonoNs, Price, Qty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from kernel.model.orders import OrderReport, PriceSource
     from kernel.runtime.scheduler import Runtime
+    from kernel.trade.orders import TrackedOrder
+
+_FIRED = (OrderStatus.TRIGGERING, OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)
 
 
 class StopPhase(StrEnum):
     """What evidence says of a protective order."""
 
     SENT = "SENT"
-    """Asked for; never seen."""
+    """Asked for; the venue never showed it."""
     LIVE = "LIVE"
     """Seen live, on the stream or in an answer to a query."""
     MISSING = "MISSING"
     """A read did not show it: a tombstone."""
     TRIGGERED = "TRIGGERED"
     GONE = "GONE"
-    """Terminal by a report."""
+    """Terminal by a report or by another proof."""
 
 
 class StopOrder:
-    """One protective order."""
+    """One protective order and what it is to its position.
 
-    __slots__ = (
-        "child_order_id",
-        "client_order_id",
-        "ended",
-        "level",
-        "order_class",
-        "phase",
-        "qty",
-        "seen_ns",
-        "since_ns",
-        "source",
-        "updated_ns",
-        "venue_order_id",
-        "wanted",
-    )
+    Attributes:
+        order: The order as the registry keeps it.
+        wanted: False: in the to-cancel ledger.
+        missing: The last read that should have shown it did not.
+        doubt: A send of it had an unknown outcome.
+        sent_ns: When it was asked for or found.
+        fired_ns: When it was first seen triggered; None before that.
+    """
 
-    def __init__(
-        self,
-        client_order_id: str,
-        *,
-        level: Price,
-        qty: Qty,
-        source: PriceSource,
-        since_ns: MonoNs,
-        order_class: OrderClass = OrderClass.CONDITIONAL,
-    ) -> None:
-        self.client_order_id = client_order_id
-        self.venue_order_id = ""
-        self.child_order_id = ""
-        self.order_class = order_class
-        self.level = level
-        self.qty = qty
-        self.source = source
-        self.phase = StopPhase.SENT
+    __slots__ = ("doubt", "fired_ns", "missing", "order", "sent_ns", "wanted")
+
+    def __init__(self, order: TrackedOrder, now: MonoNs) -> None:
+        self.order = order
         self.wanted = True
-        """False: in the to-cancel ledger."""
-        self.since_ns = since_ns
-        """When the phase began."""
-        self.seen_ns = since_ns
-        """When evidence last showed it."""
-        self.updated_ns = TsNs(0)
-        """The venue's time of the newest report applied; older ones change nothing."""
-        self.ended = ""
-        """The terminal status, once GONE."""
+        self.missing = False
+        self.doubt = False
+        self.sent_ns = now
+        self.fired_ns: MonoNs | None = None
 
-    def move(self, phase: StopPhase, now: MonoNs) -> None:
-        """Go to another phase; GONE is final and a triggered stop only ends."""
-        if phase is self.phase or self.phase is StopPhase.GONE:
-            return
-        if self.phase is StopPhase.TRIGGERED and phase is not StopPhase.GONE:
-            return
-        self.phase = phase
-        self.since_ns = now
+    @property
+    def client_order_id(self) -> str:
+        """Our id; of an attached stop one that the venue does not know."""
+        return self.order.client_order_id
+
+    @property
+    def attached(self) -> bool:
+        """Whether it is a property of the position rather than an order of its own."""
+        return self.order.row.order_class is OrderClass.ATTACHED
+
+    @property
+    def phase(self) -> StopPhase:
+        """What the newest evidence says."""
+        status = self.order.row.status
+        if status.terminal:
+            return StopPhase.GONE
+        if status in _FIRED:
+            return StopPhase.TRIGGERED
+        if self.missing:
+            return StopPhase.MISSING
+        return StopPhase.SENT if self.order.report is None else StopPhase.LIVE
+
+    @property
+    def level(self) -> Price:
+        """The trigger as the venue shows it; before that as it was asked for."""
+        report = self.order.report
+        if report is not None and report.trigger_price:
+            return report.trigger_price
+        return self.order.row.trigger_price
+
+    @property
+    def qty(self) -> Qty:
+        """What it closes, as the venue shows it; before that as it was asked for."""
+        report = self.order.report
+        return report.qty if report is not None and report.qty else self.order.row.qty
+
+    @property
+    def whole(self) -> bool:
+        """Whether it closes the position whatever its size."""
+        report = self.order.report
+        return self.attached or (report is not None and report.close_position)
+
+    def sound(self, source: PriceSource) -> bool:
+        """Whether the venue's picture of it is a closing stop on the right side and series."""
+        report, row = self.order.report, self.order.row
+        if report is None:
+            return False
+        closing = report.reduce_only or report.close_position or self.attached
+        return closing and report.side is row.side and report.trigger_by is source
 
 
 class StopSet:
-    """The protective orders of one position. Empty of opinion: `StopOwner` decides."""
+    """The protective orders of one position."""
+
+    __slots__ = ("_orders", "confirmed", "confirmed_ns", "exposed_since_ns", "fired", "lock")
 
     def __init__(self, runtime: Runtime) -> None:
         self.lock = runtime.lock()
         """Held while a stop is placed, moved or verified: one such operation at a time."""
+        self.confirmed: Price = ZERO
+        """The level that the venue showed live, right side and size; ZERO: none, or lost."""
+        self.confirmed_ns: MonoNs | None = None
+        """When a stop was last confirmed at a new level."""
         self.exposed_since_ns: MonoNs | None = None
         """Since when a fill is known and no confirmed stop covers it; None: covered or flat."""
-        self.confirmed_level: Price = ZERO
-        """The level last seen live on the venue; ZERO: none so far."""
-        self.confirmed_ns: MonoNs | None = None
-        """When `confirmed_level` was last confirmed after a move."""
-        self._open: dict[str, StopOrder] = {}
-        self._by_client: dict[str, StopOrder] = {}
-        self._by_venue: dict[tuple[OrderClass, str], StopOrder] = {}
+        self.fired: StopOrder | None = None
+        """A stop that triggered and whose end is not yet settled."""
+        self._orders: dict[str, StopOrder] = {}
+
+    @property
+    def verified(self) -> bool:
+        """A stop was proven live and nothing has been heard against it since."""
+        return self.confirmed > ZERO
 
     @property
     def busy(self) -> bool:
-        """Whether an operation is in progress."""
+        """Whether an operation on the stop is in progress."""
         return self.lock.locked
-
-    def expose(self, now: MonoNs) -> None:
-        """A fill is known that no confirmed stop covers; the first such moment counts."""
-        if self.exposed_since_ns is None:
-            self.exposed_since_ns = now
-
-    def add(self, order: StopOrder) -> StopOrder:
-        """Keep an order before it is sent.
-
-        Raises:
-            AssertionError: The client id is known.
-        """
-        assert order.client_order_id not in self._by_client, order.client_order_id
-        self._open[order.client_order_id] = order
-        self._by_client[order.client_order_id] = order
-        return order
-
-    def find(self, report: OrderReport) -> StopOrder | None:
-        """The order that a report speaks of; its child's reports are not its own."""
-        if report.client_order_id and report.order_class is not OrderClass.PLAIN:
-            found = self._by_client.get(report.client_order_id)
-            if found is not None:
-                return found
-        return self._by_venue.get((report.order_class, report.venue_order_id))
-
-    def find_parent(self, venue_order_id: str) -> StopOrder | None:
-        """The open order whose triggered child has this venue id."""
-        for order in self._open.values():
-            if order.child_order_id and order.child_order_id == venue_order_id:
-                return order
-        return None
-
-    def apply(self, order: StopOrder, report: OrderReport, now: MonoNs) -> StopPhase:
-        """Apply a report to an order; answers the phase that it had before."""
-        before = order.phase
-        if report.updated_ns < order.updated_ns and not report.status.terminal:
-            return before
-        order.updated_ns = max(order.updated_ns, report.updated_ns)
-        order.seen_ns = now
-        if report.venue_order_id and report.venue_order_id != order.venue_order_id:
-            order.venue_order_id = report.venue_order_id
-            self._by_venue[(order.order_class, report.venue_order_id)] = order
-        if report.child_order_id:
-            order.child_order_id = report.child_order_id
-        if report.status.terminal:
-            order.ended = order.ended or str(report.status)
-            order.move(StopPhase.GONE, now)
-            self._open.pop(order.client_order_id, None)
-        elif report.status in (OrderStatus.TRIGGERING, OrderStatus.TRIGGERED) or report.filled_qty:
-            order.move(StopPhase.TRIGGERED, now)
-        else:
-            order.move(StopPhase.LIVE, now)
-            order.qty = report.qty or order.qty
-            order.level = report.trigger_price or order.level
-            order.source = report.trigger_by
-        return before
-
-    def drop(self, order: StopOrder, now: MonoNs, why: str) -> None:
-        """Proven never placed, or proven terminal by other evidence than a report."""
-        order.ended = order.ended or why
-        order.move(StopPhase.GONE, now)
-        self._open.pop(order.client_order_id, None)
-
-    def open(self) -> Iterator[StopOrder]:
-        """Every order that is not proven terminal, oldest first."""
-        return iter(tuple(self._open.values()))
 
     @property
     def idle(self) -> bool:
         """Nothing is open, doubtful or to be cancelled."""
-        return not self._open
+        return not self.open()
+
+    def expose(self, now: MonoNs) -> None:
+        """No confirmed stop covers the position from now on; the first such moment counts."""
+        self.confirmed = ZERO
+        if self.exposed_since_ns is None:
+            self.exposed_since_ns = now
+
+    def cover(self, level: Price, now: MonoNs) -> None:
+        """A stop at `level` is confirmed and covers the position."""
+        if level != self.confirmed:
+            self.confirmed_ns = now
+        self.confirmed = level
+        self.exposed_since_ns = None
+
+    def add(self, stop: StopOrder) -> StopOrder:
+        """Keep a stop before it is sent, or one that was found.
+
+        Raises:
+            AssertionError: Its id is known.
+        """
+        assert stop.client_order_id not in self._orders, stop.client_order_id
+        self._orders[stop.client_order_id] = stop
+        return stop
+
+    def find(self, client_order_id: str) -> StopOrder | None:
+        """A stop that is not terminal, by our id."""
+        return self._orders.get(client_order_id)
+
+    def open(self) -> list[StopOrder]:
+        """Every stop that is not proven terminal, oldest first."""
+        return [s for s in self._orders.values() if s.phase is not StopPhase.GONE]
+
+    def settle(self, now: MonoNs) -> list[StopOrder]:
+        """Take out the stops that ended, and note the one that fired.
+
+        Returns:
+            Those that ended since the last call.
+        """
+        ended = []
+        for key, stop in tuple(self._orders.items()):
+            phase = stop.phase
+            if phase is StopPhase.TRIGGERED and stop.fired_ns is None:
+                stop.fired_ns = now
+                self.fired = stop
+            elif phase is StopPhase.GONE:
+                del self._orders[key]
+                ended.append(stop)
+                if stop.fired_ns is None and fired_by_end(stop.order.report):
+                    stop.fired_ns = now
+                    self.fired = stop
+        return ended
 
     def live(self) -> list[StopOrder]:
-        """Wanted orders that evidence shows live."""
-        return [o for o in self._open.values() if o.wanted and o.phase is StopPhase.LIVE]
-
-    def triggered(self) -> list[StopOrder]:
-        """Orders that triggered and have not ended."""
-        return [o for o in self._open.values() if o.phase is StopPhase.TRIGGERED]
+        """Wanted stops that evidence shows live."""
+        return [
+            stop for stop in self._orders.values() if stop.wanted and stop.phase is StopPhase.LIVE
+        ]
 
     def doubtful(self) -> list[StopOrder]:
-        """Wanted orders that were sent or went missing: probed until proof."""
+        """Stops that were sent or went missing: probed until proof."""
         doubt = (StopPhase.SENT, StopPhase.MISSING)
-        return [o for o in self._open.values() if o.wanted and o.phase in doubt]
+        return [stop for stop in self._orders.values() if stop.phase in doubt]
 
     def to_cancel(self) -> list[StopOrder]:
         """The to-cancel ledger."""
+        over = (StopPhase.GONE, StopPhase.TRIGGERED)
         return [
-            o for o in self._open.values() if not o.wanted and o.phase is not StopPhase.TRIGGERED
+            stop for stop in self._orders.values() if not stop.wanted and stop.phase not in over
         ]
 
-    def live_qty(self) -> Qty:
-        """Quantity that live, wanted orders close."""
-        return sum((order.qty for order in self.live()), ZERO)
+    def unwant(self) -> None:
+        """Put every stop into the to-cancel ledger: the position is flat."""
+        for stop in self._orders.values():
+            stop.wanted = False
 
-    def drop_wanted(self) -> None:
-        """Put every wanted order into the to-cancel ledger (the position is flat)."""
-        for order in self._open.values():
-            order.wanted = False
+
+def fired_by_end(report: OrderReport | None) -> bool:
+    """Whether a terminal report tells that the stop had triggered."""
+    return report is not None and report.status in (OrderStatus.FILLED, OrderStatus.FINISHED)

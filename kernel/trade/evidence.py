@@ -1,0 +1,162 @@
+"""Reading what a venue holds of one symbol, for those who protect and close.
+
+Every function asks through the gateway, all pages, and hands orders and executions to the
+registry, which books each once. A failed or partial read raises: it is never "nothing there".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kernel.errors import UnknownOrder, VenueError
+from kernel.model.messages import PriceRead
+from kernel.model.orders import OrderClass, OrderReport, PositionReport
+from kernel.model.units import MINUTE, SECOND, ZERO, MonoNs, Price, Qty, TsNs
+from kernel.model.venue import EffectClass, OrderSurface
+
+if TYPE_CHECKING:
+    from kernel.runtime.primitives import Event
+    from kernel.runtime.scheduler import Runtime
+    from kernel.trade.book import Position
+    from kernel.trade.orders import TrackedOrder
+    from kernel.trade.services import Services
+
+PRICE_FRESH_NS = 10 * SECOND
+"""A price of the feed older than this proves nothing."""
+_EXECUTIONS_MARGIN_NS = MINUTE
+
+
+class PositionEvidence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One complete read of a symbol's position."""
+
+    qty: Qty
+    """ZERO: the venue showed none on that side."""
+    report: PositionReport | None
+    asked_ns: MonoNs
+    asked_ts_ns: TsNs
+
+
+async def read_position(services: Services, position: Position) -> PositionEvidence:
+    """What the venue shows of a position now, all pages.
+
+    Raises:
+        VenueError: The read has no value.
+    """
+    runtime = services.runtime
+    asked_ns, asked_ts_ns = runtime.now(), runtime.ts()
+    reports = await services.desks[position.venue].gateway.positions(
+        position.symbol, cls=EffectClass.PROTECT, timeout_ns=call_timeout_ns(services)
+    )
+    found: PositionReport | None = None
+    for report in reports:
+        if report.symbol == position.symbol and report.side is position.side and report.qty:
+            found = report
+    if found is not None:
+        position.hear(found)
+    return PositionEvidence(
+        qty=ZERO if found is None else found.qty,
+        report=found,
+        asked_ns=asked_ns,
+        asked_ts_ns=asked_ts_ns,
+    )
+
+
+async def read_executions(services: Services, position: Position) -> int:
+    """Book every execution of the symbol since the position was opened; how many were new.
+
+    Raises:
+        VenueError: The read has no value.
+    """
+    fills = await services.desks[position.venue].gateway.executions(
+        position.symbol,
+        TsNs(max(0, position.row.opened_ns - _EXECUTIONS_MARGIN_NS)),
+        cls=EffectClass.PROTECT,
+        timeout_ns=call_timeout_ns(services),
+    )
+    return sum(services.orders.on_fill(position.venue, fill) for fill in fills)
+
+
+async def read_open_orders(
+    services: Services, venue: str, symbol: str, order_class: OrderClass
+) -> tuple[OrderReport, ...]:
+    """Open orders of one class on one symbol, all pages, each handed to the registry.
+
+    Raises:
+        VenueError: The read has no value.
+    """
+    found = await services.desks[venue].gateway.open_orders(
+        order_class, symbol, cls=EffectClass.PROTECT, timeout_ns=call_timeout_ns(services)
+    )
+    for report in found:
+        services.orders.on_report(venue, report)
+    return found
+
+
+async def look_up(services: Services, order: TrackedOrder) -> bool:
+    """Ask the venue for one order under its id; False: it does not show it (no proof).
+
+    Raises:
+        VenueError: The read has no value.
+    """
+    row = order.row
+    attached = row.order_class is OrderClass.ATTACHED
+    if attached and not row.venue_order_id:
+        return False
+    plain = row.order_class is OrderClass.PLAIN
+    first = OrderSurface.PLAIN if plain else OrderSurface.CONDITIONAL
+    gateway = services.desks[row.venue].gateway
+    for surface in (first, OrderSurface.HISTORY):
+        try:
+            report = await gateway.order(
+                row.symbol,
+                surface,
+                EffectClass.PROTECT,
+                client_order_id="" if attached else row.client_order_id,
+                venue_order_id=row.venue_order_id,
+                timeout_ns=call_timeout_ns(services),
+            )
+        except UnknownOrder:
+            continue
+        services.orders.on_report(row.venue, report)
+        return True
+    return False
+
+
+async def fresh_price(services: Services, position: Position) -> Price:
+    """The price of the series that triggers stops: the feed's if fresh, else the venue's mark.
+
+    Returns:
+        ZERO where neither is known: then nothing may be concluded.
+    """
+    source = services.settings.stop_source
+    read: PriceRead = services.prices.last(position.venue, position.symbol, source)
+    if read.price and services.runtime.ts() - read.ts_ns <= PRICE_FRESH_NS:
+        return read.price
+    try:
+        evidence = await read_position(services, position)
+    except VenueError:
+        return ZERO
+    return ZERO if evidence.report is None else evidence.report.mark_price
+
+
+async def wait_until(runtime: Runtime, event: Event, deadline_ns: int) -> bool:
+    """Wait for an event, at most until an instant; False: the instant came first.
+
+    Clear the event, look at the state, then call this.
+    """
+    if runtime.now() >= deadline_ns:
+        return event.is_set
+    with runtime.scope() as scope:
+        timer = runtime.call_at(MonoNs(deadline_ns), scope.cancel)
+        try:
+            await event.wait()
+        finally:
+            timer.cancel()
+    return not scope.cancel_called
+
+
+def call_timeout_ns(services: Services) -> int:
+    """How long one protective call may take."""
+    return services.settings.protection_call_timeout_seconds * SECOND

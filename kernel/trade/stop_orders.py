@@ -1,0 +1,439 @@
+"""Stops that are orders of their own (Binance algo orders): place, confirm, swap, cancel.
+
+1. A stop is confirmed when the venue shows it live with the right side, size, trigger, series and
+   closing-only; its acknowledgement confirms nothing.
+2. A new stop is confirmed before an old one is cancelled: the gap of a move is zero (hazards P01).
+3. A send with an unknown outcome is looked up and sent again under the same id, never as a second
+   intent (T02). A stop that a read misses may be joined by another one (L03).
+4. At most two sets are open while one replaces the other; while no stop is confirmed, getting one
+   comes first.
+5. A cancel proves nothing: what was cancelled stays in the ledger until a terminal report (P02).
+
+Source: venue-binance.md §3 (POST/GET/DELETE /fapi/v1/algoOrder, openAlgoOrders, life cycle).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from kernel.errors import (
+    DuplicateClientOrderId,
+    KernelError,
+    OutcomeUnknown,
+    Rejected,
+    TooManyOpenOrders,
+    VenueError,
+)
+from kernel.model.ids import Leg, is_ours
+from kernel.model.instrument import Instrument
+from kernel.model.orders import OrderClass, OrderStatus, OrderType
+from kernel.model.rows import OrderRow
+from kernel.model.units import MS, Price, Qty, text
+from kernel.model.venue import CancelOrder, PlaceStop
+from kernel.trade import evidence
+from kernel.trade.protective_set import StopOrder, StopPhase
+from kernel.trade.stop_levels import is_tighter
+
+if TYPE_CHECKING:
+    from kernel.trade.book import Position
+    from kernel.trade.services import Services
+
+CONFIRM_POLLS_NS = (300 * MS, 800 * MS, 1600 * MS)
+"""Look-ups after the acknowledgement, where no event came before; then at the time-out."""
+CANCEL_WAIT_NS = 500 * MS
+"""How long a cancel waits for its event before the order is looked up."""
+
+
+class StopUnconfirmed(KernelError):
+    """The venue did not show the stop as it was asked for; it may exist all the same."""
+
+
+class StopsCrowded(KernelError):
+    """Two sets are open already and the old one is not proven terminal: nothing was placed."""
+
+
+def split_qty(instrument: Instrument, qty: Qty) -> list[Qty]:
+    """`qty` in parts that a market order may have, in whole steps, as equal as they can be.
+
+    Raises:
+        ValueError: `qty` is not positive.
+    """
+    if qty <= 0:
+        raise ValueError(f"nothing to split: {qty}")
+    most = instrument.max_market_qty
+    if not most or qty <= most:
+        return [qty]
+    count = int(-(-qty // most))
+    part = instrument.qty_up(qty / count)
+    parts: list[Decimal] = []
+    rest = qty
+    while rest > 0:
+        parts.append(min(part, rest))
+        rest -= parts[-1]
+    return parts
+
+
+class ConditionalStops:
+    """Stop orders of their own, for any number of positions."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    # ------------------------------------------------------------ what holds
+
+    def covering(self, position: Position, level: Price) -> list[StopOrder]:
+        """Live stops of a position that are sound and at `level` or tighter."""
+        source = self._services.settings.stop_source
+        return [
+            stop
+            for stop in position.stops.live()
+            if stop.sound(source) and not is_tighter(position.side, level, stop.level)
+        ]
+
+    def covers(self, position: Position, level: Price, qty: Qty) -> bool:
+        """Whether confirmed stops at `level` or tighter close at least `qty`."""
+        found = self.covering(position, level)
+        if any(stop.whole for stop in found):
+            return True
+        return sum((stop.qty for stop in found), Decimal(0)) >= qty
+
+    def fits(self, position: Position, level: Price, qty: Qty) -> bool:
+        """Whether exactly one set of confirmed stops stands, at `level` and for `qty`."""
+        found = self.covering(position, level)
+        if len(found) != len(position.stops.open()):
+            return False
+        if any(stop.level != level for stop in found):
+            return False
+        if any(stop.whole for stop in found):
+            return len(found) == 1
+        return sum((stop.qty for stop in found), Decimal(0)) == qty
+
+    # ------------------------------------------------------------ making it so
+
+    async def establish(self, position: Position, level: Price, qty: Qty, cause: str) -> None:
+        """Make one attempt at a confirmed set of stops at `level` for `qty`.
+
+        What stood before is cancelled after the new set is confirmed, and stays in the ledger
+        until that is proven.
+
+        Raises:
+            VenueError: The venue refused, or the outcome is unknown and look-ups show nothing.
+            StopUnconfirmed: It was taken and is not to be seen, or differs from what was asked.
+            StopsCrowded: There is no room for a third set.
+        """
+        stops, runtime = position.stops, self._services.runtime
+        kept = self._standing(position, level, qty)
+        if not kept:
+            await self._make_room(position)
+            kept = await self._place_set(position, level, qty, cause)
+        stops.cover(level, runtime.now())
+        self._services.decide(
+            "stop.confirmed",
+            cause,
+            venue=position.venue,
+            symbol=position.symbol,
+            position_id=position.id,
+            client_order_id=kept[0].client_order_id,
+            level=text(level),
+            qty=text(qty),
+        )
+        replaced = False
+        for stop in stops.open():
+            if stop not in kept and stop.wanted:
+                stop.wanted = False
+                replaced = True
+        await self.discard(position)
+        if replaced:
+            await self._look_after_swap(position)
+
+    async def discard(self, position: Position) -> None:
+        """Make one attempt at each cancel of the ledger; what it proves comes as a report."""
+        for stop in position.stops.to_cancel():
+            await self._cancel(stop)
+
+    async def probe(self, position: Position) -> None:
+        """Look up every stop that was sent or went missing.
+
+        Raises:
+            VenueError: A read had no value.
+        """
+        for stop in position.stops.doubtful():
+            if await evidence.look_up(self._services, stop.order):
+                stop.missing = False
+
+    def _standing(self, position: Position, level: Price, qty: Qty) -> list[StopOrder]:
+        """The live stops that are exactly what is asked for; empty where they are not."""
+        found = [stop for stop in self.covering(position, level) if stop.level == level]
+        whole = [stop for stop in found if stop.whole]
+        if whole:
+            return whole[:1]
+        return found if sum((stop.qty for stop in found), Decimal(0)) == qty else []
+
+    async def _place_set(
+        self, position: Position, level: Price, qty: Qty, cause: str
+    ) -> list[StopOrder]:
+        instrument = self._services.desks[position.venue].instruments[position.symbol]
+        parts = split_qty(instrument, qty)
+        made: list[StopOrder] = []
+        swept = False
+        while len(made) < len(parts):
+            part = parts[len(made)]
+            try:
+                made.append(await self._place(position, level, part, child=len(made), cause=cause))
+            except TooManyOpenOrders:
+                if not swept:
+                    swept = True
+                    await self._sweep(position.venue)
+                elif position.stops.live():
+                    return await self._cancel_first(position, level, qty, cause)
+                else:
+                    raise
+        return made
+
+    async def _place(
+        self, position: Position, level: Price, qty: Qty, *, child: int, cause: str
+    ) -> StopOrder:
+        """Send one stop and see it live."""
+        services = self._services
+        stop = self._sent_before(position, level, qty) or self._intend(
+            position, level, qty, child=child
+        )
+        row = stop.order.row
+        await services.commit_protect((row, position.row))
+        services.decide(
+            "stop.placed",
+            cause,
+            venue=row.venue,
+            symbol=row.symbol,
+            position_id=row.position_id,
+            client_order_id=row.client_order_id,
+            level=text(level),
+            qty=text(qty),
+        )
+        request = PlaceStop(
+            symbol=row.symbol,
+            side=row.side,
+            qty=qty,
+            trigger_price=level,
+            trigger_by=row.trigger_by,
+            client_order_id=row.client_order_id,
+            position_side=position_leg(position),
+        )
+        try:
+            await self._send(stop, request)
+        except DuplicateClientOrderId:
+            stop.doubt = True
+        except OutcomeUnknown as error:
+            stop.doubt = True
+            services.decide(
+                "outcome.unknown",
+                error.code or "no answer",
+                venue=row.venue,
+                symbol=row.symbol,
+                position_id=row.position_id,
+                client_order_id=row.client_order_id,
+            )
+        await self._confirm(position, stop)
+        return stop
+
+    async def _send(self, stop: StopOrder, request: PlaceStop) -> None:
+        services, order = self._services, stop.order
+        try:
+            acked = await services.desks[order.row.venue].gateway.place_stop(request)
+        except DuplicateClientOrderId:
+            raise
+        except Rejected as error:
+            if not stop.doubt:
+                services.orders.conclude(order, OrderStatus.REJECTED, f"refused: {error.code}")
+            raise
+        services.orders.acked(order, acked.venue_order_id)
+
+    def _sent_before(self, position: Position, level: Price, qty: Qty) -> StopOrder | None:
+        """An intent that was not seen and asks for the same: it goes out again under its id."""
+        for stop in position.stops.open():
+            row = stop.order.row
+            same = row.trigger_price == level and row.qty == qty
+            if same and stop.wanted and stop.phase is StopPhase.SENT:
+                return stop
+        return None
+
+    def _intend(self, position: Position, level: Price, qty: Qty, *, child: int) -> StopOrder:
+        services = self._services
+        row = OrderRow(
+            venue=position.venue,
+            client_order_id=services.orders.new_id(position, Leg.STOP, child),
+            symbol=position.symbol,
+            position_id=position.id,
+            order_class=OrderClass.CONDITIONAL,
+            order_type=OrderType.STOP_MARKET,
+            side=position.side.exit_side,
+            qty=qty,
+            reduce_only=True,
+            trigger_price=level,
+            trigger_by=services.settings.stop_source,
+            created_ns=services.runtime.ts(),
+            updated_ns=services.runtime.ts(),
+        )
+        order = services.orders.register(row)
+        return position.stops.add(StopOrder(order, services.runtime.now()))
+
+    async def _confirm(self, position: Position, stop: StopOrder) -> None:
+        """Wait until the venue shows the stop; look it up where no event comes.
+
+        Raises:
+            StopUnconfirmed: Not shown in time, ended at once, or not what was asked for.
+        """
+        services, order = self._services, stop.order
+        sent_ns = services.runtime.now()
+        polls = [*CONFIRM_POLLS_NS, evidence.call_timeout_ns(services)]
+        while True:
+            order.changed.clear()
+            if stop.phase is StopPhase.TRIGGERED:
+                return
+            if stop.phase is StopPhase.GONE:
+                raise StopUnconfirmed(f"{stop.client_order_id} ended: {order.row.status}")
+            if stop.phase is StopPhase.LIVE:
+                self._check(position, stop)
+                return
+            if not polls:
+                stop.doubt = True
+                raise StopUnconfirmed(f"{stop.client_order_id} is not to be seen")
+            if not await evidence.wait_until(services.runtime, order.changed, sent_ns + polls[0]):
+                polls.pop(0)
+                await self._look_up(stop)
+
+    def _check(self, position: Position, stop: StopOrder) -> None:
+        """Refuse a stop that is not what was asked for; it goes to the ledger."""
+        row = stop.order.row
+        right = stop.level == row.trigger_price and (stop.whole or stop.qty == row.qty)
+        if right and stop.sound(row.trigger_by):
+            return
+        stop.wanted = False
+        self._services.alert(
+            "ERROR",
+            "stop.unsound",
+            f"{stop.client_order_id}: the venue holds another stop than was asked for",
+            venue=position.venue,
+            symbol=position.symbol,
+            dedupe=stop.client_order_id,
+        )
+        raise StopUnconfirmed(f"{stop.client_order_id} is not as it was asked for")
+
+    async def _look_up(self, stop: StopOrder) -> None:
+        try:
+            await evidence.look_up(self._services, stop.order)
+        except VenueError:
+            return  # a read without value: the next poll, or the next attempt, asks again
+
+    # ------------------------------------------------------------ room, cancels, caps
+
+    async def _make_room(self, position: Position) -> None:
+        """See that at most two sets will be open.
+
+        Raises:
+            StopsCrowded: A confirmed stop stands and the ledger is not proven empty.
+        """
+        if not position.stops.to_cancel():
+            return
+        await self.discard(position)
+        if position.stops.to_cancel() and position.stops.live():
+            raise StopsCrowded(f"{position.id}: an old stop is not proven terminal")
+
+    async def _cancel(self, stop: StopOrder) -> None:
+        services, order, row = self._services, stop.order, stop.order.row
+        request = CancelOrder(
+            symbol=row.symbol,
+            order_class=row.order_class,
+            client_order_id=row.client_order_id,
+            venue_order_id=row.venue_order_id,
+        )
+        asked_ns = services.runtime.now()
+        try:
+            await services.desks[row.venue].gateway.cancel(request)
+        except VenueError:
+            await self._look_up(stop)  # a cancel error is a question, not an answer
+            return
+        while stop.phase is not StopPhase.GONE:
+            order.changed.clear()
+            if not await evidence.wait_until(
+                services.runtime, order.changed, asked_ns + CANCEL_WAIT_NS
+            ):
+                await self._look_up(stop)
+                return
+
+    async def _look_after_swap(self, position: Position) -> None:
+        """The old stop may have fired meanwhile: then the position is flat (hazards P03)."""
+        try:
+            found = await evidence.read_position(self._services, position)
+            if not found.qty:
+                await evidence.read_executions(self._services, position)
+        except VenueError:
+            return  # the next check reads again
+
+    async def _sweep(self, venue: str) -> None:
+        """Cancel our stops that belong to no living position, or to one that has another."""
+        services = self._services
+        for report in await evidence.read_open_orders(services, venue, "", OrderClass.CONDITIONAL):
+            if not is_ours(report.client_order_id):
+                continue
+            position = services.book.by_symbol(venue, report.symbol)
+            if position is not None:
+                known = position.stops.find(report.client_order_id)
+                if known is None or known.wanted:
+                    continue
+            services.decide(
+                "stop.swept",
+                "the cap on conditional orders is reached",
+                venue=venue,
+                symbol=report.symbol,
+                client_order_id=report.client_order_id,
+            )
+            try:
+                await services.desks[venue].gateway.cancel(
+                    CancelOrder(
+                        symbol=report.symbol,
+                        order_class=OrderClass.CONDITIONAL,
+                        client_order_id=report.client_order_id,
+                        venue_order_id=report.venue_order_id,
+                    )
+                )
+            except VenueError:
+                continue  # it stays where it is: the retry shows whether there is room
+
+    async def _cancel_first(
+        self, position: Position, level: Price, qty: Qty, cause: str
+    ) -> list[StopOrder]:
+        """At the cap there is no room for two: cancel the old set, place the new one.
+
+        Where that fails the old level is placed again, and the failure goes on.
+        """
+        services, stops = self._services, position.stops
+        old = stops.live()
+        old_level = old[0].level
+        for stop in old:
+            stop.wanted = False
+        await self.discard(position)
+        if stops.to_cancel():
+            raise StopsCrowded(f"{position.id}: the old stop is not proven cancelled")
+        stops.expose(services.runtime.now())
+        parts = split_qty(services.desks[position.venue].instruments[position.symbol], qty)
+        try:
+            return await self._place_all(position, level, parts, cause)
+        except (VenueError, StopUnconfirmed) as error:
+            await self._place_all(position, old_level, parts, "the old level again")
+            stops.cover(old_level, services.runtime.now())
+            raise StopUnconfirmed(f"{position.id}: the old level stands again") from error
+
+    async def _place_all(
+        self, position: Position, level: Price, parts: list[Qty], cause: str
+    ) -> list[StopOrder]:
+        return [
+            await self._place(position, level, part, child=child, cause=cause)
+            for child, part in enumerate(parts)
+        ]
+
+
+def position_leg(position: Position) -> str:
+    """The leg that an order for this position names: BOTH in one-way mode."""
+    return "BOTH" if position.report is None else position.report.hedge_leg
