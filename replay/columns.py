@@ -19,7 +19,8 @@ type Bools = NDArray[np.bool_]
 type Bytes = NDArray[np.uint8]
 
 MAX_DIGITS = 18
-"""Largest count of digits that always fits an int64."""
+"""Largest count of digits that always fits an int64; a few numbers of 19 fit too."""
+_LARGEST = 2**63 - 1
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _NEWLINE, _COMMA, _POINT, _ZERO, _NINE = 10, 44, 46, 48, 57
 _EXACT_FLOAT = 2**53
@@ -134,7 +135,7 @@ def decimals(cells: Cells, column: int) -> Decimals:
 
 
 def exact_decimal(text: str) -> tuple[int, int] | None:
-    """(mantissa, decimals) of one number; None where it is none or has more than 18 digits."""
+    """(mantissa, decimals) of one number; None where it is none or does not fit an int64."""
     stripped = text.strip()
     if _NUMBER.fullmatch(stripped) is None:
         return None
@@ -147,7 +148,7 @@ def exact_decimal(text: str) -> tuple[int, int] | None:
         if exponent > MAX_DIGITS:
             return None
         mantissa, exponent = mantissa * 10**exponent, 0
-    if mantissa >= 10**MAX_DIGITS or -exponent > 2 * MAX_DIGITS:
+    if mantissa > _LARGEST or -exponent > 2 * MAX_DIGITS:
         return None
     return (-mantissa if sign else mantissa), -exponent
 
@@ -207,7 +208,10 @@ def clock_minutes(cells: Cells, column: int) -> tuple[Ints, Bools]:
     length = cells.stop[:, column] - start
     bad = length != 16
     last = len(cells.text) - 1
-    grid = cells.text[np.minimum(start[:, None] + np.arange(16), last)].astype(np.int64) - _ZERO
+    chars = cells.text[np.minimum(start[:, None] + np.arange(16), last)]
+    for place, mark in ((4, "."), (7, "."), (10, " "), (13, ":")):
+        bad |= chars[:, place] != ord(mark)
+    grid = chars.astype(np.int64) - _ZERO
     figures = (0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15)
     bad |= ((grid[:, figures] < 0) | (grid[:, figures] > 9)).any(axis=1)
     year = grid[:, 0] * 1000 + grid[:, 1] * 100 + grid[:, 2] * 10 + grid[:, 3]
