@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from venues.sim.bars import BarTape
 from venues.sim.grid import Grid
-from venues.sim.index import Pyramid
+from venues.sim.index import index_of
 from venues.sim.series import Point
 
 _STEP_BITS = 40
@@ -37,17 +37,15 @@ class _Segment(NamedTuple):
 
 
 class BarSeries:
-    """`venues.sim.series.Series` over bars. The index is built once per tape and kept there."""
+    """`venues.sim.series.Series` over bars."""
 
     __slots__ = ("_index", "_open_ns", "_size", "grid", "holes", "tape")
 
     def __init__(self, tape: BarTape) -> None:
-        if tape.index is None:
-            tape.index = Pyramid(tape.columns[3], tape.columns[2])
         self.tape = tape
         self.grid: Grid = tape.grid
         self.holes = tape.holes
-        self._index = tape.index
+        self._index = index_of(tape)
         self._open_ns = tape.open_ns
         self._size = len(tape)
 

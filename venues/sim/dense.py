@@ -69,18 +69,14 @@ class _Side:
 
     def quote(self, venue: str, symbol: str) -> QuoteRead:
         lane = self.lane(venue, symbol, PriceSource.LAST)
-        lane.play()
         market = self._markets[self._number(venue, symbol)]
-        if market.quotes is None:
-            tick = lane.newest
-            if tick is None:
-                return QuoteRead()
-            return market.spread.read(market.last.grid, tick.px, tick.ts_ns)
-        answer = QuoteRead()
-        for row, ts_ns in enumerate(market.quotes.ts):
-            if lane.made_by_now(ts_ns) and not lane.lost(ts_ns):
-                answer = market.quotes.read(row)
-        return answer
+        if market.quotes is not None:
+            return lane.quote(market.quotes)
+        lane.play()
+        tick = lane.newest
+        if tick is None:
+            return QuoteRead()
+        return market.spread.read(market.last.grid, tick.px, tick.ts_ns)
 
     def _number(self, venue: str, symbol: str) -> int:
         for number, market in enumerate(self._markets):

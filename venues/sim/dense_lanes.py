@@ -1,7 +1,8 @@
 """Lanes that are played: the walk of one price series, tick by tick, bars segment by segment.
 
 No index, no inverse of a level, no arithmetic of the feed: what `venues.sim.lanes` looks up is
-found here by going through every price in its turn and comparing decimals.
+found here by going through the prices in their turn and comparing decimals. The unit of the walk
+is a *stretch*: one tick, or the ticks of one segment of a bar's path, which all go one way.
 """
 
 from __future__ import annotations
@@ -9,54 +10,72 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
+from itertools import pairwise
 
-from kernel.model.messages import ExtremesRead, PriceRead
+from kernel.model.messages import ExtremesRead, PriceRead, QuoteRead
 from kernel.model.units import Price, TsNs, canonical
 from venues.sim.agenda import Agenda, Entry
 from venues.sim.bars import BarTape
 from venues.sim.feed import FeedModel
+from venues.sim.quotes import QuoteTape
 from venues.sim.tape import Tape
-
-type _Place = tuple[int, int]
-"""Number of the tick, or of the bar and of the step on its path."""
 
 
 class Tick:
-    """One price on its way to a lane."""
+    """One price on its way to a lane. `place` orders the ticks of a lane."""
 
-    __slots__ = ("corner", "place", "px", "ts_ns")
+    __slots__ = ("place", "px", "recorded", "ts_ns")
 
-    def __init__(self, place: _Place, ts_ns: int, px: int, corner: bool) -> None:  # noqa: FBT001
+    def __init__(self, place: int, ts_ns: int, px: int, *, recorded: bool) -> None:
         self.place = place
         self.ts_ns = ts_ns
         self.px = px
-        self.corner = corner  # recorded, not interpolated
+        self.recorded = recorded  # a corner or a tick, not one of the ticks between corners
 
 
-def _ticks(tape: Tape | BarTape) -> Iterator[Tick]:
-    if isinstance(tape, Tape):
-        for i in range(len(tape)):
-            yield Tick((i, 0), tape.ts[i], tape.px[i], corner=True)
-        return
-    for bar in range(len(tape)):
-        prices, times = tape.corners(bar), tape.corner_times(bar)
-        step = 0
-        yield Tick((bar, step), times[0], prices[0], corner=True)
-        for segment in range(3):
-            px, end_px = prices[segment], prices[segment + 1]
-            start_ns, end_ns = times[segment], times[segment + 1]
-            steps = max(abs(end_px - px), 1)
-            for j in range(1, steps + 1):
-                px += (end_px > px) - (end_px < px)
-                step += 1
-                whole, rest = divmod(j * (end_ns - start_ns), steps)
-                yield Tick((bar, step), start_ns + whole + (rest > 0), px, corner=j == steps)
+class Stretch:
+    """Ticks 1..count that go from one corner (not part of it) to the next (its last tick)."""
+
+    __slots__ = ("_end_px", "_place", "_px", "_span_ns", "_start_ns", "count")
+
+    def __init__(self, place: int, start: tuple[int, int], end: tuple[int, int]) -> None:
+        (self._start_ns, self._px), (end_ns, self._end_px) = start, end
+        self._place = place  # of the corner it starts from
+        self._span_ns = end_ns - self._start_ns
+        self.count = max(abs(self._end_px - self._px), 1)
+
+    def tick(self, j: int) -> Tick:
+        whole, rest = divmod(j * self._span_ns, self.count)
+        way = (self._end_px > self._px) - (self._end_px < self._px)
+        return Tick(
+            self._place + j,
+            self._start_ns + whole + (rest > 0),
+            self._px + way * j,
+            recorded=j == self.count,
+        )
+
+
+def stretches(tape: Tape | BarTape, first: int = 0) -> Iterator[Stretch]:
+    """The whole way of a tape from tick or bar `first` on."""
+    for i in range(first, len(tape)):
+        place = i << 64
+        if isinstance(tape, Tape):
+            here = (tape.ts[i], tape.px[i])
+            yield Stretch(place, here, here)
+            continue
+        corners = list(zip(tape.corner_times(i), tape.corners(i), strict=True))
+        yield Stretch(place, corners[0], corners[0])
+        place += 1
+        for start, end in pairwise(corners):
+            stretch = Stretch(place, start, end)
+            yield stretch
+            place += stretch.count
 
 
 class Wish:
-    """Something set on a lane that waits for a price."""
+    """Something set on a lane that waits for a price; without bounds any recorded one will do."""
 
-    __slots__ = ("above", "action", "below", "corner", "entry", "number")
+    __slots__ = ("above", "action", "below", "entry", "number")
 
     def __init__(
         self, number: int, action: Callable[[Tick], None], above: Price | None, below: Price | None
@@ -65,12 +84,11 @@ class Wish:
         self.action = action
         self.above = above
         self.below = below
-        self.corner = above is None and below is None  # any recorded price will do
         self.entry: Entry | None = None
 
     def granted(self, tick: Tick, price: Decimal) -> bool:
-        if self.corner:
-            return tick.corner
+        if self.above is None and self.below is None:
+            return tick.recorded
         if self.above is not None and price >= self.above:
             return True
         return self.below is not None and price <= self.below
@@ -87,12 +105,15 @@ class PlayedLane:
         self._index = index
         self._tape = tape
         self._feed = feed
-        self._ahead = _ticks(tape)
-        self._next: Tick | None = next(self._ahead, None)
+        self._ahead = stretches(tape)
+        self._stretch: Stretch | None = next(self._ahead, None)  # being played
+        self._played = 0  # how many of its ticks have been
         self._seen: Tick | None = None  # played last
         self.newest: Tick | None = None  # played last and not lost in a gap
         self._wishes: list[Wish] = []
-        self._step: Entry | None = None  # the agenda's entry for the next tick
+        self._stop: Entry | None = None  # where the walk stops next to look at the wishes
+        self._quotes_played = 0
+        self._quote = -1
 
     def price(self, tick: Tick) -> Decimal:
         return canonical(Decimal(tick.px) * self._tape.tick_size)
@@ -102,32 +123,42 @@ class PlayedLane:
         tick = self.newest
         return PriceRead(self.price(tick), TsNs(tick.ts_ns)) if tick else PriceRead()
 
-    def arrival(self, ts_ns: int) -> int:
-        """When a price made at `ts_ns` is through: no earlier than anything made before it."""
-        delays = self._feed.delays
-        slowest = ts_ns
-        for k, (start, delay) in enumerate(delays):
-            if start <= ts_ns:
-                later = delays[k + 1][0] - 1 if k + 1 < len(delays) else ts_ns
-                slowest = max(slowest, min(ts_ns, later) + delay)
-        return slowest
-
-    def lost(self, ts_ns: int) -> bool:
-        return any(start <= ts_ns < end for start, end in self._feed.gaps)
+    def quote(self, quotes: QuoteTape) -> QuoteRead:
+        self.play()
+        while self._quotes_played < len(quotes.ts):
+            ts_ns = quotes.ts[self._quotes_played]
+            if not self._made_by_now(ts_ns):
+                break
+            if not self._lost(ts_ns):
+                self._quote = self._quotes_played
+            self._quotes_played += 1
+        return quotes.read(self._quote) if self._quote >= 0 else QuoteRead()
 
     def play(self) -> None:
         """Take every tick up to the present position."""
-        while self._next is not None and self._is_past(self._next):
-            self._seen = self._next
-            if not self.lost(self._next.ts_ns):
-                self.newest = self._next
-            self._next = next(self._ahead, None)
+        while self._stretch is not None:
+            stretch, start = self._stretch, self._played
+            count = stretch.count
+            if not self._is_past(stretch.tick(count)):
+                count = start + _leading(range(start + 1, count), self._past_in(stretch))
+            if count > start:
+                self._seen = stretch.tick(count)
+                for j in range(count, start, -1):
+                    tick = stretch.tick(j)
+                    if not self._lost(tick.ts_ns):
+                        self.newest = tick
+                        break
+            self._played = count
+            if count < stretch.count:
+                return
+            self._stretch, self._played = next(self._ahead, None), 0
 
     def wish(self, wish: Wish) -> None:
         """Wait for a price behind the present position."""
-        self.play()
         self._wishes.append(wish)
-        self._plan_step()
+        if self._stop is not None:
+            self._stop.cancel()
+        self._plan_stop()
 
     def drop(self, wish: Wish) -> None:
         """Stop waiting."""
@@ -139,89 +170,132 @@ class PlayedLane:
     def ever_again(self) -> bool:
         """Whether another recorded price will arrive."""
         self.play()
-        rest = _ticks(self._tape)
-        return any(
-            tick.corner
-            and (self._seen is None or tick.place > self._seen.place)
-            and not self.lost(tick.ts_ns)
-            for tick in rest
-        )
+        place = self._seen.place if self._seen is not None else -1
+        for stretch in stretches(self._tape, max(place, 0) >> 64):
+            tick = stretch.tick(stretch.count)
+            if tick.place > place and not self._lost(tick.ts_ns):
+                return True
+        return False
 
     def extremes(self, since_ns: int) -> ExtremesRead:
         self.play()
-        low = high = None
-        newest_ns = 0
-        seen = self._seen
-        for tick in _ticks(self._tape):
-            if seen is None or tick.place > seen.place:
-                break
-            if tick.ts_ns > since_ns and not self.lost(tick.ts_ns):
-                price = self.price(tick)
-                low = price if low is None else min(low, price)
-                high = price if high is None else max(high, price)
-                newest_ns = tick.ts_ns
-        first_ns = next(_ticks(self._tape)).ts_ns
+        first_ns = stretches(self._tape).__next__().tick(1).ts_ns
         covered_ns, has_gap = TsNs(max(since_ns, first_ns)), self._has_gap(since_ns)
-        if low is None or high is None:
+        prices: list[Decimal] = []
+        newest_ns = 0
+        for tick in self._ticks_since(since_ns):
+            prices.append(self.price(tick))
+            newest_ns = tick.ts_ns
+        if not prices:
             return ExtremesRead(covered_from_ns=covered_ns, has_gap=has_gap)
-        return ExtremesRead(low, high, covered_ns, has_gap, TsNs(newest_ns))
+        return ExtremesRead(min(prices), max(prices), covered_ns, has_gap, TsNs(newest_ns))
 
-    def made_by_now(self, ts_ns: int) -> bool:
-        """Whether what was made at `ts_ns` is through at the present position."""
-        agenda = self._agenda
-        if self._is_mine():
-            return self._seen is not None and ts_ns <= self._seen.ts_ns
-        arrived_ns = self.arrival(ts_ns)
-        return arrived_ns < agenda.now_ns or (
-            arrived_ns == agenda.now_ns and self._position() > (self._rank, self._index)
-        )
+    def _ticks_since(self, since_ns: int) -> Iterator[Tick]:
+        # What was seen after `since_ns`; of a stretch that was seen whole only both ends, since
+        # all of its prices lie between them.
+        if self._seen is None:
+            return
+        times = self._tape.ts if isinstance(self._tape, Tape) else self._tape.open_ns
+        first = self._seen.place >> 64
+        while first > 0 and times[first] > since_ns:
+            first -= 1
+        for stretch in stretches(self._tape, first):
+            ends = (stretch.tick(1), stretch.tick(stretch.count))
+            if ends[0].place > self._seen.place:
+                return
+            whole = ends[0].ts_ns > since_ns and ends[1].place <= self._seen.place
+            if whole and not self._feed.gaps:
+                yield from ends
+                continue
+            for j in range(1, stretch.count + 1):
+                tick = stretch.tick(j)
+                if tick.place > self._seen.place:
+                    return
+                if tick.ts_ns > since_ns and not self._lost(tick.ts_ns):
+                    yield tick
+
+    def _arrival(self, ts_ns: int) -> int:
+        # When a price made at `ts_ns` is through: no earlier than anything made before it.
+        delays = self._feed.delays
+        slowest = ts_ns
+        for k, (start, delay) in enumerate(delays):
+            if start <= ts_ns:
+                later = delays[k + 1][0] - 1 if k + 1 < len(delays) else ts_ns
+                slowest = max(slowest, min(ts_ns, later) + delay)
+        return slowest
+
+    def _lost(self, ts_ns: int) -> bool:
+        return any(start <= ts_ns < end for start, end in self._feed.gaps)
 
     def _has_gap(self, since_ns: int) -> bool:
         spans = list(self._feed.gaps)
         tape = self._tape
         if isinstance(tape, BarTape):
-            ends = [start + tape.bar_ns for start in tape.open_ns]
-            follows = zip(ends, tape.open_ns[1:], strict=False)
-            spans += [(end, start) for end, start in follows if end < start]
+            last = self._seen.place >> 64 if self._seen is not None else -1
+            for bar in range(last + 1):
+                end = tape.open_ns[bar] + tape.bar_ns
+                if bar + 1 < len(tape) and end < tape.open_ns[bar + 1]:
+                    spans.append((end, tape.open_ns[bar + 1]))
         # The first instant of the span that lies after `since_ns`, if any.
         return any(
-            max(start, since_ns + 1) < end and self.made_by_now(max(start, since_ns + 1))
+            max(start, since_ns + 1) < end and self._made_by_now(max(start, since_ns + 1))
             for start, end in spans
         )
 
-    def _position(self) -> tuple[int, int]:
-        agenda = self._agenda
-        return agenda.rank, agenda.order[0] if agenda.order else -1
+    def _made_by_now(self, ts_ns: int) -> bool:
+        # Whether what was made at `ts_ns` is through at the present position.
+        if self._is_mine():
+            return self._seen is not None and ts_ns <= self._seen.ts_ns
+        return self._is_through(self._arrival(ts_ns))
 
     def _is_mine(self) -> bool:
-        return self._position() == (self._rank, self._index)
+        agenda = self._agenda
+        return agenda.rank == self._rank and agenda.order[:1] == (self._index,)
+
+    def _is_through(self, arrived_ns: int) -> bool:
+        agenda = self._agenda
+        if arrived_ns != agenda.now_ns:
+            return arrived_ns < agenda.now_ns
+        here = (agenda.rank, *agenda.order[:1])
+        return here > (self._rank, self._index)
 
     def _is_past(self, tick: Tick) -> bool:
-        agenda = self._agenda
         if self._is_mine():
-            return tick.place <= _place(agenda.order[1], self._tape)
-        arrived_ns = self.arrival(tick.ts_ns)
-        return arrived_ns < agenda.now_ns or (
-            arrived_ns == agenda.now_ns and self._position() > (self._rank, self._index)
-        )
+            return tick.place <= int(self._agenda.order[1])
+        return self._is_through(self._arrival(tick.ts_ns))
 
-    def _plan_step(self) -> None:
-        if self._step is not None or not self._wishes or self._next is None:
+    def _past_in(self, stretch: Stretch) -> Callable[[int], bool]:
+        return lambda j: self._is_past(stretch.tick(j))
+
+    def _plan_stop(self) -> None:
+        # The next stop: the first tick of the stretch that grants a wish, or its last tick. The
+        # ends of a stretch tell whether there can be one between them.
+        self._stop = None
+        self.play()
+        stretch = self._stretch
+        if stretch is None or not self._wishes:
             return
-        tick = self._next
-        self._step = self._agenda.push(
-            self.arrival(tick.ts_ns),
+        stop = stretch.tick(stretch.count)
+        if self._grants(stretch.tick(self._played + 1)) or self._grants(stop):
+            j = self._played + 1
+            while not self._grants(stop := stretch.tick(j)):
+                j += 1
+        self._stop = self._agenda.push(
+            self._arrival(stop.ts_ns),
             self._rank,
-            partial(self._take, tick),
-            (self._index, _cursor(tick.place, self._tape), 0),
+            partial(self._look, stop),
+            (self._index, stop.place, 0),
         )
 
-    def _take(self, tick: Tick) -> None:
+    def _grants(self, tick: Tick) -> bool:
+        price = self.price(tick)
+        return any(wish.granted(tick, price) for wish in self._wishes)
+
+    def _look(self, tick: Tick) -> None:
         # One tick: everything that it grants goes on the agenda in the order of setting, so that
         # each call is an entry of its own and may still be dropped by the one before it.
-        self._step = None
         self.play()
-        if not self.lost(tick.ts_ns):
+        if not self._lost(tick.ts_ns):
             price = self.price(tick)
             for wish in [wish for wish in self._wishes if wish.granted(tick, price)]:
                 self._wishes.remove(wish)
@@ -229,15 +303,18 @@ class PlayedLane:
                     self._agenda.now_ns,
                     self._rank,
                     partial(wish.action, tick),
-                    (self._index, _cursor(tick.place, self._tape), wish.number),
+                    (self._index, tick.place, wish.number),
                 )
-        self._plan_step()
+        self._plan_stop()
 
 
-def _cursor(place: _Place, tape: Tape | BarTape) -> int:
-    # Only its order matters, and that an order on the agenda is a tuple of numbers.
-    return place[0] if isinstance(tape, Tape) else place[0] << 64 | place[1]
-
-
-def _place(cursor: int, tape: Tape | BarTape) -> _Place:
-    return (cursor, 0) if isinstance(tape, Tape) else (cursor >> 64, cursor & ((1 << 64) - 1))
+def _leading(candidates: range, holds: Callable[[int], bool]) -> int:
+    # How many of the candidates hold; those that do come first.
+    low, high = 0, len(candidates)
+    while low < high:
+        middle = (low + high) // 2
+        if holds(candidates[middle]):
+            low = middle + 1
+        else:
+            high = middle
+    return low

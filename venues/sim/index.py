@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from venues.sim.tape import Column
+from venues.sim.bars import BarTape
+from venues.sim.tape import Column, Tape
 
 FANOUT = 8
 _SHIFT = 3
@@ -120,3 +121,17 @@ def _fold(levels: list[memoryview], pick: Callable[..., int], start: int, end: i
             found.append(pick(column[inner_end << _SHIFT : end]))
         start, end, level = inner_start, inner_end, level + 1
     return pick(found)
+
+
+def lows_and_highs(tape: Tape | BarTape) -> tuple[Column, Column]:
+    """The two columns that the index of a tape is over; of ticks the same one twice."""
+    if isinstance(tape, Tape):
+        return tape.px_column, tape.px_column
+    return tape.columns[3], tape.columns[2]
+
+
+def index_of(tape: Tape | BarTape) -> Pyramid:
+    """The index of a tape: built at first use and kept on the tape, for all runs over it."""
+    if tape.index is None:
+        tape.index = Pyramid(*lows_and_highs(tape))
+    return tape.index

@@ -5,23 +5,21 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 
 from venues.sim.grid import Grid
-from venues.sim.index import Pyramid
+from venues.sim.index import index_of
 from venues.sim.series import Point
 from venues.sim.tape import Tape
 
 
 class TickSeries:
-    """`venues.sim.series.Series` over a tape. The index is built once per tape and kept there."""
+    """`venues.sim.series.Series` over a tape."""
 
     __slots__ = ("_index", "_px", "_size", "_ts", "grid", "holes", "tape")
 
     def __init__(self, tape: Tape) -> None:
-        if tape.index is None:
-            tape.index = Pyramid(tape.px_column, tape.px_column)
         self.tape = tape
         self.grid: Grid = tape.grid
         self.holes: tuple[tuple[int, int], ...] = ()
-        self._index = tape.index
+        self._index = index_of(tape)
         self._ts = tape.ts
         self._px = tape.px
         self._size = len(tape)
