@@ -39,8 +39,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "treated", "order", "problems", "left"), CASES)
-def test_damage_is_refused_unless_treated(write_file, kind, treated, order, problems, left):
+@pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
+def test_damage_is_refused_unless_treated(write_file, case):
+    kind, treated, order, problems, left = case
     path = write_file(NAME, candle_text(*(f"{minute},{GOOD}" for minute in order)))
     _, refused = judge(path)
     candles, accepted = judge(path, **{kind: treated})
@@ -92,7 +93,9 @@ def test_contradicting_duplicates_need_a_decision(write_file):
 
 
 def test_all_damage_of_a_file_is_named_at_once(write_file):
-    text = candle_text(f"0,{GOOD}", f"1,{GOOD}", f"1,{GOOD}", "2,10,5,9,11", f"9,{GOOD}", f"8,{GOOD}")
+    minutes_in_file = ("0", "1", "1", "2", "9", "8")
+    rows = [f"{minute},{'10,5,9,11' if minute == '2' else GOOD}" for minute in minutes_in_file]
+    text = candle_text(*rows)
     path = write_file(NAME, text + "broken\n")
     _, found = judge(path)
     assert sorted(found) == [
@@ -148,6 +151,7 @@ def test_a_tick_size_that_does_not_fit_is_refused(write_file):
 def test_a_tick_size_that_is_no_power_of_ten_counts_in_its_own_units(write_file):
     path = write_file(NAME, candle_text("0,10.25,10.5,10,10.5", "1,10.25,10.5,10,10.5"))
     (candles,) = read_series([path], SourceOptions(tick_sizes={"*": "0.25"})).series
+    assert isinstance(candles, CandleSet)
     assert candles.open.tolist() == [41, 41]
     assert candles.tick_size == Decimal("0.25")
 
@@ -199,7 +203,9 @@ def test_a_trade_id_twice_is_a_duplicate_even_across_files(write_file):
     ]
     dropped = read_series([one, other], SourceOptions(treatment=Treatment(duplicates="drop")))
     assert dropped.report.ok
-    assert dropped.series[0].px.tolist() == [1, 2, 3]
+    (trades,) = dropped.series
+    assert isinstance(trades, TradeSet)
+    assert trades.px.tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("price", "qty"), [("0", "1"), ("-5", "1"), ("5", "0")])

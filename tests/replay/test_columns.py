@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from replay import columns
 
 NUMBERS = st.one_of(
-    st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**9), max_value=10**9),
-    st.decimals(allow_nan=False, allow_infinity=False, min_value=0, max_value=10**6, places=8),
+    st.decimals(-(10**9), 10**9, allow_nan=False, places=4),
+    st.decimals(0, 10**6, allow_nan=False, places=8),
     st.integers(-(10**17), 10**17).map(Decimal),
 )
 
@@ -66,18 +66,14 @@ def test_lines_are_counted_through_empty_and_broken_rows():
     assert cells.cell(1, 0) == "c"
 
 
-@given(
-    st.lists(
-        st.datetimes(datetime(1970, 1, 1), datetime(2099, 12, 31)), min_size=1, max_size=20
-    )
-)
-def test_a_clock_time_is_the_minute_it_shows(moments):
+@given(st.lists(st.integers(0, 130 * 365 * 24 * 60), min_size=1, max_size=20))
+def test_a_clock_time_is_the_minute_it_shows(expected):
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    moments = [epoch + timedelta(minutes=minute) for minute in expected]
     texts = [moment.strftime("%Y.%m.%d %H:%M") for moment in moments]
     minutes, bad = columns.clock_minutes(cells_of(*texts), 1)
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    shown = [(epoch + timedelta(minutes=int(minute))).strftime("%Y.%m.%d %H:%M") for minute in minutes]
     assert not bad.any()
-    assert shown == texts
+    assert minutes.tolist() == expected
 
 
 def test_a_clock_time_that_does_not_exist_is_bad():

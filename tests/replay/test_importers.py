@@ -3,6 +3,7 @@
 import gzip
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ US = MS * 1000
 NS = US * 1000
 
 
-def read(path: Path, **options: object) -> Table:
+def read(path: Path, **options: Any) -> Table:
     found = read_table(path, parse_name(path), ReadOptions(**options))
     assert isinstance(found, Table), [problem.sentence() for problem in found]
     return found
@@ -155,7 +156,7 @@ def test_a_file_read_in_small_blocks_is_the_same_file(write_file, monkeypatch):
     assert values(blocks, "open") == values(whole, "open")
 
 
-def problems(path: Path, **options: object) -> list[tuple[str, int]]:
+def problems(path: Path, **options: Any) -> list[tuple[str, int]]:
     found = read_table(path, parse_name(path), ReadOptions(**options))
     listed = found if isinstance(found, list) else found.problems
     return [(problem.code, problem.line) for problem in listed]

@@ -5,14 +5,22 @@ from pathlib import PurePath
 import pytest
 
 from kernel.model.units import HOUR, MINUTE
-from replay.layouts import LAYOUTS, Kind, NameParts, TimeUnit, find_layout, interval_text, parse_name
-from replay.layouts import unit_of
+from replay.layouts import (
+    LAYOUTS,
+    Kind,
+    NameParts,
+    TimeUnit,
+    find_layout,
+    interval_text,
+    parse_name,
+    unit_of,
+)
 
 
 @pytest.mark.parametrize(
     ("path", "symbol", "venue", "kind", "interval_ns"),
     [
-        ("binance_um_1m/BTCUSDT-1m-20250504-20250603.csv.gz", "BTCUSDT", "binance", "candles", MINUTE),
+        ("binance_um/BTCUSDT-1m-20250504-20250603.csv.gz", "BTCUSDT", "binance", "candles", MINUTE),
         ("x/bybit_set/1000PEPEUSDT-4h-2025-05.zip", "1000PEPEUSDT", "bybit", "candles", 4 * HOUR),
         ("ftx/BTC-PERP-1m-20211231-20220201.csv.gz", "BTC-PERP", "", "candles", MINUTE),
         ("binance_spot_dump-ADABTC-1m-2021-11-27.csv", "ADABTC", "binance", "candles", MINUTE),
