@@ -1,0 +1,227 @@
+"""The conversation with the signal server, on virtual time.
+
+The clock starts at 12:10 UTC unless a test says otherwise: the next check begins at 12:20, which
+is second 600.
+"""
+
+import json
+from itertools import pairwise
+
+from kernel.signals.feed import FeedState
+from tests.kernel.signals.server import Server
+
+
+def signals(*symbols, wave="2026-01-05T12:00:00Z", score=10):
+    items = [
+        {"timestamp": wave, "symbol": symbol, "side": "BUY", "score_week": score}
+        for symbol in symbols
+    ]
+    return json.dumps({"type": "signals", "signals": items})
+
+
+def symbols(server):
+    return [signal.symbol for batch in server.batches for signal in batch.signals]
+
+
+def test_the_token_is_sent_on_demand_and_requests_follow_the_verdict():
+    server = Server()
+    assert server.sent == [(0, "open"), (0, "auth"), (0, "request")]
+    assert server.feed.state is FeedState.READY
+    assert server.feed.down_since_ns is None
+
+
+def test_requests_are_rare_outside_a_check_and_frequent_inside():
+    server = Server()
+    server.run(900)
+    asked = server.did("request")
+    assert asked == [*range(0, 600, 60), *range(600, 721, 5), *range(725, 900, 60)]
+
+
+def test_a_request_goes_out_at_the_very_start_of_a_check():
+    server = Server("2026-01-05T12:19:30Z")
+    server.run(31)
+    assert server.did("request") == [0, 30]
+
+
+def test_idle_requests_can_be_switched_off():
+    server = Server(signal_idle_request_interval_seconds=0)
+    server.run(1200)
+    assert server.did("request") == list(range(600, 721, 5))
+
+
+def test_a_refused_token_alerts_and_is_tried_again_later_and_later():
+    server = Server()
+    server.verdict = "auth_failed"
+    server.drop()
+    server.run(5 + 20_000)
+    opened = server.did("open")[1:]
+    waits = [later - earlier for earlier, later in pairwise(opened)]
+    assert waits[:6] == [300, 600, 1200, 2400, 3600, 3600]
+    assert server.alerts.count("feed.auth_failed") == len(opened)
+    assert server.did("request") == [0]
+
+
+def test_an_accepted_token_ends_the_growing_waits():
+    server = Server()
+    server.verdict = "auth_failed"
+    server.drop()
+    server.run(5 + 300)
+    server.verdict = "auth_success"
+    server.run(600)
+    assert server.feed.state is FeedState.READY
+    server.verdict = "auth_failed"
+    server.drop()
+    opened = len(server.did("open"))
+    server.run(5 + 300)
+    assert len(server.did("open")) == opened + 2
+
+
+def test_a_lost_connection_is_made_anew_after_the_interval():
+    server = Server(signal_ws_reconnect_interval=7)
+    server.run(3)
+    server.drop()
+    server.run(20)
+    assert server.did("open") == [0, 10]
+    assert server.feed.state is FeedState.READY
+
+
+def test_attempts_are_counted_without_a_success_between():
+    server = Server(signal_ws_max_reconnect_attempts=2)
+    server.drop()
+    server.run(10)
+    assert server.feed.state is FeedState.READY
+    server.reachable = False
+    server.drop()
+    server.run(3600)
+    assert len(server.did("open")) == 2 + 2
+    assert str(server.feed.state) == FeedState.ENDED
+    assert "feed.ended" in server.alerts
+
+
+def test_no_reconnect_where_it_is_switched_off():
+    server = Server(signal_ws_auto_reconnect=False)
+    server.drop()
+    server.run(3600)
+    assert server.did("open") == [0]
+    assert server.alerts == ["feed.ended", "feed.down"]
+
+
+def test_five_minutes_without_signals_alert_once():
+    server = Server()
+    server.reachable = False
+    server.drop()
+    server.run(299)
+    assert server.alerts == []
+    server.run(3600)
+    assert server.alerts == ["feed.down"]
+    server.reachable = True
+    server.run(10)
+    assert server.feed.down_since_ns is None
+
+
+def test_a_connection_that_answers_nothing_is_made_anew():
+    """A half-open socket takes every request and delivers nothing."""
+    server = Server()
+    server.answer = None
+    server.run(600 + 15)
+    assert ("feed.down", "silent after 3 requests") in server.decisions
+    assert len(server.did("open")) > 1
+
+
+def test_a_server_that_never_demands_or_never_judges_is_left():
+    server = Server()
+    server.demands = False
+    server.drop()
+    server.run(15)
+    assert server.did("close") == [15]
+    server.demands = True
+    server.verdict = ""
+    server.run(15)
+    assert server.did("close") == [15, 30]
+
+
+def test_a_close_that_is_never_confirmed_is_waited_for_only_shortly():
+    server = Server()
+    server.closes_at_once = False
+    server.answer = None
+    server.run(600)
+    opened = server.did("open")
+    closed = server.did("close")
+    assert opened[1] == closed[0] + 5 + 5
+
+
+def test_signals_are_handed_on_once():
+    server = Server()
+    server.answer = signals("BTCUSDT", "ETHUSDT")
+    server.run(60)
+    server.say(signals("ETHUSDT", "SOLUSDT"))
+    server.run(60)
+    assert symbols(server) == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+
+
+def test_another_score_for_the_same_key_is_another_message_of_it():
+    """The filter decides which one wins; the record keeps both."""
+    server = Server()
+    server.say(signals("BTCUSDT", score=10))
+    server.say(signals("BTCUSDT", score=11))
+    assert symbols(server) == ["BTCUSDT", "BTCUSDT"]
+
+
+def test_signals_before_the_verdict_are_refused():
+    server = Server()
+    server.verdict = ""
+    server.drop()
+    server.run(6)
+    assert server.feed.state is FeedState.AUTHENTICATING
+    server.say(signals("BTCUSDT"))
+    assert server.feed.refused == 1
+    assert server.batches == []
+
+
+def test_signals_in_the_same_instant_as_the_verdict_are_taken():
+    server = Server()
+    server.verdict = ""
+    server.drop()
+    server.run(6)
+    server.feed.on_text('{"type": "auth_success"}')
+    server.say(signals("BTCUSDT"))
+    assert symbols(server) == ["BTCUSDT"]
+
+
+def test_garbage_is_counted_and_recorded_and_the_conversation_goes_on():
+    server = Server()
+    server.say("\x00 garbage")
+    server.say('{"type": "signals", "signals": [' + "7, 7]}")
+    server.say('{"type": "weather"}')
+    assert server.feed.malformed == 2
+    assert [kind for kind, _ in server.decisions if kind != "feed.ready"] == [
+        "signal.malformed",
+        "signal.malformed",
+        "feed.unknown",
+    ]
+    assert server.feed.unknown_types == {"weather": 1}
+    server.say(signals("BTCUSDT"))
+    assert symbols(server) == ["BTCUSDT"]
+
+
+def test_a_token_revoked_in_the_middle_counts_as_refused():
+    server = Server()
+    server.say('{"type": "auth_failed", "reason": "revoked"}')
+    assert server.did("close") == [0]
+    assert server.alerts == ["feed.auth_failed"]
+    server.run(299)
+    assert server.did("open") == [0]
+
+
+def test_a_flood_evicts_old_messages_and_never_the_expected_wave():
+    server = Server(signal_buffer_size=3)
+    expected = "2026-01-05T12:00:00Z"  # the check at 12:20 expects it
+    server.say(signals("KEPT1USDT", wave=expected))
+    for number in range(500):
+        server.say(signals(f"X{number}USDT", wave="2026-01-05T09:00:00Z"))
+    server.say(signals("KEPT2USDT", wave=expected))
+    buffer = server.feed.buffer
+    assert len(buffer) == 3
+    wave = next(batch.signals[0].candle_ns for batch in server.batches)
+    assert [one.symbol for one in buffer.of_wave(wave)] == ["KEPT1USDT", "KEPT2USDT"]
+    assert buffer.evicted == 498
