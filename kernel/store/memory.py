@@ -13,12 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.model.messages import StoreCommit, StoreDone, StoreFailed, StoreLoad, StoreLoaded
+from kernel.model.positions import PositionRow
 from kernel.model.rows import (
     ClaimRow,
     FillRow,
     LockRow,
     OrderRow,
-    PositionRow,
     Row,
     StoredState,
     TrailingRow,

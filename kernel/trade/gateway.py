@@ -24,16 +24,20 @@ from kernel.model.messages import Alert
 from kernel.model.orders import Fill, OrderClass, OrderReport, PositionReport
 from kernel.model.units import MINUTE, SECOND, MonoNs, TsNs
 from kernel.model.venue import (
+    AccountConfig,
     Acked,
     CancelOrder,
     Done,
     EffectClass,
     ExecutionPage,
+    InstrumentPage,
     OrderPage,
     OrderSurface,
     PlaceStop,
     PositionPage,
+    QueryAccountConfig,
     QueryExecutions,
+    QueryInstruments,
     QueryOpenOrders,
     QueryOrder,
     QueryPositions,
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kernel.config import Settings
+    from kernel.model.instrument import Instrument
     from kernel.ports.outbox import Outbox
     from kernel.runtime.scheduler import Runtime
     from kernel.trade.desk import VenueDesk
@@ -361,6 +366,26 @@ class Gateway:
             if not cursor:
                 return tuple(rows)
         raise self._endless("executions")
+
+    async def instruments(self) -> tuple[Instrument, ...]:
+        """Every page of the venue's instruments."""
+        rows: list[Instrument] = []
+        cursor = ""
+        for _ in range(PAGES_LIMIT):
+            query = QueryInstruments(cursor=cursor)
+            page = _expect(
+                InstrumentPage, await self.ask(query, EffectClass.QUERY, entity="account")
+            )
+            rows.extend(page.instruments)
+            cursor = page.next_cursor
+            if not cursor:
+                return tuple(rows)
+        raise self._endless("instruments")
+
+    async def account(self) -> AccountConfig:
+        """Position mode and permissions of the account."""
+        reply = await self.ask(QueryAccountConfig(), EffectClass.QUERY, entity="account")
+        return _expect(AccountConfig, reply)
 
     def _endless(self, kind: str) -> OutcomeUnknown:
         return OutcomeUnknown(self._desk.name, kind, "pages", f"more than {PAGES_LIMIT} pages")

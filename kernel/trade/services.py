@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kernel.model.messages import Alert
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from kernel.config import Settings
     from kernel.model.rows import Row
     from kernel.ports.outbox import Outbox
     from kernel.ports.prices import JournaledPrices
     from kernel.ports.store import Store
+    from kernel.runtime.core import Task
     from kernel.runtime.scheduler import Runtime
-    from kernel.trade.book import PositionBook
+    from kernel.trade.book import Position, PositionBook
     from kernel.trade.desk import VenueDesk
     from kernel.trade.orders import OrderRegistry
     from kernel.trade.risk import Risk
     from kernel.trade.watches import Watches
     from kernel.trade.writer import StoreWriter
+
+type Crash = Callable[[str, BaseException, int, Position | None], None]
+"""(task, error, failures so far, whose task it was)."""
 
 
 class Services:
@@ -55,6 +61,28 @@ class Services:
         self.risk: Risk  # made by the kernel with these services, before anything runs
         self.epoch = 0
         self.stopping = False
+        self.on_crash: Crash = _ignore
+        """Told when a supervised task fails; set by the kernel."""
+
+    def supervise(
+        self,
+        name: str,
+        factory: Callable[[], Coroutine[Any, Any, object]],
+        *,
+        position: Position | None = None,
+    ) -> Task[None]:
+        """Run a task of its own. Its crash ends nothing else (DESIGN §1, failure domains).
+
+        Args:
+            name: For people.
+            factory: Makes the coroutine, anew for each of at most three restarts.
+            position: Whose task it is; after a crash protection of last resort takes it over.
+        """
+
+        def failed(task: str, error: BaseException, failures: int) -> None:
+            self.on_crash(task, error, failures, position)
+
+        return self.runtime.supervise(factory, name, on_failure=failed)
 
     def decide(
         self,
@@ -124,3 +152,7 @@ class Services:
     def persist(self, rows: tuple[Row, ...]) -> None:
         """Write rows behind, in order, without waiting."""
         self.writer.persist(rows)
+
+
+def _ignore(name: str, error: BaseException, failures: int, position: Position | None) -> None:
+    """Before the kernel is wired nobody is told."""
