@@ -1,0 +1,223 @@
+"""Start after a crash: the venue's positions are protected first, then every story is ended.
+
+Order (SPEC §3 "Start"):
+
+1. The stored rows become working objects again.
+2. First act, before streams and signals, concurrently for each symbol: list the venue's positions
+   (all pages) and make sure of a stop for each.
+3. Every position stored in PENDING_ENTRY, ENTRY_PLACED, PENDING_SL, ROLLBACK or CLOSING goes on
+   from there by its client ids; an open intent is settled by evidence, never sent again.
+4. What cannot be resolved in `MAX_RECOVERY_ATTEMPTS` tries freezes its symbol, loudly, and is
+   tried again at each sync.
+
+Nothing is concluded from a failed read, and nothing is cancelled by absence (hazards R03).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.errors import VenueError
+from kernel.model.orders import Fill, FillKind, PositionReport
+from kernel.model.positions import CloseReason, PositionState
+from kernel.model.units import SECOND
+from kernel.trade import evidence
+
+if TYPE_CHECKING:
+    from kernel.model.rows import FillRow, StoredState
+    from kernel.sync.adoption import Adoption
+    from kernel.trade.book import Position
+    from kernel.trade.desk import VenueDesk
+    from kernel.trade.entry import Entries
+    from kernel.trade.exits import Exits
+    from kernel.trade.orders import TrackedOrder
+    from kernel.trade.services import Services
+    from kernel.trade.stop_loss import StopOwner
+
+RETRY_NS = (SECOND // 5, SECOND // 2, SECOND, 2 * SECOND)
+FROZEN = "recovery failed"
+
+
+class Recovery:
+    """Brings a kernel from its store and its venues back to where it can go on."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        entries: Entries,
+        stops: StopOwner,
+        exits: Exits,
+        adoption: Adoption,
+    ) -> None:
+        self._services = services
+        self._entries = entries
+        self._stops = stops
+        self._exits = exits
+        self._adoption = adoption
+
+    # ------------------------------------------------------------ rows → objects
+
+    def load(self, state: StoredState) -> None:
+        """Make the working objects of everything that was not finished."""
+        services = self._services
+        services.epoch = services.orders.epoch = state.epoch
+        fills: dict[str, list[Fill]] = {}
+        for row in state.fills:
+            fills.setdefault(row.position_id, []).append(fill_of(row))
+        for position_row in state.positions:
+            services.book.create(position_row, fills.get(position_row.position_id, ()))
+        for order_row in state.orders:
+            order = services.orders.register(order_row)
+            for fill in fills.get(order_row.position_id, ()):
+                if fill.client_order_id == order_row.client_order_id:
+                    order.fills[fill.trade_id] = fill
+        services.decide(
+            "recovery.loaded",
+            "start",
+            epoch=state.epoch,
+            positions=len(state.positions),
+            orders=len(state.orders),
+        )
+
+    # ------------------------------------------------------------ the first act
+
+    async def protect_venue(self, desk: VenueDesk) -> None:
+        """Make sure of a stop for each position of a venue, and resolve what is stored of it.
+
+        Returns when every symbol is protected or was handed to a task that goes on.
+        """
+        reports = await self._positions(desk)
+        runtime = self._services.runtime
+        shown = {report.symbol: report for report in reports if report.qty}
+        async with runtime.group() as group:
+            for position in self._services.book.on_venue(desk.name):
+                report = shown.pop(position.symbol, None)
+                if position.state is PositionState.ACTIVE:
+                    group.spawn(self._secure(position, report), f"secure {position.id}")
+                else:
+                    self._resume(position, report)
+            for report in shown.values():
+                group.spawn(
+                    self._take(desk.name, report), f"take {desk.name} {report.symbol}"
+                )
+
+    async def _positions(self, desk: VenueDesk) -> tuple[PositionReport, ...]:
+        """The venue's positions; asked until an answer comes, for a start cannot do without."""
+        failures = 0
+        while True:
+            try:
+                reports = await desk.gateway.positions("")
+            except VenueError as error:
+                failures += 1
+                if failures == self._services.settings.max_recovery_attempts:
+                    self._services.alert(
+                        "CRITICAL",
+                        "recovery.blind",
+                        f"the venue's positions cannot be read at start: {error}",
+                        venue=desk.name,
+                    )
+                await self._services.runtime.sleep(RETRY_NS[min(failures, len(RETRY_NS)) - 1])
+                continue
+            for report in reports:
+                desk.hear_position(report)
+            return reports
+
+    async def _take(self, venue: str, report: PositionReport) -> None:
+        await self._adoption.take(venue, report, "found at start")
+
+    async def _secure(self, position: Position, report: PositionReport | None) -> None:
+        """An ACTIVE position: its stop first, then what happened while nobody looked."""
+        if report is not None:
+            position.hear(report)
+        for attempt in range(self._services.settings.max_recovery_attempts):
+            try:
+                await evidence.read_executions(self._services, position)
+            except VenueError:
+                await self._services.runtime.sleep(RETRY_NS[min(attempt, len(RETRY_NS) - 1)])
+                continue
+            break
+        if position.qty > 0:
+            await self._stops.ensure(position, "start")
+        elif not position.state.terminal:
+            await self._exits.close(position, CloseReason.STOP_LOSS, "closed while not running")
+
+    # ------------------------------------------------------------ the stories that go on
+
+    def _resume(self, position: Position, report: PositionReport | None) -> None:
+        if report is not None:
+            position.hear(report)
+        self._services.runtime.supervise(
+            lambda: self._resolve(position),
+            f"recover {position.id}",
+            on_failure=lambda name, error, n: self._failed(position, error, n),
+            max_restarts=self._services.settings.max_recovery_attempts,
+        )
+
+    async def _resolve(self, position: Position) -> None:
+        """Go on from the stored state."""
+        children = entry_children(self._services, position)
+        state = position.state
+        self._services.decide(
+            "recovery.resume",
+            state.value,
+            venue=position.venue,
+            symbol=position.symbol,
+            position_id=position.id,
+            qty=position.qty,
+        )
+        if state in (PositionState.PENDING_ENTRY, PositionState.ENTRY_PLACED):
+            unknown = [order for order in children if not order.terminal]
+            await self._entries.carry_on(position, children, unknown)
+        elif state is PositionState.PENDING_SL:
+            await evidence.read_executions(self._services, position)
+            await self._entries.protect(position, children)
+        elif state is PositionState.ROLLBACK:
+            await self._entries.roll_back(position, "resumed after start")
+        elif state is PositionState.CLOSING:
+            await self._exits.close(position, CloseReason.EXTERNAL, "resumed after start")
+
+    def _failed(self, position: Position, error: BaseException, failures: int) -> None:
+        self._services.decide(
+            "recovery.failed",
+            repr(error),
+            venue=position.venue,
+            symbol=position.symbol,
+            position_id=position.id,
+            failures=failures,
+        )
+        if failures > self._services.settings.max_recovery_attempts:
+            position.frozen = FROZEN
+            self._services.alert(
+                "CRITICAL",
+                "recovery.frozen",
+                f"{position.symbol} could not be resolved after {failures} tries: {error!r}",
+                venue=position.venue,
+                symbol=position.symbol,
+            )
+
+
+def entry_children(services: Services, position: Position) -> list[TrackedOrder]:
+    """The entry orders of a position."""
+    return [
+        order
+        for order in services.orders.of_position(position.id)
+        if not order.row.reduce_only
+    ]
+
+
+def fill_of(row: FillRow) -> Fill:
+    """A stored execution as the venue's message said it."""
+    return Fill(
+        symbol=row.symbol,
+        trade_id=row.trade_id,
+        venue_order_id=row.venue_order_id,
+        client_order_id=row.client_order_id,
+        side=row.side,
+        qty=row.qty,
+        price=row.price,
+        fee=row.fee,
+        realized_pnl=row.realized_pnl,
+        kind=FillKind(row.kind),
+        ts_ns=row.ts_ns,
+    )

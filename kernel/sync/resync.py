@@ -1,0 +1,232 @@
+"""Resynchronisation of one venue: after every doubt about the stream, and at every interval.
+
+Rules (SPEC §9, hazards I6, I11, I12, W02):
+
+1. While a resync is due, there is no entry on the venue. It is done when a *complete* read that
+   was asked after the last doubt has been applied.
+2. A failed or partial read changes nothing; it is tried again with growing pauses.
+3. What the reads show is applied like stream events, so that one code path owns every fact.
+4. A difference in positions counts only after two complete reads at least the visibility lag
+   apart, both asked after the last execution known on the symbol; symbols with an operation in
+   progress are skipped. Adding protection is the exception, and is the stop check's business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.errors import VenueError
+from kernel.model.orders import PositionReport, PositionSide
+from kernel.model.positions import CloseReason, PositionState
+from kernel.model.units import SECOND, MonoNs, canonical, text
+from kernel.trade import evidence
+from kernel.trade.router import RESYNC
+
+if TYPE_CHECKING:
+    from kernel.sync.adoption import Adoption
+    from kernel.sync.snapshot import SnapshotService, VenueSnapshot
+    from kernel.trade.book import Position
+    from kernel.trade.desk import VenueDesk
+    from kernel.trade.exits import Exits
+    from kernel.trade.router import Router
+    from kernel.trade.services import Services
+    from kernel.trade.stop_loss import StopOwner
+
+RETRY_NS = (SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND)
+SHARED_NS = 5 * SECOND
+"""A periodic sync takes an answer of the snapshot service that is younger than this."""
+
+
+class Resync:
+    """Keeps one venue's facts equal to the venue's."""
+
+    def __init__(
+        self,
+        services: Services,
+        desk: VenueDesk,
+        *,
+        router: Router,
+        snapshots: SnapshotService,
+        adoption: Adoption,
+        stops: StopOwner,
+        exits: Exits,
+    ) -> None:
+        self._services = services
+        self._desk = desk
+        self._router = router
+        self._snapshots = snapshots
+        self._adoption = adoption
+        self._stops = stops
+        self._exits = exits
+        self._doubt_ns = MonoNs(0)
+        self._due = False
+        self._wake = services.runtime.event()
+        self._suspects: dict[str, MonoNs] = {}
+        """Difference → when the first complete read that shows it was asked."""
+        self.completed = 0
+
+    def request(self, reason: str) -> None:
+        """A doubt arose: nothing enters until a read asked after this moment was applied."""
+        self._doubt_ns = self._services.runtime.now()
+        self._due = True
+        self._desk.block_entries(RESYNC)
+        self._services.decide("resync.due", reason, venue=self._desk.name)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """For ever; supervised by the kernel."""
+        runtime = self._services.runtime
+        interval_ns = self._services.settings.sync_interval_seconds * SECOND
+        failures = 0
+        while True:
+            if self._due:
+                done = await self.once(max_age_ns=0)
+                failures = 0 if done else failures + 1
+                if not done:
+                    await runtime.sleep(RETRY_NS[min(failures, len(RETRY_NS)) - 1])
+                continue
+            self._wake.clear()
+            if not interval_ns:
+                await self._wake.wait()
+                continue
+            pause_ns = self._recheck_ns() or interval_ns
+            if not await evidence.wait_until(runtime, self._wake, runtime.now() + pause_ns):
+                await self.once(max_age_ns=SHARED_NS if pause_ns == interval_ns else 0)
+
+    def _recheck_ns(self) -> int:
+        """A suspected difference is looked at again as soon as a second read can prove it."""
+        if not self._suspects:
+            return 0
+        return max(self._services.settings.visibility_lag_seconds, 1) * SECOND
+
+    async def once(self, *, max_age_ns: int) -> bool:
+        """One resync; False: a read failed and nothing was changed."""
+        asked_ns = self._services.runtime.now()
+        try:
+            snapshot = await self._snapshots.read(self._desk.name, max_age_ns)
+        except VenueError as error:
+            self._services.decide("resync.failed", str(error), venue=self._desk.name)
+            return False
+        self._apply(snapshot)
+        if not await self._explain(snapshot):
+            return False
+        await self._differences(snapshot)
+        self.completed += 1
+        if self._due and asked_ns >= self._doubt_ns:
+            self._due = False
+            self._desk.resynced_mono_ns = asked_ns
+            self._desk.unblock_entries(RESYNC)
+        return True
+
+    # ------------------------------------------------------------ facts
+
+    def _apply(self, snapshot: VenueSnapshot) -> None:
+        for report in snapshot.orders():
+            self._router.on_order(report)
+        for position_report in snapshot.positions:
+            self._router.on_position(position_report)
+
+    async def _explain(self, snapshot: VenueSnapshot) -> bool:
+        """Fetch what the lists do not say: ended orders and executions that were missed."""
+        services, venue = self._services, self._desk.name
+        shown = {report.client_order_id: None for report in snapshot.orders()}
+        try:
+            for order in services.orders.open_orders(venue):
+                if order.client_order_id not in shown and order.seen and not order.terminal:
+                    await evidence.look_up(services, order)
+            for position in services.book.on_venue(venue):
+                found = snapshot.position(position.symbol)
+                qty = found.qty if found is not None else 0
+                if qty != position.qty or self._due:
+                    await evidence.read_executions(services, position)
+        except VenueError as error:
+            services.decide("resync.failed", str(error), venue=venue)
+            return False
+        return True
+
+    # ------------------------------------------------------------ differences
+
+    async def _differences(self, snapshot: VenueSnapshot) -> None:
+        """Differences that two complete reads agree on, mended; the others are remembered."""
+        before, self._suspects = self._suspects, {}
+        for position in self._services.book.on_venue(self._desk.name):
+            if self._settled(position):
+                await self._compare(position, snapshot, before)
+        for report in snapshot.positions:
+            known = self._services.book.by_symbol(self._desk.name, report.symbol)
+            if report.qty and known is None and not self._entering(report.symbol):
+                key = f"untracked/{report.symbol}/{report.side}"
+                if self._proven(key, snapshot, before, self._last_execution_ns(report)):
+                    await self._adoption.take(
+                        self._desk.name, report, "on the venue in two complete reads"
+                    )
+
+    async def _compare(
+        self, position: Position, snapshot: VenueSnapshot, before: dict[str, MonoNs]
+    ) -> None:
+        report = snapshot.position(position.symbol)
+        last_ns = max((fill.ts_ns for fill in position.fills.values()), default=0)
+        if report is None or not report.qty:
+            if self._proven(f"phantom/{position.id}", snapshot, before, last_ns):
+                self._decide(position, "sync.phantom", "two complete reads show no position")
+                await self._exits.close(position, CloseReason.EXTERNAL, "gone from the venue")
+        elif report.side is not position.side:
+            if self._proven(f"side/{position.id}", snapshot, before, last_ns):
+                self._decide(position, "sync.side", f"the venue shows {report.side}")
+                await self._exits.close(position, CloseReason.EXTERNAL, "turned on the venue")
+        elif report.qty != position.qty and self._proven(
+            f"size/{position.id}/{report.qty}", snapshot, before, last_ns
+        ):
+            await self._resize(position, report)
+
+    async def _resize(self, position: Position, report: PositionReport) -> None:
+        """The venue's size wins; the protected level stays."""
+        self._decide(position, "sync.size", f"the venue shows {text(report.qty)}")
+        position.update(filled_qty=canonical(position.row.closed_qty + report.qty))
+        await self._services.commit_protect((position.row,))
+        await self._stops.ensure(position, "size changed on the venue")
+
+    def _proven(
+        self, key: str, snapshot: VenueSnapshot, before: dict[str, MonoNs], last_ns: int
+    ) -> bool:
+        """Whether an earlier complete read showed the same, long enough ago."""
+        lag_ns = self._services.settings.visibility_lag_seconds * SECOND
+        runtime = self._services.runtime
+        asked_ts = runtime.ts() - (runtime.now() - snapshot.requested_ns)
+        if asked_ts <= last_ns:
+            return False
+        first_ns = before.get(key, snapshot.requested_ns)
+        if snapshot.requested_ns - first_ns >= lag_ns and key in before:
+            return True
+        self._suspects[key] = first_ns
+        return False
+
+    def _settled(self, position: Position) -> bool:
+        """No operation is in progress on it."""
+        return (
+            position.state is PositionState.ACTIVE
+            and not position.lock.locked
+            and not position.stops.busy
+            and not self._exits.in_progress(position)
+        )
+
+    def _entering(self, symbol: str) -> bool:
+        """Whether an order of ours on the symbol is not proven terminal."""
+        return any(
+            not order.row.reduce_only
+            for order in self._services.orders.open_orders(self._desk.name, symbol)
+        )
+
+    @staticmethod
+    def _last_execution_ns(report: PositionReport) -> int:
+        return 0 if report.side is PositionSide.FLAT else report.opened_ns
+
+    def _decide(self, position: Position, kind: str, cause: str) -> None:
+        self._services.decide(
+            kind,
+            cause,
+            venue=position.venue,
+            symbol=position.symbol,
+            position_id=position.id,
+            qty=position.qty,
+        )
