@@ -174,11 +174,9 @@ class AttachedStops:
                 continue
             polls.pop(0)
             try:
-                found = await evidence.read_position(services, position)
+                await evidence.read_position(services, position)
             except VenueError:
                 continue  # a read without value: the next poll asks again
-            if found.report is not None and self._shows(found.report, level):
-                return
 
     def _shows(self, report: PositionReport, level: Price) -> bool:
         source = self._services.settings.stop_source

@@ -1,0 +1,386 @@
+"""The only code that closes a position: a ladder of reduce-only orders that ends flat by evidence.
+
+1. Every order is reduce-only: nothing here can turn a position round (hazards I4).
+2. Flat is proven by our executions *and* by a complete read of the position that was asked after
+   the last of them. A refusal ("nothing to reduce") is a question and leads to a read (E12).
+3. The stop stays until the position is flat (P07); then every order of ours on the symbol is
+   cancelled, and only then the position is CLOSED.
+4. Rungs: market, in parts of the market maximum → cancel own exits, read again, market for what
+   the venue shows → in halves → the venue's close-all form. Between rungs a growing pause; an alert
+   at every rung, CRITICAL until flat. It never gives up; `close` answers False after the last rung
+   and the work goes on.
+5. One close a position: a second call joins the first. It runs in a task of its own, so whoever
+   asked may be cancelled.
+
+Source: SPEC §3.4, §4; venue-binance.md §3.2 (-2022), venue-bybit.md §4.2 (110017).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.errors import (
+    DuplicateClientOrderId,
+    FilterViolation,
+    OutcomeUnknown,
+    ReduceOnlyRefused,
+    Rejected,
+    VenueError,
+)
+from kernel.model.ids import Leg
+from kernel.model.orders import OrderClass, OrderStatus, OrderType
+from kernel.model.positions import CloseReason, PositionState
+from kernel.model.rows import OrderRow
+from kernel.model.traits import StopStyle
+from kernel.model.units import MS, SECOND, ZERO, Qty, text
+from kernel.model.venue import CancelOrder, EffectClass, SubmitOrder
+from kernel.trade import evidence
+from kernel.trade.leftovers import Leftovers, Settler
+from kernel.trade.stop_orders import position_leg, split_qty
+
+if TYPE_CHECKING:
+    from kernel.runtime.primitives import Event
+    from kernel.trade.book import Position
+    from kernel.trade.orders import TrackedOrder
+    from kernel.trade.services import Services
+
+POLLS_NS = (100 * MS, 200 * MS, 400 * MS, 800 * MS, *(6 * (SECOND,)))
+"""Pauses between the ten polls for "flat"."""
+PAUSES_NS = (0, 500 * MS, SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 30 * SECOND)
+"""Before each rung; the last one repeats."""
+RUNGS = 4
+MAX_RESTARTS = 3
+THROUGH_WINDOW_NS = 60 * SECOND
+THROUGH_LIMIT = 3
+"""So many closes "already through" on one venue in the window stop its entries (SPEC §4)."""
+THROUGH_BLOCK = "stops are already through"
+
+
+class _Closing:
+    """One close in progress."""
+
+    __slots__ = ("answered", "crashes", "flat", "reason")
+
+    def __init__(self, reason: CloseReason, answered: Event) -> None:
+        self.reason = reason
+        self.answered = answered
+        self.flat = False
+        self.crashes = 0
+
+
+class Exits:
+    """Closes positions; any number of them concurrently, each once."""
+
+    def __init__(self, services: Services, *, settler: Settler) -> None:
+        self._services = services
+        self._closing: dict[str, _Closing] = {}
+        self._through: dict[str, list[int]] = {}
+        self._leftovers = Leftovers(services, settler)
+
+    def in_progress(self, position: Position) -> bool:
+        """Whether this position is being closed now."""
+        return position.id in self._closing
+
+    async def close(self, position: Position, reason: CloseReason, cause: str) -> bool:
+        """Close a position at market, or prove that it is flat already.
+
+        Returns:
+            True: proven flat. An ACTIVE position is then CLOSED and nothing of ours is left on
+            its symbol; one that never was ACTIVE stays in ROLLBACK for the entry saga to end.
+            False: the ladder's last rung failed; it goes on, and alerts, until flat.
+        """
+        if position.state.terminal:
+            return True
+        running = self._closing.get(position.id)
+        if running is None:
+            running = _Closing(reason, self._services.runtime.event())
+            self._closing[position.id] = running
+            self._begin(position, reason, cause)
+            self._services.supervise(
+                f"close {position.id}",
+                lambda: self._guarded(position, running, cause),
+                position=position,
+            )
+        await running.answered.wait()
+        return running.flat
+
+    async def _guarded(self, position: Position, running: _Closing, cause: str) -> None:
+        """Run, and let no caller wait for a task that crashed for good."""
+        try:
+            await self._run(position, running, cause)
+        except Exception:
+            running.crashes += 1
+            if running.crashes > MAX_RESTARTS:
+                self._closing.pop(position.id, None)
+                running.answered.set()
+            raise
+
+    def _begin(self, position: Position, reason: CloseReason, cause: str) -> None:
+        """The state that announces the act."""
+        if not position.row.close_reason:
+            position.update(close_reason=reason.value)
+        if position.state in (PositionState.ENTRY_PLACED, PositionState.PENDING_SL):
+            position.transition(PositionState.ROLLBACK, cause)
+        elif position.state is PositionState.ACTIVE and position.qty > 0:
+            position.transition(PositionState.CLOSING, cause)
+        if reason is CloseReason.ALREADY_THROUGH:
+            self._note_through(position)
+
+    def _note_through(self, position: Position) -> None:
+        now = self._services.runtime.now()
+        recent = self._through.setdefault(position.venue, [])
+        recent[:] = [at for at in recent if now - at < THROUGH_WINDOW_NS]
+        recent.append(now)
+        if len(recent) < THROUGH_LIMIT:
+            return
+        self._services.desks[position.venue].block_entries(THROUGH_BLOCK)
+        self._services.alert(
+            "CRITICAL",
+            "stop.through_breaker",
+            f"{len(recent)} positions were closed in a minute because their stop was already "
+            "through: entries stop here until resumed",
+            venue=position.venue,
+        )
+
+    # ------------------------------------------------------------ the ladder
+
+    async def _run(self, position: Position, running: _Closing, cause: str) -> None:
+        services = self._services
+        await services.commit_protect((position.row,))
+        rung = 0
+        while not await self._climb(position, rung, cause):
+            rung += 1
+            self._alarm(position, rung)
+            if rung >= RUNGS:
+                running.answered.set()
+            await services.runtime.sleep(PAUSES_NS[min(rung, len(PAUSES_NS) - 1)])
+        await self._leftovers.clear(position)
+        self._end(position)
+        running.flat = True
+        self._closing.pop(position.id, None)
+        running.answered.set()
+
+    async def _climb(self, position: Position, rung: int, cause: str) -> bool:
+        """One rung; True: proven flat."""
+        sent: list[TrackedOrder] = []
+        if rung:
+            qty = await self._read_again(position)
+        else:
+            qty = max(position.qty, ZERO)
+        if qty:
+            for child, part in enumerate(self._parts(position, qty, rung)):
+                order = await self._send(position, part, child=child, cause=cause)
+                if order is not None:
+                    sent.append(order)
+        return await self._prove_flat(position, sent)
+
+    def _parts(self, position: Position, qty: Qty, rung: int) -> list[Qty]:
+        """The quantities of a rung's orders; [ZERO] is the close-all form."""
+        desk = self._services.desks[position.venue]
+        instrument = desk.instruments[position.symbol]
+        parts = split_qty(instrument, qty)
+        if rung < 2:
+            return parts
+        if rung % 2 and desk.traits.stop_style is StopStyle.ATTACHED:
+            return [ZERO]
+        half = instrument.qty_up(qty / 2)
+        return split_qty(instrument, half) + (
+            split_qty(instrument, qty - half) if qty > half else []
+        )
+
+    async def _read_again(self, position: Position) -> Qty:
+        """Cancel own exits, book what was missed, and see what the venue still shows."""
+        services = self._services
+        try:
+            reports = await evidence.read_open_orders(
+                services, position.venue, position.symbol, OrderClass.PLAIN
+            )
+            for report in reports:
+                order = services.orders.by_client_id(position.venue, report.client_order_id)
+                if order is not None and order.row.order_class is OrderClass.PLAIN:
+                    await self._cancel(order)
+            await evidence.read_executions(services, position)
+            found = await evidence.read_position(services, position)
+        except VenueError:
+            return max(position.qty, ZERO)
+        return found.qty
+
+    async def _cancel(self, order: TrackedOrder) -> None:
+        row = order.row
+        request = CancelOrder(
+            symbol=row.symbol, order_class=row.order_class, client_order_id=row.client_order_id
+        )
+        try:
+            await self._services.desks[row.venue].gateway.cancel(request)
+        except VenueError:
+            return  # a question: the next read tells
+
+    async def _send(
+        self, position: Position, qty: Qty, *, child: int, cause: str
+    ) -> TrackedOrder | None:
+        """Send one order; None where it was definitely refused."""
+        services = self._services
+        order = services.orders.register(self._intent(position, qty, child))
+        row = order.row
+        await services.commit_protect((row, position.row))
+        services.decide(
+            "exit.submitted",
+            cause,
+            venue=row.venue,
+            symbol=row.symbol,
+            position_id=row.position_id,
+            client_order_id=row.client_order_id,
+            qty=text(qty),
+            reason=position.row.close_reason,
+        )
+        request = SubmitOrder(
+            symbol=row.symbol,
+            side=row.side,
+            qty=qty,
+            order_type=OrderType.MARKET,
+            client_order_id=row.client_order_id,
+            reduce_only=True,
+            position_side=position_leg(position),
+        )
+        try:
+            acked = await services.desks[row.venue].gateway.submit(request, EffectClass.EXIT)
+        except (OutcomeUnknown, DuplicateClientOrderId):
+            return order  # proof is gathered below, under the same id
+        except (Rejected, VenueError) as error:
+            services.orders.conclude(order, OrderStatus.REJECTED, f"refused: {error}")
+            if isinstance(error, FilterViolation):
+                services.alert(
+                    "ERROR", "exit.refused", str(error), venue=row.venue, symbol=row.symbol
+                )
+            if not isinstance(error, ReduceOnlyRefused):
+                return None
+            return order
+        services.orders.acked(order, acked.venue_order_id)
+        return order
+
+    def _intent(self, position: Position, qty: Qty, child: int) -> OrderRow:
+        services = self._services
+        rolled_back = position.state is PositionState.ROLLBACK
+        now = services.runtime.ts()
+        return OrderRow(
+            venue=position.venue,
+            client_order_id=services.orders.new_id(
+                position, Leg.ROLLBACK if rolled_back else Leg.EXIT, child
+            ),
+            symbol=position.symbol,
+            position_id=position.id,
+            order_class=OrderClass.PLAIN,
+            order_type=OrderType.MARKET,
+            side=position.side.exit_side,
+            qty=qty,
+            reduce_only=True,
+            created_ns=now,
+            updated_ns=now,
+        )
+
+    # ------------------------------------------------------------ proof
+
+    async def _prove_flat(self, position: Position, sent: list[TrackedOrder]) -> bool:
+        """Poll until executions and a later read agree on "flat"; False: after ten polls.
+
+        Where nothing was sent, or all that was sent has ended with quantity left, one complete
+        look decides.
+        """
+        runtime = self._services.runtime
+        unexplained = 0
+        for number, pause_ns in enumerate(POLLS_NS):
+            position.changed.clear()
+            if position.qty > 0 and not _over(sent):
+                await evidence.wait_until(runtime, position.changed, runtime.now() + pause_ns)
+            verdict = await self._look(position, sent, deep=number > 1 or _over(sent))
+            if verdict is True:
+                return True
+            if verdict is None:
+                unexplained += 1
+                if unexplained > 1:
+                    self._external(position)
+                    return True
+                lag_ns = self._services.settings.visibility_lag_seconds * SECOND
+                await runtime.sleep(lag_ns)
+            elif position.qty > 0 and _over(sent):
+                return False
+            elif position.qty <= 0:
+                await runtime.sleep(pause_ns)
+        return False
+
+    async def _look(
+        self, position: Position, sent: list[TrackedOrder], *, deep: bool
+    ) -> bool | None:
+        """One look: True flat; False not flat, or unknown; None: gone, but not by executions."""
+        services = self._services
+        if position.qty > 0 and not deep:
+            return False
+        try:
+            if position.qty > 0:
+                for order in sent:
+                    if not order.terminal:
+                        await evidence.look_up(services, order)
+                await evidence.read_executions(services, position)
+            found = await evidence.read_position(services, position)
+        except VenueError:
+            return False
+        if found.qty:
+            return False
+        if position.qty <= 0:
+            return True
+        return None if all(order.terminal or not order.seen for order in sent) else False
+
+    def _external(self, position: Position) -> None:
+        """Two complete reads show nothing, and no execution tells why."""
+        self._services.alert(
+            "ERROR",
+            "exit.unexplained",
+            f"the venue shows no position, but {text(position.qty)} was never seen closing",
+            venue=position.venue,
+            symbol=position.symbol,
+            dedupe=position.id,
+        )
+        self._services.decide(
+            "exit.unexplained",
+            "two complete reads show no position",
+            venue=position.venue,
+            symbol=position.symbol,
+            position_id=position.id,
+            qty=text(position.qty),
+        )
+
+    def _end(self, position: Position) -> None:
+        """Book the end; the saga of a rolled back entry ends it itself."""
+        services = self._services
+        position.stops.exposed_since_ns = None
+        position.update(closed_ns=services.runtime.ts())
+        services.decide(
+            "exit.flat",
+            "executions and a later read agree",
+            venue=position.venue,
+            symbol=position.symbol,
+            position_id=position.id,
+            reason=position.row.close_reason,
+            exit_price=text(position.row.exit_price),
+            realized_pnl=text(position.row.realized_pnl),
+            fees=text(position.row.fees),
+            funding=text(position.row.funding),
+        )
+        if position.state in (PositionState.ACTIVE, PositionState.CLOSING):
+            position.transition(PositionState.CLOSED, position.row.close_reason)
+        services.persist((position.row,))
+
+    def _alarm(self, position: Position, rung: int) -> None:
+        self._services.alert(
+            "CRITICAL",
+            "exit.not_flat",
+            f"close attempt {rung} did not end flat: {text(position.qty)} left, trying on",
+            venue=position.venue,
+            symbol=position.symbol,
+            dedupe=f"exit.not_flat|{position.id}|{rung}",
+        )
+
+
+def _over(sent: list[TrackedOrder]) -> bool:
+    """Nothing that was sent can still fill."""
+    return all(order.terminal and not order.executions_missing for order in sent)

@@ -1,0 +1,113 @@
+"""After flat: not one order of ours stays on the symbol (hazards I9)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from kernel.errors import VenueError
+from kernel.model.orders import OrderClass, OrderStatus
+from kernel.model.units import MS, SECOND
+from kernel.model.venue import CancelOrder
+from kernel.trade import evidence
+
+if TYPE_CHECKING:
+    from kernel.trade.book import Position
+    from kernel.trade.orders import TrackedOrder
+    from kernel.trade.services import Services
+
+ROUNDS_NS = (0, 500 * MS, SECOND, 2 * SECOND, 4 * SECOND)
+"""Pauses before the rounds that are waited for; what is left then is swept in the background."""
+BACKGROUND_NS = (10 * SECOND, 20 * SECOND, 40 * SECOND, 60 * SECOND)
+BACKGROUND_ROUNDS = 60
+
+
+class Settler(Protocol):
+    """Whoever settles unknown outcomes."""
+
+    async def settle(self, order: TrackedOrder) -> object:
+        """Return when it is proven that the venue has the order, or that it never had it."""
+        ...
+
+
+class Leftovers:
+    """Cancels what is left of a flat position, until every order is proven terminal."""
+
+    def __init__(self, services: Services, settler: Settler) -> None:
+        self._services = services
+        self._settler = settler
+
+    async def clear(self, position: Position) -> None:
+        """Cancel everything; wait a few rounds for proof, then go on in the background."""
+        position.stops.unwant()
+        for pause_ns in ROUNDS_NS:
+            if not self._left(position):
+                return
+            if pause_ns:
+                await self._services.runtime.sleep(pause_ns)
+            await self._round(position)
+        left = self._left(position)
+        if not left:
+            return
+        self._services.alert(
+            "WARNING",
+            "leftovers",
+            "flat, but not proven cancelled: " + ", ".join(order.client_order_id for order in left),
+            venue=position.venue,
+            symbol=position.symbol,
+            dedupe=position.id,
+        )
+        self._services.runtime.spawn(self._sweep(position), f"sweep {position.id}")
+
+    async def _sweep(self, position: Position) -> None:
+        """Rounds in the background. Whatever appears is reduce-only or watched."""
+        for number in range(BACKGROUND_ROUNDS):
+            pause = BACKGROUND_NS[min(number, len(BACKGROUND_NS) - 1)]
+            await self._services.runtime.sleep(pause)
+            for order in self._left(position):
+                if not order.seen:
+                    await self._settler.settle(order)
+            if not self._left(position):
+                return
+            await self._round(position)
+
+    def _left(self, position: Position) -> list[TrackedOrder]:
+        return [
+            order
+            for order in self._services.orders.of_position(position.id)
+            if order.row.intent_open and not order.terminal
+        ]
+
+    async def _round(self, position: Position) -> None:
+        for order in self._left(position):
+            if order.row.order_class is OrderClass.ATTACHED:
+                self._services.orders.conclude(
+                    order, OrderStatus.CANCELED, "the position that it hung on is flat"
+                )
+            elif order.row.reduce_only:
+                await self._cancel(order)
+
+    async def _cancel(self, order: TrackedOrder) -> None:
+        services, row = self._services, order.row
+        request = CancelOrder(
+            symbol=row.symbol,
+            order_class=row.order_class,
+            client_order_id=row.client_order_id,
+            venue_order_id=row.venue_order_id,
+        )
+        try:
+            await services.desks[row.venue].gateway.cancel(request)
+        except VenueError:
+            await self._look_up(order)  # a cancel error is a question, not an answer
+            return
+        deadline_ns = services.runtime.now() + 500 * MS
+        while not order.terminal:
+            order.changed.clear()
+            if not await evidence.wait_until(services.runtime, order.changed, deadline_ns):
+                await self._look_up(order)
+                return
+
+    async def _look_up(self, order: TrackedOrder) -> None:
+        try:
+            await evidence.look_up(self._services, order)
+        except VenueError:
+            return  # a read without value: the next round asks again

@@ -1,0 +1,176 @@
+"""The keeper: one task a position that answers to what happens to its stop.
+
+It acts only on evidence that is known (events and reads change the books and wake it):
+
+1. The position is flat by executions → proven flat, leftovers cancelled, booked (`Exits`).
+2. A stop triggered → it must end flat within `STOP_FILL_TIMEOUT_SECONDS`; what is left then is
+   closed at market where the market is through the level, else protected again.
+3. No confirmed stop covers the position → the protected level is placed again at once.
+4. Live stops close more than there is → they are resized, by executions only.
+5. Doubtful stops and unproven cancels → probed with a growing pause until terminal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.errors import VenueError
+from kernel.model.orders import Fill, FillKind, OrderClass, OrderStatus
+from kernel.model.positions import CloseReason, PositionState, TrailingState
+from kernel.model.units import MS, SECOND, Qty
+from kernel.trade import evidence, stop_levels
+
+if TYPE_CHECKING:
+    from kernel.runtime.core import Task
+    from kernel.trade.book import Position
+    from kernel.trade.exits import Exits
+    from kernel.trade.protective_set import StopOrder
+    from kernel.trade.services import Services
+    from kernel.trade.stop_loss import StopOwner
+
+TIDY_NS = (SECOND, 2 * SECOND, 5 * SECOND, 15 * SECOND, 60 * SECOND)
+"""Pauses between probes of what is doubtful; the last one repeats."""
+FIRED_POLL_NS = 500 * MS
+_ENDED_UNFILLED = (OrderStatus.REJECTED, OrderStatus.EXPIRED, OrderStatus.CANCELED)
+_BY_KIND = {
+    FillKind.LIQUIDATION: CloseReason.LIQUIDATION,
+    FillKind.ADL: CloseReason.ADL,
+    FillKind.SETTLEMENT: CloseReason.SETTLEMENT,
+}
+
+
+class StopKeeper:
+    """The keepers of all positions."""
+
+    def __init__(self, services: Services, owner: StopOwner, exits: Exits) -> None:
+        self._services = services
+        self._owner = owner
+        self._exits = exits
+        self._tasks: dict[str, Task[None]] = {}
+
+    def start(self, position: Position) -> None:
+        """Start the keeper of a position; nothing where it runs."""
+        running = self._tasks.get(position.id)
+        if running is not None and not running.done:
+            return
+        self._tasks[position.id] = self._services.supervise(
+            f"keep {position.id}", lambda: self._keep(position), position=position
+        )
+
+    async def _keep(self, position: Position) -> None:
+        runtime = self._services.runtime
+        probes = 0
+        resized: Qty | None = None
+        while not position.state.terminal:
+            position.changed.clear()
+            self._owner.settle(position)
+            if self._is_mine(position):
+                if await self._act(position):
+                    continue
+                if self._owner.oversized(position) and resized != position.qty:
+                    resized = position.qty
+                    await self._owner.ensure(position, "smaller by executions")
+                    continue
+            stops = position.stops
+            if not stops.doubtful() and not stops.to_cancel():
+                probes = 0
+                await position.changed.wait()
+                continue
+            pause_ns = TIDY_NS[min(probes, len(TIDY_NS) - 1)]
+            if not await evidence.wait_until(runtime, position.changed, runtime.now() + pause_ns):
+                probes += 1
+                await self._owner.tidy(position)
+        self._tasks.pop(position.id, None)
+        self._owner.forget(position)
+
+    def _is_mine(self, position: Position) -> bool:
+        """Whether no saga and no close has the position in hand."""
+        active = position.state is PositionState.ACTIVE
+        return active and not self._exits.in_progress(position)
+
+    async def _act(self, position: Position) -> bool:
+        """Do what is due; False: nothing is."""
+        if position.qty <= 0:
+            await self._exits.close(position, self.reason(position), "closed by executions")
+            return True
+        fired = position.stops.fired
+        if fired is not None:
+            await self._after_trigger(position, fired)
+            return True
+        if not self._owner.covered(position):
+            await self._owner.ensure(position, "no confirmed stop")
+            return True
+        return False
+
+    async def _after_trigger(self, position: Position, fired: StopOrder) -> None:
+        """See a triggered stop to its end."""
+        services, runtime = self._services, self._services.runtime
+        limit_ns = services.settings.stop_fill_timeout_seconds * SECOND
+        deadline_ns = (fired.fired_ns or runtime.now()) + limit_ns
+        services.decide(
+            "stop.triggered",
+            fired.order.row.status.value.lower(),
+            venue=position.venue,
+            symbol=position.symbol,
+            position_id=position.id,
+            client_order_id=fired.client_order_id,
+            level=fired.level,
+        )
+        while position.qty > 0 and runtime.now() < deadline_ns:
+            position.changed.clear()
+            if _ended_short(fired) and await self._read(position):
+                break
+            pause_ns = min(runtime.now() + FIRED_POLL_NS, deadline_ns)
+            if not await evidence.wait_until(runtime, position.changed, pause_ns):
+                await self._read(position)
+        position.stops.fired = None
+        if position.qty <= 0:
+            return  # the next look of the keeper ends it
+        if not position.stops.live():
+            position.stops.expose(runtime.now())
+        level = position.row.protected_level
+        price = await evidence.fresh_price(services, position)
+        cause = "a triggered stop left quantity"
+        if not price or stop_levels.is_through(position.side, level, price):
+            await self._exits.close(position, self.reason(position), cause)
+        else:
+            await self._owner.ensure(position, cause)
+
+    async def _read(self, position: Position) -> bool:
+        """Book executions that no event told of; False: the read had no value."""
+        try:
+            await evidence.read_executions(self._services, position)
+        except VenueError:
+            return False
+        return True
+
+    def reason(self, position: Position) -> CloseReason:
+        """Why a position ended that we did not close: by its last closing execution."""
+        last: Fill | None = None
+        for fill in position.fills.values():
+            if fill.side is position.side.exit_side and fill.kind is not FillKind.FUNDING:
+                last = fill
+        if last is not None and last.kind in _BY_KIND:
+            return _BY_KIND[last.kind]
+        if last is not None and not self._by_stop(position, last):
+            return CloseReason.EXTERNAL
+        if position.row.trailing in (TrailingState.ACTIVE, TrailingState.TRIGGERED):
+            return CloseReason.TRAILING_STOP
+        return CloseReason.STOP_LOSS
+
+    def _by_stop(self, position: Position, fill: Fill) -> bool:
+        orders = self._services.orders
+        order = orders.by_client_id(position.venue, fill.client_order_id)
+        for order_class in OrderClass:
+            order = order or orders.by_venue_id(position.venue, order_class, fill.venue_order_id)
+        if order is not None:
+            return order.row.order_class is not OrderClass.PLAIN
+        return stop_levels.is_through(position.side, position.row.protected_level, fill.price)
+
+
+def _ended_short(fired: StopOrder) -> bool:
+    """Whether it is known that a triggered stop can fill no further."""
+    order = fired.order
+    if order.row.status in _ENDED_UNFILLED:
+        return True
+    return order.child is not None and order.child.status in _ENDED_UNFILLED

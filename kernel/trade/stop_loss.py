@@ -1,0 +1,455 @@
+"""The stop owner: the only code that places, verifies, moves and resizes protective stops.
+
+1. A position has one *protected level*: the first stop, later every tighter one. Verifying,
+   repairing, resizing and adopting re-place this level; nothing loosens it.
+2. A stop is one that the venue showed live with side, size, trigger and closing-only; an
+   acknowledgement is not a stop.
+3. One try and three retries, inside `UNPROTECTED_DEADLINE_SECONDS` from the first known fill; at
+   the deadline the answer is "no", and whoever asked closes.
+4. Only proven codes, confirmed by a fresh price, mean "already through"; then the position is
+   closed at market, once.
+5. A triggered stop is not done and is never moved: `kernel.trade.stop_keeper` sees to its end.
+
+Source: SPEC §3.3, §4.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.errors import KernelError, NoPositionYet, VenueError, WouldTriggerNow
+from kernel.model.orders import OrderClass, OrderReport
+from kernel.model.positions import CloseReason, PositionState
+from kernel.model.traits import StopStyle
+from kernel.model.units import MS, SECOND, ZERO, MonoNs, Price, text
+from kernel.runtime.errors import TimedOut
+from kernel.trade import evidence, stop_levels
+from kernel.trade.stop_adoption import Adoption
+from kernel.trade.stop_attached import AttachedStops
+from kernel.trade.stop_keeper import StopKeeper
+from kernel.trade.stop_orders import ConditionalStops, StopsCrowded, StopUnconfirmed
+
+if TYPE_CHECKING:
+    from kernel.model.instrument import Instrument
+    from kernel.trade.book import Position
+    from kernel.trade.exits import Exits
+    from kernel.trade.services import Services
+
+RETRY_NS = (SECOND, 2 * SECOND, 4 * SECOND)
+"""Pauses before the three retries (owner)."""
+NO_POSITION_WAIT_NS = 200 * MS
+DEADLINE_MARGIN_NS = SECOND
+"""The deadline itself belongs to the close: its store wait and its request."""
+BREAKER_BLOCK = "equal stop failures in a row"
+OPEN_STATES = (PositionState.PENDING_SL, PositionState.ACTIVE)
+
+
+class StopOwner:
+    """Owns the protection of every position on every venue."""
+
+    def __init__(self, services: Services, exits: Exits) -> None:
+        self._services = services
+        self._exits = exits
+        self._attached = AttachedStops(services)
+        self._conditional = ConditionalStops(services)
+        self._adoption = Adoption(services)
+        self._keeper = StopKeeper(services, self, exits)
+        self._first: dict[str, Price] = {}
+        """First levels that are not confirmed yet, by position."""
+        self._adverse: dict[str, bool] = {}
+        self._known: dict[str, None] = {}
+        """Positions whose stops on the venue are known: placed here, or judged."""
+        self._failures: dict[str, tuple[str, int]] = {}
+        """By venue: the code of the last failure and how often in a row."""
+
+    # ------------------------------------------------------------ what others ask for
+
+    async def protect(self, position: Position) -> bool:
+        """Place the first stop of a filled position and see it confirmed.
+
+        Returns:
+            True: confirmed live; from now on the position is kept under a stop.
+            False: it is not, and must be closed; or it is being closed or flat already.
+        """
+        if not await self._effort(position, "first stop"):
+            return False
+        self.keep(position)
+        return True
+
+    async def tighten(self, position: Position, level: Price, cause: str) -> bool:
+        """Move the stop to a tighter level.
+
+        Returns:
+            True: confirmed at `level`. False: the old stop stands as it was.
+        """
+        stops = position.stops
+        async with stops.lock:
+            if not self._may_tighten(position, level):
+                return False
+            try:
+                await self._style(position).establish(position, level, position.qty, cause)
+            except (VenueError, StopUnconfirmed, StopsCrowded) as error:
+                self._failed(position, error, 0)
+                return False
+            self._confirmed(position, level, cause, None)
+            return True
+
+    def _may_tighten(self, position: Position, level: Price) -> bool:
+        if position.state is not PositionState.ACTIVE or position.qty <= 0:
+            return False
+        if position.stops.fired is not None or not self.covered(position):
+            return False
+        return stop_levels.is_tighter(position.side, level, position.row.protected_level)
+
+    async def ensure(self, position: Position, cause: str) -> None:
+        """Verify the protected level with the right size, and repair it; else close.
+
+        What is found on the venue after a start is judged and adopted here too. Nothing happens
+        to a position that is flat, closing, or whose stop has triggered.
+        """
+        if position.state not in OPEN_STATES or position.stops.fired is not None:
+            return
+        if await self._effort(position, cause):
+            self.keep(position)
+            return
+        if position.state is not PositionState.ACTIVE or position.stops.fired is not None:
+            return
+        if position.qty > 0 and not self.covered(position):
+            await self._exits.close(position, CloseReason.UNPROTECTED, cause)
+
+    def forget(self, position: Position) -> None:
+        """Drop what is kept of a position that ended."""
+        for kept in (self._first, self._adverse, self._known):
+            kept.pop(position.id, None)
+
+    def keep(self, position: Position) -> None:
+        """Start the task that keeps this position under a stop; nothing where it runs."""
+        self._keeper.start(position)
+
+    def on_report(self, position: Position, report: OrderReport) -> None:
+        """Take a report of an order on this position's symbol, after the registry has."""
+        if report.order_class is OrderClass.ATTACHED:
+            self._attached.adopt(position, report)
+        self.settle(position)
+
+    def level(self, position: Position) -> Price:
+        """The protected level; before the first stop is confirmed, the first stop's level.
+
+        Raises:
+            ValueError: No average entry is known.
+        """
+        return position.row.protected_level or self._first_level(position)
+
+    def covered(self, position: Position) -> bool:
+        """Whether a confirmed stop covers the whole position at its level, by what is known."""
+        protected, qty = position.row.protected_level, position.qty
+        if not protected:
+            return False
+        return qty <= 0 or self._style(position).covers(position, protected, qty)
+
+    def oversized(self, position: Position) -> bool:
+        """Whether live stops close more than there is."""
+        if self._style(position) is self._attached:
+            return False
+        live = position.stops.live()
+        total = sum((stop.qty for stop in live if not stop.whole), ZERO)
+        return total > position.qty > 0
+
+    def settle(self, position: Position) -> None:
+        """Draw the consequences of reports: what fired, what ended, what is exposed."""
+        now = self._services.runtime.now()
+        if position.report is not None and self._style(position) is self._attached:
+            self._attached.observe(position, position.report)
+        for stop in position.stops.settle(now):
+            self._decide(
+                "stop.ended",
+                stop.order.row.status.value.lower(),
+                position,
+                client_order_id=stop.client_order_id,
+                wanted=str(stop.wanted),
+            )
+            if stop.attached and stop.wanted:
+                position.stops.expose(now)
+        if position.row.protected_level and not self.covered(position):
+            position.stops.expose(now)
+
+    async def tidy(self, position: Position) -> None:
+        """Probe what is doubtful and retry the cancels of the ledger, once each."""
+        stops = position.stops
+        async with stops.lock:
+            style = self._style(position)
+            try:
+                if stops.doubtful():
+                    await style.probe(position)
+            except VenueError:
+                return  # a read without value changes nothing
+            await style.discard(position)
+
+    # ------------------------------------------------------------ the effort
+
+    async def _effort(self, position: Position, cause: str) -> bool:
+        """Get a confirmed stop before the deadline; True: it stands."""
+        services, stops = self._services, position.stops
+        async with stops.lock:
+            if self._stands(position):
+                return True
+            now = services.runtime.now()
+            since_ns = now
+            if not self.covered(position):
+                stops.expose(now if position.row.protected_level else _filled_ns(position, now))
+                since_ns = stops.exposed_since_ns or now
+            deadline = services.settings.unprotected_deadline_seconds * SECOND - DEADLINE_MARGIN_NS
+            stands = False
+            try:
+                with services.runtime.timeout_at(MonoNs(since_ns + deadline)):
+                    stands = await self._attempts(position, cause)
+            except TimedOut:
+                self._decide("stop.deadline", cause, position)
+            return stands
+
+    def _stands(self, position: Position) -> bool:
+        protected = position.row.protected_level
+        if not protected or position.id not in self._known:
+            return False
+        return self._style(position).fits(position, protected, position.qty)
+
+    async def _attempts(self, position: Position, cause: str) -> bool:
+        failed, recomputed = 0, False
+        while position.qty > 0:
+            level = ZERO
+            try:
+                level = await self._wanted(position)
+                if not level:
+                    return False
+                since_ns = position.stops.exposed_since_ns
+                await self._style(position).establish(position, level, position.qty, cause)
+            except NoPositionYet:
+                if await self._gone(position):
+                    return False
+                continue
+            except WouldTriggerNow as error:
+                if await self._close_if_through(position, level):
+                    return False
+                if not recomputed and not position.row.protected_level:
+                    recomputed = True
+                    self._first.pop(position.id, None)
+                    continue
+                failed = self._failed(position, error, failed)
+            except (VenueError, StopUnconfirmed, StopsCrowded) as error:
+                failed = self._failed(position, error, failed)
+            else:
+                self._confirmed(position, level, cause, since_ns)
+                if self.covered(position):
+                    return True
+                continue
+            if failed > len(RETRY_NS):
+                return False
+            await self._services.runtime.sleep(RETRY_NS[failed - 1])
+        return False
+
+    async def _wanted(self, position: Position) -> Price:
+        """The level to place now; ZERO: the position is being closed instead.
+
+        Raises:
+            VenueError: What stands on the venue could not be read.
+        """
+        level = self.level(position)
+        if self._may_have_stops(position):
+            found = await self._adoption.judge(position, level)
+            level = stop_levels.tighter_of(position.side, found, level)
+        self._known[position.id] = None
+        if self._is_adverse(position):
+            cause = "adverse drift between entry and stop"
+            await self._exits.close(position, CloseReason.ROLLBACK, cause)
+            return ZERO
+        report = position.report
+        if report is None:
+            return level
+        settings = self._services.settings
+        inside = stop_levels.inside_liquidation(
+            self._instrument(position),
+            position.side,
+            level=level,
+            liquidation=report.liquidation_price,
+            buffer_percent=settings.liquidation_buffer_percent,
+        )
+        if inside == level:
+            return level
+        self._decide(
+            "stop.liquidation",
+            "the level lies beyond the liquidation price",
+            position,
+            level=text(level),
+            inside=text(inside),
+            liquidation=text(report.liquidation_price),
+        )
+        if await self._close_if_through(position, inside):
+            return ZERO
+        return inside
+
+    def _may_have_stops(self, position: Position) -> bool:
+        """Whether stops of it may stand on the venue that this process did not place."""
+        if position.id in self._known:
+            return False
+        if position.row.protected_level or not position.ours:
+            return True
+        orders = self._services.orders.of_position(position.id)
+        return any(order.row.order_class is not OrderClass.PLAIN for order in orders)
+
+    async def _gone(self, position: Position) -> bool:
+        """The venue shows no position: not yet, or not any more? Executions tell."""
+        await self._services.runtime.sleep(NO_POSITION_WAIT_NS)
+        try:
+            await evidence.read_executions(self._services, position)
+        except VenueError:
+            return False  # a read without value: the next try tells
+        return position.qty <= 0
+
+    async def _close_if_through(self, position: Position, level: Price) -> bool:
+        price = await evidence.fresh_price(self._services, position)
+        if not level or not stop_levels.is_through(position.side, level, price):
+            return False
+        cause = f"{text(price)} is through {text(level)}"
+        await self._exits.close(position, CloseReason.ALREADY_THROUGH, cause)
+        return True
+
+    # ------------------------------------------------------------ the first stop
+
+    def _first_level(self, position: Position) -> Price:
+        """Drift is judged once: the level is kept until it is confirmed."""
+        kept = self._first.get(position.id)
+        if kept:
+            return kept
+        services, settings = self._services, self._services.settings
+        market = services.prices.last(position.venue, position.symbol, settings.stop_source)
+        found = stop_levels.first_stop(
+            self._instrument(position),
+            position.side,
+            entry=_entry_price(position),
+            market=market.price,
+            percent=settings.stop_loss_percent,
+        )
+        self._first[position.id] = found.level
+        self._adverse[position.id] = found.adverse
+        self._decide(
+            "stop.first",
+            "drift" if found.drifted else "entry",
+            position,
+            level=text(found.level),
+            base=text(found.base),
+            market=text(market.price),
+            risk_percent=text(round(found.risk_percent, 4)),
+        )
+        if found.adverse:
+            self._services.alert(
+                "WARNING",
+                "stop.drift",
+                f"the market moved against the entry: total risk {found.risk_percent:.2f} %",
+                venue=position.venue,
+                symbol=position.symbol,
+                dedupe=position.id,
+            )
+        return found.level
+
+    def _is_adverse(self, position: Position) -> bool:
+        """Whether the owner wants this one closed rather than protected from the market."""
+        adverse = self._adverse.get(position.id, False)
+        return adverse and self._services.settings.stop_drift_adverse == "close"
+
+    # ------------------------------------------------------------ books
+
+    def _confirmed(
+        self, position: Position, level: Price, cause: str, exposed_ns: int | None
+    ) -> None:
+        """A stop stands at `level`: it is the protected level from now on."""
+        services, before = self._services, position.row.protected_level
+        stop_levels.ratchet(position.side, level, before)
+        self._first.pop(position.id, None)
+        self._adverse.pop(position.id, None)
+        self._failures.pop(position.venue, None)
+        services.desks[position.venue].unblock_entries(BREAKER_BLOCK)
+        gap_ns = 0 if exposed_ns is None else services.runtime.now() - exposed_ns
+        if level != before:
+            position.update(protected_level=level)
+            self._decide(
+                "stop.moved" if before else "stop.set",
+                cause,
+                position,
+                before=text(before),
+                level=text(level),
+                gap_ms=gap_ns // MS,
+            )
+        services.persist((position.row,))
+        limit_ms = services.settings.trailing_alert_if_unprotected_window_ms
+        if before and gap_ns > limit_ms * MS:
+            services.alert(
+                "WARNING",
+                "stop.gap",
+                f"without a confirmed stop for {gap_ns // MS} ms",
+                venue=position.venue,
+                symbol=position.symbol,
+                dedupe=f"stop.gap|{position.id}",
+            )
+
+    def _failed(self, position: Position, error: KernelError, failed: int) -> int:
+        self._decide(
+            "stop.failed",
+            f"{type(error).__name__}: {error}",
+            position,
+            attempt=failed + 1,
+        )
+        code = error.code if isinstance(error, VenueError) else type(error).__name__
+        self._note_failure(position.venue, code)
+        return failed + 1
+
+    def _note_failure(self, venue: str, code: str) -> None:
+        """Equal failures in a row stop entries on the venue (SPEC §2)."""
+        last, count = self._failures.get(venue, (code, 0))
+        count = count + 1 if last == code else 1
+        self._failures[venue] = (code, count)
+        limit = self._services.settings.venue_breaker_failures
+        if limit and count == limit:
+            self._services.desks[venue].block_entries(BREAKER_BLOCK)
+            self._services.alert(
+                "CRITICAL",
+                "stop.breaker",
+                f"{count} stops in a row failed with {code}: no entries until one is confirmed",
+                venue=venue,
+            )
+
+    def _style(self, position: Position) -> ConditionalStops | AttachedStops:
+        style = self._services.desks[position.venue].traits.stop_style
+        return self._attached if style is StopStyle.ATTACHED else self._conditional
+
+    def _instrument(self, position: Position) -> Instrument:
+        return self._services.desks[position.venue].instruments[position.symbol]
+
+    def _decide(
+        self,
+        kind: str,
+        cause: str,
+        position: Position,
+        *,
+        client_order_id: str = "",
+        **values: object,
+    ) -> None:
+        self._services.outbox.record(
+            kind,
+            cause,
+            venue=position.venue,
+            symbol=position.symbol,
+            position_id=position.id,
+            client_order_id=client_order_id,
+            **values,
+        )
+
+
+def _filled_ns(position: Position, now: MonoNs) -> MonoNs:
+    return now if position.filled_mono_ns is None else position.filled_mono_ns
+
+
+def _entry_price(position: Position) -> Price:
+    """The average entry by our executions; of a foreign position what the venue says."""
+    if position.row.entry_price or position.report is None:
+        return position.row.entry_price
+    return position.report.entry_price
