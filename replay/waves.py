@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -31,6 +32,8 @@ CANDLE_NS = 15 * MINUTE
 """A wave belongs to one closed candle of this length."""
 _DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
+_WORD = re.compile(r"[^\s|\x00-\x1f\x7f]{1,40}")
+_SCORE_LIMIT = Decimal(10) ** 15
 _FIELDS = (
     "arrival_ns",
     "arrival",
@@ -43,6 +46,14 @@ _FIELDS = (
     "exchange",
     "id",
 )
+
+
+def _is_score(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return False
+    number = Decimal(value)
+    exponent = number.as_tuple().exponent
+    return abs(number) < _SCORE_LIMIT and isinstance(exponent, int) and exponent >= -15
 
 
 class SignalRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -295,8 +306,11 @@ class _WaveReader:
         value = fields.get(name)
         if value is None and not required:
             return ""
-        if not isinstance(value, str) or not value.strip() or value != value.strip():
-            self._malformed(f"{name} {value!r}" if name in fields else f"no {name}", "a word")
+        if not isinstance(value, str) or _WORD.fullmatch(value) is None:
+            self._malformed(
+                f"{name} {value!r}" if name in fields else f"no {name}",
+                "1 to 40 characters without spaces, control characters or a vertical bar",
+            )
             return ""
         return value
 
@@ -304,8 +318,8 @@ class _WaveReader:
         value = self._field(
             fields,
             name,
-            lambda found: isinstance(found, int | Decimal) and not isinstance(found, bool),
-            "a JSON number",
+            _is_score,
+            "a JSON number below 10^15, at most 15 digits after the point",
         )
         return None if value is None else Decimal(value)
 

@@ -123,13 +123,15 @@ MALFORMED = [
     (line(timestamp=1_746_372_600), "ISO-8601 with Z"),
     (line(side="buy"), "BUY or SELL"),
     (line(side=...), "BUY or SELL"),
-    (line(symbol=""), "a word"),
-    (line(symbol=...), "a word"),
-    (line(source=...), "a word"),
+    (line(symbol=""), "1 to 40 characters"),
+    (line(symbol=...), "1 to 40 characters"),
+    (line(source=...), "1 to 40 characters"),
     (line(score_week="81"), "a JSON number"),
     (line(score_week=None), "a JSON number"),
+    (line(score_week=10**15), "a JSON number"),
+    (line(symbol="BTC|USDT"), "1 to 40 characters"),
     (line(score_month=True), "a JSON number"),
-    (line(exchange=5), "a word"),
+    (line(exchange=5), "1 to 40 characters"),
 ]
 
 
