@@ -209,7 +209,7 @@ class Core:
 
     def interrupt(self, task: Task[Any]) -> None:
         """Wake a task with `Cancelled`, unless it has its result or its wait is protected."""
-        if task.parked and task.abort is not None:
+        if task.abort is not None:
             task.abort(task)
             self.wake_error(task, Cancelled())
 

@@ -4,6 +4,8 @@ Tasks are generators; every list is searched from the front; whether a task is c
 out by walking up its scopes; after a cancel, every task is looked at in order of creation.
 """
 
+from types import SimpleNamespace
+
 from tests.kernel.runtime.programs import CAPACITIES, Boom
 
 
@@ -42,12 +44,11 @@ class Task:
         self.joiners = []
 
 
-class Box:
+class Box(SimpleNamespace):
     """A thing with a queue: event, lock, channel, future, semaphore or group."""
 
     def __init__(self, **fields):
-        self.queue, self.putters, self.items = [], [], []
-        self.__dict__.update(fields)
+        super().__init__(queue=[], putters=[], items=[], **fields)
 
 
 class Model:
@@ -309,20 +310,23 @@ class Model:
                 else:
                     self.permits.free += 1
                 self.raise_any(error)
-            case ("timeout", duration, body):
-                yield from self.scoped(task, name, body, Scope(task.scope), self.now + duration)
-            case ("try_timeout", duration, body):
+            case ("timeout", i, duration, body):
+                scope = self.scopes[i] = Scope(task.scope)
+                return (yield from self.scoped(task, name, body, scope, self.now + duration))
+            case ("try_timeout", i, duration, body):
+                scope = self.scopes[i] = Scope(task.scope)
                 try:
-                    yield from self.scoped(task, name, body, Scope(task.scope), self.now + duration)
-                except Failure as error:
-                    if error.name != "TimedOut":
+                    return (yield from self.scoped(task, name, body, scope, self.now + duration))
+                except Failure as failure:
+                    if failure.name != "TimedOut":
                         raise
-                    return error.name
+                    return failure.name
             case ("scope", i, body):
-                self.scopes[i] = scope = Scope(task.scope)
+                scope = self.scopes[i] = Scope(task.scope)
                 return (yield from self.scoped(task, name, body, scope))
-            case ("shield", body):
-                yield from self.scoped(task, name, body, Scope(task.scope, shielded=True))
+            case ("shield", i, body):
+                scope = self.scopes[i] = Scope(task.scope, shielded=True)
+                return (yield from self.scoped(task, name, body, scope))
             case ("catch", body):
                 error = yield from self.attempt(task, name, body)
                 if isinstance(error, Exception):
@@ -360,7 +364,7 @@ class Model:
             raise error
         if absorbed and scope.expired:
             raise Failure("TimedOut")
-        return absorbed if deadline is None and not scope.shielded else None
+        return absorbed
 
     def attempt(self, task, name, body):
         try:
@@ -380,6 +384,7 @@ class Model:
         for number, child in enumerate(children):
             scope = Scope(group.scope)
             group.members.append(self.spawn(f"{name}/{number}", child, scope, group))
+            self.spawned.append(group.members[-1])
         error = yield from self.attempt(task, name, body)
         if isinstance(error, Exception):
             self.record(group, error)

@@ -7,7 +7,7 @@ when and with which result.
 
 from hypothesis import strategies as st
 
-from kernel.runtime import Cancelled, Runtime, TaskCrashed, TimedOut
+from kernel.runtime import Cancelled, Channel, Future, Runtime, TaskCrashed, TimedOut
 
 CAPACITIES = (None, 0, 1)
 
@@ -16,66 +16,87 @@ class Boom(Exception):
     """What programs raise."""
 
 
-# Strategies. Durations are small, so that many things happen at one instant.
+# Strategies. Durations are small, so that many things happen at one instant. Each program uses a
+# few kinds of operations only, so that they meet often.
 
 _index = st.integers(0, 1)
-_instant = st.integers(0, 6)
+_channel = st.integers(0, 2)
+_duration = st.integers(0, 3)
+_task = st.integers(0, 5)
 
-_outside = st.one_of(
-    st.tuples(st.just("set"), _index),
-    st.tuples(st.just("clear"), _index),
-    st.tuples(st.just("put_nowait"), st.integers(0, 2)),
-    st.tuples(st.just("close"), st.integers(0, 2)),
-    st.tuples(st.just("answer"), _index),
-    st.tuples(st.just("fail"), _index),
-    st.tuples(st.just("cancel"), _index),
-    st.tuples(st.just("cancel_task"), st.integers(0, 3)),
+ACTS = {
+    "set": (_index,),
+    "clear": (_index,),
+    "put_nowait": (_channel,),
+    "close": (_channel,),
+    "answer": (_index,),
+    "fail": (_index,),
+    "cancel": (_index,),
+    "cancel_task": (_task,),
+}
+WAITS = {
+    "sleep": (_duration,),
+    "until": (st.integers(0, 6),),
+    "checkpoint": (),
+    "wait": (_index,),
+    "put": (_channel,),
+    "get": (_channel,),
+    "get_nowait": (_channel,),
+    "ask": (_index,),
+    "join": (_task,),
+    "raise": (),
+}
+_BODY, _BODIES = object(), object()
+BLOCKS = {
+    "spawn": (_BODY,),
+    "group": (_BODY, _BODIES),
+    "lock": (_index, _BODY),
+    "permit": (_BODY,),
+    "timeout": (_index, _duration, _BODY),
+    "try_timeout": (_index, _duration, _BODY),
+    "scope": (_index, _BODY),
+    "shield": (_index, _BODY),
+    "catch": (_BODY,),
+    "swallow": (_BODY,),
+    "finally": (_BODY, _BODY),
+}
+
+
+def _operations(names, depth):
+    """Operations of these kinds; blocks nest at most `depth` deep, and half of all are blocks."""
+    plain = [
+        st.tuples(st.just(name), *arguments)
+        for name, arguments in (ACTS | WAITS).items()
+        if name in names
+    ]
+    blocks = []
+    if depth:
+        body = st.lists(_operations(names, depth - 1), min_size=1, max_size=4).map(tuple)
+        parts = {_BODY: body, _BODIES: st.lists(body, min_size=1, max_size=3).map(tuple)}
+        blocks = [
+            st.tuples(st.just(name), *(parts.get(argument, argument) for argument in arguments))
+            for name, arguments in BLOCKS.items()
+            if name in names
+        ]
+    kinds = [st.one_of(kind) for kind in (plain, blocks) if kind]
+    return st.sampled_from(kinds).flatmap(lambda kind: kind)
+
+
+def _some(table, least, most):
+    return st.lists(st.sampled_from(list(table)), min_size=least, max_size=most, unique=True)
+
+
+def _programs(names):
+    body = st.lists(_operations(names, 3), min_size=1, max_size=4).map(tuple)
+    return st.lists(body, min_size=2, max_size=4).map(tuple)
+
+
+programs = st.tuples(_some(ACTS, 0, 3), _some(WAITS, 1, 3), _some(BLOCKS, 1, 4)).flatmap(
+    lambda names: _programs([name for some in names for name in some])
 )
-_waiting = st.one_of(
-    st.tuples(st.just("sleep"), st.integers(0, 3)),
-    st.tuples(st.just("until"), _instant),
-    st.tuples(st.just("checkpoint")),
-    st.tuples(st.just("wait"), _index),
-    st.tuples(st.just("put"), st.integers(0, 2)),
-    st.tuples(st.just("get"), st.integers(0, 2)),
-    st.tuples(st.just("ask"), _index),
-    st.tuples(st.just("join"), st.integers(0, 3)),
-)
-_failing = st.one_of(
-    st.tuples(st.just("get_nowait"), st.integers(0, 2)),
-    st.tuples(st.just("raise")),
-)
-_plain = st.one_of(_waiting, _waiting, _waiting, _outside, _outside, _failing)
-
-
-def _blocks(operations):
-    body = st.lists(operations, min_size=1, max_size=4).map(tuple)
-    bodies = st.lists(body, min_size=1, max_size=3).map(tuple)
-    duration = st.integers(0, 3)
-    return st.one_of(
-        st.tuples(st.just("spawn"), body),
-        st.tuples(st.just("group"), body, bodies),
-        st.tuples(st.just("lock"), _index, body),
-        st.tuples(st.just("permit"), body),
-        st.tuples(st.just("timeout"), duration, body),
-        st.tuples(st.just("try_timeout"), duration, body),
-        st.tuples(st.just("scope"), _index, body),
-        st.tuples(st.just("shield"), body),
-        st.tuples(st.just("catch"), body),
-        st.tuples(st.just("swallow"), body),
-        st.tuples(st.just("finally"), body, body),
-    )
-
-
-def _either(first, second):
-    """One or the other with equal weight; `|` would weigh by the number of alternatives."""
-    return st.booleans().flatmap(lambda choice: first if choice else second)
-
-
-_block = _blocks(_either(_plain, _blocks(_either(_plain, _blocks(_plain)))))
-_program = st.lists(_either(_plain, _block), min_size=1, max_size=4).map(tuple)
-programs = st.lists(_program, min_size=2, max_size=4).map(tuple)
-inputs = st.lists(st.tuples(st.integers(0, 3), st.none() | _outside), max_size=5).map(tuple)
+inputs = st.lists(
+    st.tuples(st.integers(0, 3), st.none() | _operations(list(ACTS), 0)), max_size=5
+).map(tuple)
 
 
 class Execution:
@@ -86,8 +107,8 @@ class Execution:
         self.trace = []
         self.events = [self.rt.event() for _ in range(2)]
         self.locks = [self.rt.lock() for _ in range(2)]
-        self.channels = [self.rt.channel(capacity) for capacity in CAPACITIES]
-        self.futures = [self.rt.future() for _ in range(2)]
+        self.channels: list[Channel[int]] = [self.rt.channel(capacity) for capacity in CAPACITIES]
+        self.futures: list[Future[int]] = [self.rt.future() for _ in range(2)]
         self.permits = self.rt.semaphore(1)
         self.scopes = {}
         self.spawned = []
@@ -173,7 +194,9 @@ class Execution:
                 try:
                     async with group:
                         for number, child in enumerate(children):
-                            group.spawn(self.run(f"{name}/{number}", child), f"{name}/{number}")
+                            child_name = f"{name}/{number}"
+                            task = group.spawn(self.run(child_name, child), child_name)
+                            self.spawned.append(task)
                         await self.run(name, body)
                 finally:
                     self.log(name, "group", len(group.others))
@@ -183,23 +206,17 @@ class Execution:
             case ("permit", body):
                 async with self.permits:
                     await self.run(name, body)
-            case ("timeout", duration, body):
-                with rt.timeout(duration):
-                    await self.run(name, body)
-            case ("try_timeout", duration, body):
+            case ("timeout", i, duration, body):
+                return await self.scoped(name, body, i, rt.timeout(duration))
+            case ("try_timeout", i, duration, body):
                 try:
-                    with rt.timeout(duration):
-                        await self.run(name, body)
+                    return await self.scoped(name, body, i, rt.timeout(duration))
                 except TimedOut:
                     return "TimedOut"
             case ("scope", i, body):
-                with rt.scope() as scope:
-                    self.scopes[i] = scope
-                    await self.run(name, body)
-                return scope.absorbed
-            case ("shield", body):
-                with rt.shield():
-                    await self.run(name, body)
+                return await self.scoped(name, body, i, rt.scope())
+            case ("shield", i, body):
+                return await self.scoped(name, body, i, rt.shield())
             case ("catch", body):
                 try:
                     await self.run(name, body)
@@ -217,6 +234,12 @@ class Execution:
                     self.log(name, "finally")
                     await self.run(name, cleanup)
         return None
+
+    async def scoped(self, name, body, i, scope):
+        with scope:
+            self.scopes[i] = scope
+            await self.run(name, body)
+        return scope.absorbed
 
     def drive(self, call, *arguments):
         """Call the runtime again after each crash."""
