@@ -20,7 +20,7 @@ _AVERAGE_STEP = Decimal("0.000000000001")
 
 
 def average(value: Decimal, qty: Decimal) -> Decimal:
-    """value / qty to 12 digits, canonical; ZERO where qty is."""
+    """Value over qty to 12 digits, canonical; ZERO where qty is."""
     return canonical((value / qty).quantize(_AVERAGE_STEP)) if qty else ZERO
 
 
@@ -29,7 +29,7 @@ class SimOrder:
 
     __slots__ = (
         "child_order_id", "client_order_id", "close_position", "created_ns", "filled_qty",
-        "filled_value", "order_class", "order_type", "ordinal", "parent",
+        "filled_value", "held", "order_class", "order_type", "ordinal", "parent",
         "position_side", "price", "qty", "reason", "reduce_only", "reserved", "side", "status",
         "stop_loss", "stop_trigger_by", "symbol", "time_in_force", "trigger_by", "trigger_price",
         "updated_ns", "venue_order_id",
@@ -81,6 +81,8 @@ class SimOrder:
         self.child_order_id = ""
         self.parent: SimOrder | None = None
         self.reason = ""
+        self.held = False
+        """Taken, but neither executed nor armed: the venue will refuse it (an asynchronous no)."""
         self.created_ns = now_ns
         self.updated_ns = now_ns
 
@@ -91,7 +93,7 @@ class SimOrder:
 
     @property
     def closing(self) -> bool:
-        """Whether it can only shrink a position: reduce-only, or the closing side of a hedge leg."""
+        """Whether it can only shrink a position: reduce-only, or closing a hedge leg."""
         if self.reduce_only or self.close_position:
             return True
         if self.position_side == "BOTH":

@@ -89,7 +89,7 @@ class StopGone(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Announced(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The venue tells of a change that is neither order nor position: "instrument_change" …"""
+    """The venue tells of a change that is neither order nor position, such as an instrument."""
 
     ts_ns: TsNs
     kind: str

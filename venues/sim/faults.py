@@ -1,0 +1,222 @@
+"""The fault book: which faults are in force, which of them a message meets, which ones fired.
+
+Matching costs nothing where no fault of a kind is installed. Chances are draws on (seed, fault,
+content of the message, n-th such message), so that one fault more or less moves no other.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from kernel.model.draws import draw
+from kernel.model.ids import parse_client_order_id
+from kernel.model.venue import (
+    CancelOrder,
+    PlaceStop,
+    QueryOpenOrders,
+    QueryOrder,
+    SetPositionStop,
+    SubmitOrder,
+    VenueRequest,
+)
+from venues.sim.fault_kinds import CERTAIN, Act, AnyFault, Matched, Target, When
+
+_SURFACES: dict[str, str] = {
+    "positions": "positions",
+    "executions": "executions",
+    "balance": "balance",
+    "position_stop": "trading_stop",
+}
+
+
+class Message(NamedTuple):
+    """What a fault is matched on: a request, a stream event, or a step inside the venue."""
+
+    kind: str
+    entity: str
+    """Client order id, venue id, symbol or "account": with `kind`, the content key."""
+    symbol: str = ""
+    client_order_id: str = ""
+    surface: str = ""
+    topic: str = ""
+    reduce_only: bool | None = None
+
+
+def kind_of(request: VenueRequest) -> str:
+    """The tag of a request."""
+    return str(request.__struct_config__.tag)
+
+
+def message_of(request: VenueRequest) -> Message:
+    """A request as faults and legs see it."""
+    kind = kind_of(request)
+    symbol = str(getattr(request, "symbol", ""))
+    client = str(getattr(request, "client_order_id", ""))
+    entity = client or str(getattr(request, "venue_order_id", "")) or symbol or "account"
+    surface = _SURFACES.get(kind, "")
+    reduce_only: bool | None = None
+    if isinstance(request, QueryOrder):
+        surface = request.surface.value
+    elif isinstance(request, QueryOpenOrders):
+        surface = request.order_class.value
+    elif isinstance(request, SubmitOrder):
+        reduce_only = request.reduce_only
+    elif isinstance(request, PlaceStop | SetPositionStop):
+        reduce_only = True
+    elif isinstance(request, CancelOrder):
+        surface = request.order_class.value
+    return Message(kind, entity, symbol, client, surface, "", reduce_only)
+
+
+def hits(target: Target, message: Message) -> bool:
+    """Whether a target covers a message."""
+    if target.kinds and message.kind not in target.kinds:
+        return False
+    if target.symbol and message.symbol != target.symbol:
+        return False
+    if target.surface and message.surface != target.surface:
+        return False
+    if target.topic and message.topic != target.topic:
+        return False
+    if target.reduce_only is not None and message.reduce_only is not target.reduce_only:
+        return False
+    client = message.client_order_id
+    if target.client_order_id and not fnmatchcase(client, target.client_order_id):
+        return False
+    if target.legs:
+        parts = parse_client_order_id(client)
+        return parts is not None and parts.leg.value in target.legs
+    return True
+
+
+class _Armed:
+    """A fault with its counts."""
+
+    __slots__ = ("counts", "fault", "fired", "label", "matched", "name", "target", "when")
+
+    def __init__(self, fault: Matched, name: str, number: int) -> None:
+        self.fault = fault
+        self.name = name
+        self.label = f"fault/{name}/{number}"
+        self.target: Target = fault.target
+        self.when: When = fault.when
+        self.matched = 0
+        self.fired = 0
+        self.counts: dict[str, int] = {}
+
+    def fires(self, message: Message, now_ns: int, seed: int) -> bool:
+        """Whether this message meets the fault; counts it."""
+        when = self.when
+        if not when.from_ns <= now_ns < when.to_ns or not hits(self.target, message):
+            return False
+        self.matched += 1
+        if when.nth and self.matched != when.nth:
+            return False
+        if when.times and self.fired >= when.times:
+            return False
+        if when.chance_ppm < CERTAIN:
+            key = f"{message.kind}/{message.topic}/{message.entity}"
+            n = self.counts.get(key, 0)
+            self.counts[key] = n + 1
+            if draw(seed, f"{self.label}/{key}", n, CERTAIN) >= when.chance_ppm:
+                return False
+        self.fired += 1
+        return True
+
+
+class FaultBook:
+    """The faults of one venue in one run.
+
+    Args:
+        faults: In the order in which they are tried.
+        seed: Of the draws.
+        origin_ns: Wall time that the faults' times count from.
+    """
+
+    def __init__(
+        self, faults: tuple[AnyFault, ...] = (), *, seed: int = 0, origin_ns: int = 0
+    ) -> None:
+        self.seed = seed
+        self.origin_ns = origin_ns
+        self.acts: list[Act] = []
+        self._armed: dict[type[Matched], list[_Armed]] = {}
+        self._acted: dict[str, int] = {}
+        for number, fault in enumerate(faults):
+            self.add(fault, number)
+
+    def add(self, fault: AnyFault, number: int = -1) -> None:
+        """Install one more fault."""
+        name = fault.name or str(fault.__struct_config__.tag)
+        if isinstance(fault, Act):
+            self.acts.append(fault)
+            self._acted.setdefault(name, 0)
+            return
+        known = self._armed.setdefault(type(fault), [])
+        known.append(_Armed(fault, name, number if number >= 0 else len(known)))
+
+    def first[F: Matched](self, kind: type[F], message: Message, now_ns: int) -> F | None:
+        """The first fault of a kind that this message meets."""
+        known = self._armed.get(kind)
+        if not known:
+            return None
+        at = now_ns - self.origin_ns
+        for armed in known:
+            if armed.fires(message, at, self.seed):
+                return cast("F", armed.fault)
+        return None
+
+    def every[F: Matched](self, kind: type[F], message: Message, now_ns: int) -> list[F]:
+        """All faults of a kind that this message meets."""
+        known = self._armed.get(kind)
+        if not known:
+            return []
+        at = now_ns - self.origin_ns
+        return [
+            cast("F", armed.fault) for armed in known if armed.fires(message, at, self.seed)
+        ]
+
+    def matched[F: Matched](self, kind: type[F]) -> list[F]:
+        """Every installed fault of a kind."""
+        return [cast("F", armed.fault) for armed in self._armed.get(kind, [])]
+
+    def installed(self, *kinds: type[Matched]) -> bool:
+        """Whether any fault of these kinds is installed at all."""
+        return any(kind in self._armed for kind in kinds)
+
+    def acted(self, fault: Act) -> None:
+        """Count an act that happened."""
+        self._acted[fault.name or str(fault.__struct_config__.tag)] += 1
+
+    def chance(self, label: str, n: int, ppm: int) -> bool:
+        """A draw with a chance in a million; 0 is never."""
+        return ppm > 0 and draw(self.seed, label, n, CERTAIN) < ppm
+
+    @property
+    def fired(self) -> dict[str, int]:
+        """How often each installed fault fired, by name: faults at 0 were never met."""
+        counts: dict[str, int] = dict(self._acted)
+        for known in self._armed.values():
+            for armed in known:
+                counts[armed.name] = counts.get(armed.name, 0) + armed.fired
+        return dict(sorted(counts.items()))
+
+    def windows_end_ns(self) -> int:
+        """The last wall time at which a window closes or an act is due, where that is known."""
+        ends: list[int] = []
+        for known in self._armed.values():
+            ends += [a.when.to_ns for a in known if a.when.to_ns < 1 << 61]
+        ends += [act.cue.at_ns for act in self.acts if not act.cue.event]
+        return self.origin_ns + max(ends, default=0)
+
+
+def decode_fault(data: Any) -> AnyFault:
+    """A fault from plain data (a scenario file): {"fault": tag, field: value, …}.
+
+    Raises:
+        msgspec.ValidationError: It is none; the message names field and expectation.
+    """
+    fault: AnyFault = msgspec.convert(data, AnyFault)
+    return fault

@@ -1,0 +1,375 @@
+"""What a venue shows: the query surfaces with their lags, pages and lies.
+
+Truth events are recorded here as they happen; a query is answered with what its surface knew a
+lag ago. Faults of surfaces (lag, amnesia, short pages, left-out classes) act here, and only here.
+What the two venues show differently is in the two subclasses.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from kernel.model.instrument import Instrument
+from kernel.model.orders import (
+    BalanceReport,
+    Fill,
+    OrderClass,
+    OrderReport,
+    OrderStatus,
+    PositionReport,
+    PositionSide,
+    PriceSource,
+)
+from kernel.model.units import ZERO, TsNs, canonical
+from kernel.model.venue import (
+    AccountConfig,
+    ExecutionPage,
+    InstrumentPage,
+    OrderPage,
+    OrderSurface,
+    PositionPage,
+    QueryAccountConfig,
+    QueryBalance,
+    QueryExecutions,
+    QueryInstruments,
+    QueryOpenOrders,
+    QueryOrder,
+    QueryPositions,
+    QueryServerTime,
+    QuerySymbolConfig,
+    ServerTime,
+    SymbolConfig,
+)
+from venues.sim.account import CENT, Account
+from venues.sim.agenda import Agenda
+from venues.sim.codes import Refused
+from venues.sim.fault_kinds import Amnesia, OmitClass, PageLimit, RestLag
+from venues.sim.faults import FaultBook, Message, message_of
+from venues.sim.legs import Legs
+from venues.sim.market import VenuePrices
+from venues.sim.surfaces import Executions, Lagged, Listed, OpenList, OrderIndex
+from venues.sim.truth import BalanceChanged, OrderChanged, PositionChanged, Traded, TruthEvent
+
+EVERYTHING = 1 << 60
+"""Rows a page where the venue does not page."""
+
+_WALLET = "wallet"
+
+
+class PageRows(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows a page by list."""
+
+    orders: int = EVERYTHING
+    positions: int = EVERYTHING
+    executions: int = EVERYTHING
+    instruments: int = EVERYTHING
+
+
+class Queries:
+    """The query side of one venue."""
+
+    rows = PageRows()
+    newest_first = False
+    """Order of lists of orders."""
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        prices: VenuePrices,
+        account: Account,
+        *,
+        instruments: dict[str, Instrument],
+        faults: FaultBook,
+        legs: Legs,
+    ) -> None:
+        self._agenda = agenda
+        self._prices = prices
+        self._account = account
+        self._instruments = instruments
+        self._faults = faults
+        self._legs = legs
+        self.lists = {order_class: OpenList() for order_class in OrderClass}
+        self.index = OrderIndex()
+        self.executions = Executions()
+        self._positions: Lagged[tuple[str, str], PositionReport] = Lagged()
+        self._ever: Lagged[tuple[str, str], PositionReport] = Lagged()
+        self._balance: Lagged[str, BalanceReport] = Lagged()
+        now = agenda.now_ns
+        self._balance.record(now, _WALLET, account.balance(now, "", ZERO, ""))
+
+    # ------------------------------------------------------------------ recording
+
+    def record(self, event: TruthEvent) -> None:
+        """Take note of a truth event."""
+        match event:
+            case OrderChanged():
+                listed = Listed(event.ordinal, event.order)
+                self.lists[event.order.order_class].record(event.ts_ns, listed)
+                self.record_order(event, listed)
+            case Traded():
+                self.record_fill(event.fill)
+            case PositionChanged(position=position):
+                key = (position.symbol, position.hedge_leg)
+                self._ever.record(event.ts_ns, key, position)
+                self._positions.record(event.ts_ns, key, position if position.qty else None)
+            case BalanceChanged():
+                self._balance.record(event.ts_ns, _WALLET, event.balance)
+            case _:
+                pass
+
+    def record_order(self, event: OrderChanged, listed: Listed) -> None:
+        """Take note of an order for look-ups by id."""
+        self.index.record(event.ts_ns, listed)
+
+    def record_fill(self, fill: Fill) -> None:
+        """Take note of an execution."""
+        self.executions.record(fill)
+
+    # ------------------------------------------------------------------ lags and faults
+
+    def cut(self, lag_ns: int, message: Message) -> int:
+        """The moment that a surface shows now."""
+        now = self._agenda.now_ns
+        for fault in self._faults.every(RestLag, message, now):
+            lag_ns += fault.lag_ns
+        return now - lag_ns
+
+    def forgotten(self, message: Message, report: OrderReport, *, in_list: bool = False) -> bool:
+        """Whether the venue denies an order that it has."""
+        if not self._faults.installed(Amnesia):
+            return False
+        about = message._replace(
+            symbol=report.symbol,
+            client_order_id=report.client_order_id,
+            entity=report.client_order_id or report.venue_order_id,
+        )
+        fault = self._faults.first(Amnesia, about, self._agenda.now_ns)
+        return fault is not None and (fault.lists or not in_list)
+
+    # ------------------------------------------------------------------ orders
+
+    def order(self, request: QueryOrder) -> OrderReport:
+        """One order by id.
+
+        Raises:
+            Refused: The surface does not show it.
+        """
+        message = message_of(request)
+        report = self.look_up(request, message)
+        if report is None or self.forgotten(message, report):
+            raise self.unknown()
+        return report
+
+    def look_up(self, request: QueryOrder, message: Message) -> OrderReport | None:
+        """The order as the surface shows it, before amnesia."""
+        stop = request.surface is OrderSurface.CONDITIONAL
+        lag = self._legs.lag_conditional if stop else self._legs.lag_plain
+        return self.index.find(
+            self.cut(lag, message),
+            stop=stop,
+            venue_order_id=request.venue_order_id,
+            client_order_id=request.client_order_id,
+        )
+
+    def unknown(self) -> Refused:
+        """The answer to a look-up of an order that is not shown."""
+        return Refused("-2013", "Order does not exist.")
+
+    def open_orders(self, request: QueryOpenOrders) -> OrderPage:
+        """One page of open orders of one class."""
+        message = message_of(request)
+        conditional = request.order_class is not OrderClass.PLAIN
+        cut = self.cut(
+            self._legs.lag_conditional if conditional else self._legs.lag_plain, message
+        )
+        classes = self.classes_of(request.order_class)
+        if len(classes) == 1 and not self._special(request):
+            page = self.lists[classes[0]].page_at(cut)
+            if len(page.orders) <= (1 if self.newest_first else self.rows.orders):
+                return page
+        return self._open_page(request, message, classes, cut)
+
+    def classes_of(self, order_class: OrderClass) -> tuple[OrderClass, ...]:
+        """Which classes a list of this class shows."""
+        return (order_class,)
+
+    def _special(self, request: QueryOpenOrders) -> bool:
+        return bool(request.symbol or request.cursor) or self._faults.installed(
+            Amnesia, PageLimit, OmitClass
+        )
+
+    def _open_page(
+        self,
+        request: QueryOpenOrders,
+        message: Message,
+        classes: tuple[OrderClass, ...],
+        cut: int,
+    ) -> OrderPage:
+        now = self._agenda.now_ns
+        found: list[Listed] = []
+        for order_class in classes:
+            found += self.lists[order_class].at(cut)
+        omitted = [
+            fault.order_class for fault in self._faults.every(OmitClass, message, now)
+        ]
+        found = [
+            listed
+            for listed in found
+            if (not request.symbol or listed.report.symbol == request.symbol)
+            and listed.report.order_class.value not in omitted
+            and not self.forgotten(message, listed.report, in_list=True)
+        ]
+        sign = -1 if self.newest_first else 1
+        if len(classes) > 1 or self.newest_first:
+            found.sort(key=lambda listed: listed.ordinal * sign)
+        if request.cursor:
+            start = int(request.cursor)
+            found = [listed for listed in found if listed.ordinal * sign > start * sign]
+        rows, told = self._page_size(self.rows.orders, message)
+        more = len(found) > rows and told
+        shown = found[:rows]
+        return OrderPage(
+            orders=tuple(listed.report for listed in shown),
+            next_cursor=str(shown[-1].ordinal) if more else "",
+        )
+
+    def _page_size(self, rows: int, message: Message) -> tuple[int, bool]:
+        fault = self._faults.first(PageLimit, message, self._agenda.now_ns)
+        if fault is None or fault.rows >= rows:
+            return rows, True
+        return max(fault.rows, 1), fault.cursor
+
+    # ------------------------------------------------------------------ positions and executions
+
+    def positions(self, request: QueryPositions) -> PositionPage:
+        """One page of positions, each with its mark price of this moment."""
+        message = message_of(request)
+        cut = self.cut(self._legs.lag_positions, message)
+        rows = self._positions.at(cut)
+        reports = [
+            report
+            for report in rows.values()
+            if not request.symbol or report.symbol == request.symbol
+        ]
+        if request.symbol and not reports:
+            reports = self.flat_rows(request.symbol, cut)
+        reports.sort(key=_position_key)
+        start = int(request.cursor) if request.cursor else 0
+        size, told = self._page_size(self.rows.positions, message)
+        shown = reports[start : start + size]
+        more = start + size < len(reports) and told
+        return PositionPage(
+            positions=tuple(self.marked(report) for report in shown),
+            next_cursor=str(start + size) if more else "",
+        )
+
+    def flat_rows(self, symbol: str, cut: int) -> list[PositionReport]:
+        """Rows of a symbol without a position."""
+        return []
+
+    def flat_row(self, symbol: str, cut: int) -> PositionReport:
+        """The row of a symbol that is flat, with its latest sequence."""
+        last = self._ever.at(cut).get((symbol, "BOTH"))
+        if last is not None and not last.qty:
+            return last
+        return PositionReport(
+            symbol=symbol,
+            side=PositionSide.FLAT,
+            qty=ZERO,
+            leverage=self._account.leverage(symbol),
+        )
+
+    def position_at(self, symbol: str, hedge_leg: str, cut: int) -> PositionReport | None:
+        """The open position as a surface with this cut knows it."""
+        return self._positions.at(cut).get((symbol, hedge_leg))
+
+    def marked(self, report: PositionReport) -> PositionReport:
+        """A position with mark price and unrealized PnL."""
+        mark = self._prices.last(report.symbol, PriceSource.MARK).price
+        gain: Decimal = (mark - report.entry_price) * report.qty * report.side.sign
+        return msgspec.structs.replace(
+            report, mark_price=mark, unrealized_pnl=canonical(gain.quantize(CENT))
+        )
+
+    def execution_page(self, request: QueryExecutions) -> ExecutionPage:
+        """One page of executions, oldest first."""
+        message = message_of(request)
+        cut = self.cut(self._legs.lag_executions, message)
+        start = int(request.cursor) if request.cursor else -1
+        rows, told = self._page_size(self.rows.executions, message)
+        fills: list[Fill] = []
+        place = -1
+        for at, fill in self.executions.between(request.symbol, request.since_ns, cut):
+            if at <= start or not self.wanted(request, fill):
+                continue
+            if len(fills) == rows:
+                return ExecutionPage(fills=tuple(fills), next_cursor=str(place) if told else "")
+            fills.append(self.shown_fill(fill))
+            place = at
+        return ExecutionPage(fills=tuple(fills))
+
+    def wanted(self, request: QueryExecutions, fill: Fill) -> bool:
+        """Whether an execution belongs to what was asked for."""
+        if request.venue_order_id:
+            return fill.venue_order_id == request.venue_order_id
+        if request.client_order_id:
+            return fill.client_order_id == request.client_order_id
+        return True
+
+    def shown_fill(self, fill: Fill) -> Fill:
+        """An execution as a row of the list."""
+        return fill
+
+    # ------------------------------------------------------------------ account and instruments
+
+    def balance(self, request: QueryBalance) -> BalanceReport:
+        """The wallet."""
+        now = self._agenda.now_ns
+        cut = self.cut(self._legs.lag_balance, message_of(request))
+        if cut == now:
+            return self._account.balance(now, "", ZERO, "")
+        return self._balance.at(cut)[_WALLET]
+
+    def instruments(self, request: QueryInstruments) -> InstrumentPage:
+        """One page of instruments."""
+        known = list(self._instruments.values())
+        start = int(request.cursor) if request.cursor else 0
+        size, told = self._page_size(self.rows.instruments, message_of(request))
+        more = start + size < len(known) and told
+        return InstrumentPage(
+            instruments=tuple(known[start : start + size]),
+            next_cursor=str(start + size) if more else "",
+        )
+
+    def symbol_config(self, request: QuerySymbolConfig) -> SymbolConfig:
+        """Leverage and margin mode of a symbol."""
+        return SymbolConfig(
+            symbol=request.symbol,
+            leverage=self._account.leverage(request.symbol),
+            isolated=self._account.isolated(request.symbol),
+        )
+
+    def account_config(self, request: QueryAccountConfig) -> AccountConfig:
+        """Position mode and permissions."""
+        rules = self._account.rules
+        return AccountConfig(
+            hedge_mode=self._account.hedge_mode,
+            can_trade=self._account.can_trade,
+            can_withdraw=rules.can_withdraw,
+            isolated=self._account.isolated(""),
+        )
+
+    def server_time(self, request: QueryServerTime) -> ServerTime:
+        """The venue's clock."""
+        return ServerTime(ts_ns=TsNs(self._agenda.now_ns))
+
+
+def _position_key(report: PositionReport) -> tuple[str, str]:
+    return (report.symbol, report.hedge_leg)
+
+
+def never_filled(report: OrderReport) -> bool:
+    """Whether a closed order ended without any fill."""
+    return report.status is not OrderStatus.FILLED and not report.filled_qty
