@@ -39,10 +39,10 @@ class Entry:
 
     __slots__ = ("_agenda", "action", "due_ns")
 
-    def __init__(self, agenda: Agenda, due_ns: int, action: Callable[[], None]) -> None:
+    def __init__(self, agenda: Agenda, due_ns: int, action: Callable[[], object]) -> None:
         self._agenda = agenda
         self.due_ns = due_ns
-        self.action: Callable[[], None] | None = action
+        self.action: Callable[[], object] | None = action
 
     @property
     def pending(self) -> bool:
@@ -72,7 +72,7 @@ class Agenda:
         self._dead = 0
 
     def push(
-        self, due_ns: int, rank: int, action: Callable[[], None], order: Order = ()
+        self, due_ns: int, rank: int, action: Callable[[], object], order: Order = ()
     ) -> Entry:
         """Plan an action.
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 
 from kernel.errors import InvariantViolation
@@ -57,9 +59,10 @@ def test_a_canceled_entry_never_runs_and_is_never_due():
 
 
 def test_a_purge_of_canceled_entries_keeps_the_others_in_order():
-    agenda, ran = Agenda(), []
+    agenda = Agenda()
+    ran: list[int] = []
     entries = [
-        agenda.push(1_000 - i, RANK_MESSAGE, lambda i=i: ran.append(i)) for i in range(500)
+        agenda.push(1_000 - i, RANK_MESSAGE, partial(ran.append, i)) for i in range(500)
     ]
     for i, entry in enumerate(entries):
         if i % 10:

@@ -2,6 +2,7 @@
 
 import random
 from decimal import Decimal
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,9 @@ from venues.sim.ticks import TickSeries
 
 def expanded(tape):
     """The ticks of the path, written out by the six rules of the module, and the corners."""
-    ts, px, corners = [], [], []
+    ts: list[int] = []
+    px: list[int] = []
+    corners = []
     for bar in range(len(tape)):
         start, length = tape.open_ns[bar], tape.bar_ns
         times = (start, start + length // 3, start + 2 * length // 3, start + length - 1)
@@ -81,7 +84,7 @@ def test_crossings_are_those_of_the_path(seed):
 def test_extremes_are_those_of_the_path(seed):
     r, bars, ticks, _ = both(seed)
     times = moments(r, ticks)
-    for since, until in zip(times, times[1:], strict=False):
+    for since, until in pairwise(times):
         a = bars.range_extremes(bars.cursor_at(since), bars.cursor_at(until))
         b = ticks.range_extremes(ticks.cursor_at(since), ticks.cursor_at(until))
         assert a == b

@@ -1,4 +1,5 @@
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,10 @@ MINUTE = 60_000_000_000
 def bars(*rows, bar_ns=MINUTE, path="close-rule", times=None):
     times = times or [i * bar_ns for i in range(len(rows))]
     return BarTape(times, *zip(*rows, strict=True), bar_ns=bar_ns, tick_size=Decimal(1), path=path)
+
+
+def hit(point):
+    return point and (point.px, point.ts_ns)
 
 
 def test_a_rising_bar_visits_its_low_first_and_a_falling_bar_its_high():
@@ -35,23 +40,20 @@ def test_corners_lie_at_the_open_the_thirds_and_the_last_nanosecond():
 
 def test_a_level_inside_a_bar_is_hit_at_that_level_at_the_interpolated_time():
     series = BarSeries(bars((100, 120, 90, 110)))
-    down = series.first_cross(-1, 95, 1000)
-    up = series.first_cross(-1, 0, 111)
-    assert (down.px, down.ts_ns) == (95, 10 * 10**9)
-    assert (up.px, up.ts_ns) == (111, 34 * 10**9)
+    assert hit(series.first_cross(-1, 95, 1000)) == (95, 10 * 10**9)
+    assert hit(series.first_cross(-1, 0, 111)) == (111, 34 * 10**9)
 
 
 def test_a_level_between_close_and_next_open_is_hit_at_the_open():
     """A gap pays the price after the gap, not the stop's own level."""
     series = BarSeries(bars((100, 101, 99, 100), (80, 85, 79, 84)))
-    hit = series.first_cross(-1, 95, 1000)
-    assert (hit.px, hit.ts_ns) == (80, MINUTE)
+    assert hit(series.first_cross(-1, 95, 1000)) == (80, MINUTE)
 
 
 def test_a_bar_without_movement_has_a_price_at_each_corner():
     series = BarSeries(bars((7, 7, 7, 7)))
-    times = [series.last(t).ts_ns for t in (0, 25 * 10**9, 45 * 10**9, MINUTE)]
-    assert times == [0, 20 * 10**9, 40 * 10**9, MINUTE - 1]
+    seen = [hit(series.last(t)) for t in (0, 25 * 10**9, 45 * 10**9, MINUTE)]
+    assert seen == [(7, 0), (7, 20 * 10**9), (7, 40 * 10**9), (7, MINUTE - 1)]
 
 
 def test_missing_bars_are_holes():
@@ -60,10 +62,11 @@ def test_missing_bars_are_holes():
 
 
 def test_every_problem_of_the_columns_is_named_at_once():
+    path: Any = "sideways"
     with pytest.raises(SettingsError) as caught:
         BarTape(
             [0, 5], [10, 10], [9, 12], [9, 0], [10, 11],
-            bar_ns=10, tick_size=Decimal(1), path="sideways",
+            bar_ns=10, tick_size=Decimal(1), path=path,
         )
     said = str(caught.value)
     assert "sideways" in said

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from kernel.errors import SettingsError
 from kernel.model.messages import QuoteRead
+from kernel.model.units import TsNs
 from venues.sim.grid import Grid
 from venues.sim.quotes import QuoteTape, Spread
 
@@ -29,7 +30,7 @@ def test_rounding_goes_outward_to_whole_ticks():
 def test_the_book_around_a_price_carries_sizes_and_the_time_of_the_price():
     read = Spread(Decimal(1), Decimal("2.5")).read(Grid(Decimal("0.1")), 420_000, 77)
     assert read == QuoteRead(
-        Decimal("41997.9"), Decimal("42002.1"), Decimal("2.5"), Decimal("2.5"), 77
+        Decimal("41997.9"), Decimal("42002.1"), Decimal("2.5"), Decimal("2.5"), TsNs(77)
     )
 
 
@@ -40,7 +41,8 @@ def test_a_recorded_quote_is_in_force_until_the_next_and_the_last_of_an_instant_
         tick_size=Decimal("0.5"),
     )
     assert [tape.row_at(ts) for ts in (9, 10, 19, 20, 99)] == [-1, 0, 0, 2, 2]
-    assert tape.read(2) == QuoteRead(Decimal("3.5"), Decimal("4.5"), Decimal(3), Decimal(4), 20)
+    bid, ask = Decimal("3.5"), Decimal("4.5")
+    assert tape.read(2) == QuoteRead(bid, ask, Decimal(3), Decimal(4), TsNs(20))
 
 
 def test_every_problem_of_quotes_and_spreads_is_named_at_once():

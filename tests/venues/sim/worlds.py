@@ -2,6 +2,7 @@
 
 import random
 from decimal import Decimal
+from functools import partial
 
 from kernel.model.messages import WatchSet
 from kernel.model.orders import PriceSource
@@ -47,7 +48,7 @@ def bar_tape(r, start, span):
     length = max(span // rows // r.choice((1, 2)), 4)
     if r.random() < 0.2:
         length = r.randint(4, 60)  # prices move by several ticks a nanosecond
-    columns = [[], [], [], [], []]
+    columns: list[list[int]] = [[], [], [], [], []]
     now, last = start + r.randint(0, length), r.randint(30, 300)
     for _ in range(rows):
         first = last if r.random() < 0.6 else max(1, last + r.randint(-40, 40))
@@ -117,13 +118,13 @@ class Programme:
         self.span, self.acts_left = span, acts
         self.trace = []
         self.firings = 0
+        self.encoded = b""
         self.prices = service_type(self.agenda, world, self.on_fired)
         timers = range(self.r.randint(0, 25))
         self.timers = sorted(start + self.r.randint(-span // 20, span) for _ in timers)
         for n in range(self.r.randint(1, 12)):
-            self.agenda.push(
-                start + self.r.randint(-1, span), RANK_MESSAGE, lambda n=n: self.act(f"message {n}")
-            )
+            due = start + self.r.randint(-1, span)
+            self.agenda.push(due, RANK_MESSAGE, partial(self.act, f"message {n}"))
 
     def run(self):
         agenda = self.agenda
@@ -134,7 +135,7 @@ class Programme:
             self.act("timer")
         while agenda.pop_run():
             pass
-        return "\n".join(self.trace).encode()
+        self.encoded = "\n".join(self.trace).encode()
 
     def on_fired(self, fired):
         self.firings += 1
@@ -225,5 +226,5 @@ def play(seed, service_type, acts=60):
     span = r.choice((400, 100_000, 60_000_000_000, 86_400_000_000_000))
     world = markets(r, start, span)
     programme = Programme(seed, service_type, world, start=start, span=span, acts=acts)
-    programme.encoded = programme.run()
+    programme.run()
     return programme
