@@ -10,18 +10,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from kernel.model.orders import BalanceReport, Fill, OrderClass, OrderReport, PositionReport
+from kernel.model.units import MINUTE, MonoNs
 from kernel.model.venue import StreamDown, StreamUp, VenueEvent, VenueNotice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kernel.model.rows import OrderRow
+    from kernel.runtime.timers import TimerHandle
     from kernel.trade.book import Position
     from kernel.trade.desk import VenueDesk
     from kernel.trade.services import Services
 
 RESYNC = "resync"
 """Reason under which entries are blocked until a resync is complete."""
+
+DOWN_ALERT_NS = 5 * MINUTE
 
 _QUIET_NOTICES = ("config_change",)
 """Notices that a person need not see; they are followed by a resync all the same."""
@@ -32,6 +36,10 @@ class StopListener(Protocol):
 
     def on_report(self, position: Position, report: OrderReport) -> None:
         """Stop events by venue id."""
+        ...
+
+    def on_position(self, position: Position) -> None:
+        """What the venue now says of the position."""
         ...
 
 
@@ -51,6 +59,7 @@ class Router:
         self._desk = desk
         self._stops = stops
         self._resync = resync
+        self._alarm: TimerHandle | None = None
 
     async def run(self) -> None:
         """Route for ever; supervised by the kernel."""
@@ -98,14 +107,17 @@ class Router:
         if not self._desk.hear_position(report):
             return
         position = self._services.book.by_symbol(self._desk.name, report.symbol)
-        if position is not None:
-            position.hear(report)
+        if position is not None and position.hear(report):
+            self._stops.on_position(position)
 
     # ------------------------------------------------------------ the stream itself
 
     def _on_up(self, event: StreamUp) -> None:
         self._desk.stream_up = True
         self._desk.stream_generation += 1
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self._services.decide(
             "stream.up",
             "every topic is confirmed",
@@ -121,6 +133,16 @@ class Router:
         self._desk.stream_generation += 1
         self._services.decide("stream.down", event.reason or "no reason", venue=self._desk.name)
         self._desk.block_entries("stream")
+        if self._alarm is None:
+            runtime = self._services.runtime
+            self._alarm = runtime.call_at(MonoNs(runtime.now() + DOWN_ALERT_NS), self._sound)
+
+    def _sound(self) -> None:
+        self._alarm = None
+        minutes = DOWN_ALERT_NS // MINUTE
+        self._services.alert(
+            "ERROR", "stream.down", f"no private events for {minutes} minutes", venue=self._desk.name
+        )
 
     def _on_notice(self, event: VenueNotice) -> None:
         self._desk.hear_notice(event)
@@ -147,17 +169,22 @@ class Router:
         kind = type(event).__name__
         symbol = str(getattr(event, "symbol", ""))
         self._services.decide(
-            "event.refused", repr(error), venue=self._desk.name, symbol=symbol, event=kind
+            "event.refused", describe(error), venue=self._desk.name, symbol=symbol, event=kind
         )
         self._services.alert(
             "ERROR",
             "event.refused",
-            f"{kind} could not be handled: {error!r}",
+            f"{kind} could not be handled: {describe(error)}",
             venue=self._desk.name,
             symbol=symbol,
         )
         self._desk.block_entries(RESYNC)
         self._resync(self._desk.name, f"{kind} could not be handled")
+
+
+def describe(error: BaseException) -> str:
+    """An error for decisions and alerts: its kind and words, nothing that differs between runs."""
+    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def is_protective(row: OrderRow) -> bool:
