@@ -18,7 +18,7 @@ from kernel.model.orders import OrderClass, OrderReport, OrderType
 from kernel.model.rows import OrderRow
 from kernel.model.units import MS, Price, Qty, text
 from kernel.model.venue import SetPositionStop
-from kernel.trade import evidence
+from kernel.trade import evidence, stop_levels
 from kernel.trade.protective_set import StopOrder
 from kernel.trade.stop_orders import StopUnconfirmed, position_leg
 
@@ -106,26 +106,38 @@ class AttachedStops:
         Raises:
             VenueError: The read had no value.
         """
-        found = await evidence.read_position(self._services, position)
-        if found.report is not None:
-            self.observe(position, found.report)
+        await evidence.read_position(self._services, position)
 
-    def observe(self, position: Position, report: PositionReport) -> None:
-        """Compare what the position's row shows with what was confirmed."""
-        stops, level = position.stops, position.stops.confirmed
-        if not report.qty or not level or report is not position.report:
+    def observe(self, position: Position) -> None:
+        """Compare what the position's newest row shows with what was confirmed.
+
+        A tighter stop that somebody set is kept and becomes the level; anything else is a loss
+        of protection. What the position looked like while a stop is being set says nothing.
+        """
+        stops, level, report = position.stops, position.stops.confirmed, position.report
+        if report is None or not report.qty or not level or stops.busy:
             return
-        if not self._shows(report, level) and not stops.busy:
-            self._services.decide(
-                "stop.missing",
-                "the position shows another stop",
-                venue=position.venue,
-                symbol=position.symbol,
-                position_id=position.id,
-                level=text(level),
-                found=text(report.stop_price),
-            )
-            stops.expose(self._services.runtime.now())
+        if self._shows(report, level):
+            return
+        services = self._services
+        found = report.stop_price
+        right = report.stop_trigger_by is services.settings.stop_source
+        kept = right and stop_levels.is_tighter(position.side, found, level)
+        if kept:
+            position.update(protected_level=found)
+            stops.cover(found, services.runtime.now())
+            services.persist((position.row,))
+        else:
+            stops.expose(services.runtime.now())
+        services.decide(
+            "stop.adopted" if kept else "stop.missing",
+            "the position shows another stop",
+            venue=position.venue,
+            symbol=position.symbol,
+            position_id=position.id,
+            level=text(level),
+            found=text(found),
+        )
 
     def adopt(self, position: Position, report: OrderReport) -> None:
         """Know the order that the venue made for an attached stop, so that its end is seen."""

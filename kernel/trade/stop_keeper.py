@@ -46,16 +46,21 @@ class StopKeeper:
         self._services = services
         self._owner = owner
         self._exits = exits
-        self._tasks: dict[str, Task[None]] = {}
+        self._tasks: dict[str, tuple[Position, Task[None]]] = {}
 
     def start(self, position: Position) -> None:
         """Start the keeper of a position; nothing where it runs."""
         running = self._tasks.get(position.id)
-        if running is not None and not running.done:
+        if running is not None and not running[1].done:
             return
-        self._tasks[position.id] = self._services.supervise(
+        task = self._services.supervise(
             f"keep {position.id}", lambda: self._keep(position), position=position
         )
+        self._tasks[position.id] = (position, task)
+
+    def positions(self, venue: str) -> list[Position]:
+        """The positions of a venue that are kept."""
+        return [position for position, _ in self._tasks.values() if position.venue == venue]
 
     async def _keep(self, position: Position) -> None:
         runtime = self._services.runtime

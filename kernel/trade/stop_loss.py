@@ -21,7 +21,7 @@ from kernel.errors import KernelError, NoPositionYet, VenueError, WouldTriggerNo
 from kernel.model.orders import OrderClass, OrderReport
 from kernel.model.positions import CloseReason, PositionState
 from kernel.model.traits import StopStyle
-from kernel.model.units import MS, SECOND, ZERO, MonoNs, Price, text
+from kernel.model.units import MS, SECOND, ZERO, MonoNs, Price, Qty, text
 from kernel.runtime.errors import TimedOut
 from kernel.trade import evidence, stop_levels
 from kernel.trade.stop_adoption import Adoption
@@ -54,6 +54,8 @@ class StopOwner:
         self._conditional = ConditionalStops(services)
         self._adoption = Adoption(services)
         self._keeper = StopKeeper(services, self, exits)
+        self.kept = services.runtime.event()
+        """Set whenever a position begins to be kept. Clear it, look, then wait."""
         self._first: dict[str, Price] = {}
         """First levels that are not confirmed yet, by position."""
         self._adverse: dict[str, bool] = {}
@@ -87,7 +89,9 @@ class StopOwner:
             if not self._may_tighten(position, level):
                 return False
             try:
-                await self._style(position).establish(position, level, position.qty, cause)
+                await self._style(position).establish(
+                    position, level, self.wanted_qty(position), cause
+                )
             except (VenueError, StopUnconfirmed, StopsCrowded) as error:
                 self._failed(position, error, 0)
                 return False
@@ -125,6 +129,7 @@ class StopOwner:
     def keep(self, position: Position) -> None:
         """Start the task that keeps this position under a stop; nothing where it runs."""
         self._keeper.start(position)
+        self.kept.set()
 
     def on_report(self, position: Position, report: OrderReport) -> None:
         """Take a report of an order on this position's symbol, after the registry has."""
@@ -153,13 +158,25 @@ class StopOwner:
             return False
         live = position.stops.live()
         total = sum((stop.qty for stop in live if not stop.whole), ZERO)
-        return total > position.qty > 0
+        return total > self.wanted_qty(position) > 0
+
+    def wanted_qty(self, position: Position) -> Qty:
+        """What is to be protected: by executions, or more where the venue newly shows more."""
+        report, qty = position.report, position.qty
+        if report is None or report.side is not position.side or report.qty <= qty:
+            return qty
+        newest = max((fill.ts_ns for fill in position.fills.values()), default=0)
+        return report.qty if report.updated_ns > newest else qty
+
+    def watched(self, venue: str) -> list[Position]:
+        """Positions on a venue that are kept under a stop."""
+        return self._keeper.positions(venue)
 
     def settle(self, position: Position) -> None:
         """Draw the consequences of reports: what fired, what ended, what is exposed."""
         now = self._services.runtime.now()
-        if position.report is not None and self._style(position) is self._attached:
-            self._attached.observe(position, position.report)
+        if self._style(position) is self._attached:
+            self._attached.observe(position)
         for stop in position.stops.settle(now):
             self._decide(
                 "stop.ended",
@@ -191,7 +208,7 @@ class StopOwner:
         """Get a confirmed stop before the deadline; True: it stands."""
         services, stops = self._services, position.stops
         async with stops.lock:
-            if self._stands(position):
+            if self.stands(position):
                 return True
             now = services.runtime.now()
             since_ns = now
@@ -207,11 +224,26 @@ class StopOwner:
                 self._decide("stop.deadline", cause, position)
             return stands
 
-    def _stands(self, position: Position) -> bool:
+    def stands(self, position: Position) -> bool:
+        """Whether exactly the right stop is confirmed: level, size, inside liquidation."""
         protected = position.row.protected_level
         if not protected or position.id not in self._known:
             return False
-        return self._style(position).fits(position, protected, position.qty)
+        if self._inside(position, protected) != protected:
+            return False
+        return self._style(position).fits(position, protected, self.wanted_qty(position))
+
+    def _inside(self, position: Position, level: Price) -> Price:
+        """The level, or the nearest that lies inside the liquidation price."""
+        if position.report is None or position.report.side is not position.side:
+            return level
+        return stop_levels.inside_liquidation(
+            self._instrument(position),
+            position.side,
+            level=level,
+            liquidation=position.report.liquidation_price,
+            buffer_percent=self._services.settings.liquidation_buffer_percent,
+        )
 
     async def _attempts(self, position: Position, cause: str) -> bool:
         failed, recomputed = 0, False
@@ -222,7 +254,9 @@ class StopOwner:
                 if not level:
                     return False
                 since_ns = position.stops.exposed_since_ns
-                await self._style(position).establish(position, level, position.qty, cause)
+                await self._style(position).establish(
+                    position, level, self.wanted_qty(position), cause
+                )
             except NoPositionYet:
                 if await self._gone(position):
                     return False
@@ -262,17 +296,7 @@ class StopOwner:
             cause = "adverse drift between entry and stop"
             await self._exits.close(position, CloseReason.ROLLBACK, cause)
             return ZERO
-        report = position.report
-        if report is None:
-            return level
-        settings = self._services.settings
-        inside = stop_levels.inside_liquidation(
-            self._instrument(position),
-            position.side,
-            level=level,
-            liquidation=report.liquidation_price,
-            buffer_percent=settings.liquidation_buffer_percent,
-        )
+        inside = self._inside(position, level)
         if inside == level:
             return level
         self._decide(
@@ -281,7 +305,6 @@ class StopOwner:
             position,
             level=text(level),
             inside=text(inside),
-            liquidation=text(report.liquidation_price),
         )
         if await self._close_if_through(position, inside):
             return ZERO

@@ -1,0 +1,204 @@
+"""The stop watch: a bulk read each 15 s while a position is open, a full verification each 60 s.
+
+1. The bulk watch compares what the venue shows of every class with what the stop owner holds
+   confirmed. A row that is missing starts a repair that *adds* protection; it never closes and
+   never cancels (SPEC §4).
+2. The full verification also compares side, size, trigger, series and liquidation price.
+3. A failed read changes nothing. Symbols with an operation in progress are skipped, and so is
+   whatever was confirmed less than the visibility lag before the read was asked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.errors import VenueError
+from kernel.model.positions import PositionState
+from kernel.model.traits import StopStyle
+from kernel.model.units import SECOND
+from kernel.trade.protective_set import StopOrder, StopPhase
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from kernel.model.orders import OrderReport, PositionReport
+    from kernel.model.units import MonoNs
+    from kernel.runtime.ticker import Ticker
+    from kernel.trade.book import Position
+    from kernel.trade.desk import VenueDesk
+    from kernel.trade.exits import Exits
+    from kernel.trade.services import Services
+    from kernel.trade.stop_loss import StopOwner
+
+    class Snapshot(Protocol):
+        """A complete bulk read."""
+
+        requested_ns: MonoNs
+
+        def position(self, symbol: str) -> PositionReport | None:
+            """The row of a symbol."""
+            ...
+
+        def stop(self, client_order_id: str, venue_order_id: str = "") -> OrderReport | None:
+            """An open conditional by either id."""
+            ...
+
+    class Snapshots(Protocol):
+        """Whoever reads venues in bulk."""
+
+        async def read(self, venue: str, max_age_ns: int = ...) -> Snapshot:
+            """A complete snapshot; raises where any part failed."""
+            ...
+
+
+MAX_AGE_NS = 5 * SECOND
+
+
+class StopCheck:
+    """Watches the stops of one venue."""
+
+    def __init__(
+        self,
+        services: Services,
+        desk: VenueDesk,
+        *,
+        snapshots: Snapshots,
+        stops: StopOwner,
+        exits: Exits,
+    ) -> None:
+        self._services = services
+        self._desk = desk
+        self._snapshots = snapshots
+        self._stops = stops
+        self._exits = exits
+        self._lag_ns = services.settings.visibility_lag_seconds * SECOND
+        self._verified_ns = services.runtime.now()
+        self._repairing: dict[str, None] = {}
+
+    async def run(self) -> None:
+        """Watch for ever; supervised by the kernel. Returns at once where it is switched off."""
+        settings = self._services.settings
+        period_ns = settings.protection_bulk_seconds * SECOND
+        if not period_ns:
+            return
+        full_ns = settings.stop_check_interval_seconds * SECOND
+        while True:
+            self._stops.kept.clear()
+            if not self._stops.watched(self._desk.name):
+                await self._stops.kept.wait()
+                continue
+            ticker = self._services.runtime.ticker(period_ns)
+            self._verified_ns = self._services.runtime.now()
+            await self._watch(ticker, full_ns)
+
+    async def _watch(self, ticker: Ticker, full_ns: int) -> None:
+        """Check at each tick, until no position is open."""
+        while True:
+            await ticker.next()
+            positions = self._stops.watched(self._desk.name)
+            if not positions:
+                return
+            watched = [position for position in positions if self._due(position)]
+            if not watched:
+                continue
+            now = self._services.runtime.now()
+            full = bool(full_ns) and now - self._verified_ns >= full_ns
+            if await self.check(watched, full=full) and full:
+                self._verified_ns = now
+
+    async def check(self, watched: list[Position], *, full: bool) -> bool:
+        """One round; False: the read had no value."""
+        try:
+            snapshot = await self._snapshots.read(self._desk.name, MAX_AGE_NS)
+        except VenueError as error:
+            self._services.decide(
+                "stop.unchecked",
+                f"{type(error).__name__}: {error}",
+                venue=self._desk.name,
+                positions=len(watched),
+            )
+            return False
+        for position in watched:
+            if not self._due(position):
+                continue
+            cause = self._fault(position, snapshot, full=full)
+            if cause:
+                self._repair(position, cause)
+        return True
+
+    def _due(self, position: Position) -> bool:
+        """Whether this position is ours to look at now."""
+        return (
+            position.state is PositionState.ACTIVE
+            and not position.stops.busy
+            and position.stops.fired is None
+            and not self._exits.in_progress(position)
+        )
+
+    # ------------------------------------------------------------ comparing
+
+    def _fault(self, position: Position, snapshot: Snapshot, *, full: bool) -> str:
+        """What speaks against the protection of a position; "": nothing."""
+        row = snapshot.position(position.symbol)
+        if row is not None and row.side is position.side:
+            position.hear(row)
+        confirmed_ns = position.stops.confirmed_ns
+        if confirmed_ns is not None and snapshot.requested_ns - confirmed_ns < self._lag_ns:
+            return ""
+        if self._desk.traits.stop_style is StopStyle.CONDITIONAL and self._missing(
+            position, snapshot
+        ):
+            return "missing from a bulk read"
+        self._stops.settle(position)
+        if not self._stops.covered(position):
+            return "no confirmed stop covers the position"
+        if full and not self._stops.stands(position):
+            return "level or size of the stop are not what they should be"
+        return ""
+
+    def _missing(self, position: Position, snapshot: Snapshot) -> bool:
+        """Whether a stop that should have been in the list was not; it is a tombstone now."""
+        missing = False
+        for stop in position.stops.live():
+            report = snapshot.stop(stop.client_order_id, stop.order.row.venue_order_id)
+            if report is None:
+                if snapshot.requested_ns - stop.sent_ns >= self._lag_ns:
+                    stop.missing = missing = True
+            elif report != stop.order.report:
+                self._services.orders.on_report(self._desk.name, report)
+        for stop in position.stops.doubtful():
+            self._found_again(stop, snapshot)
+        return missing
+
+    def _found_again(self, stop: StopOrder, snapshot: Snapshot) -> None:
+        report = snapshot.stop(stop.client_order_id, stop.order.row.venue_order_id)
+        if report is None:
+            return
+        self._services.orders.on_report(self._desk.name, report)
+        if stop.phase is StopPhase.MISSING:
+            stop.missing = False
+
+    # ------------------------------------------------------------ repairing
+
+    def _repair(self, position: Position, cause: str) -> None:
+        """In a task of its own: one symbol never delays another (hazards I20)."""
+        self._services.decide(
+            "stop.missing",
+            cause,
+            venue=position.venue,
+            symbol=position.symbol,
+            position_id=position.id,
+            level=position.row.protected_level,
+        )
+        if position.id in self._repairing:
+            return
+        self._repairing[position.id] = None
+        self._services.supervise(
+            f"repair {position.id}", lambda: self._ensure(position, cause), position=position
+        )
+
+    async def _ensure(self, position: Position, cause: str) -> None:
+        try:
+            await self._stops.ensure(position, cause)
+        finally:
+            self._repairing.pop(position.id, None)

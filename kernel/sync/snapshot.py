@@ -1,0 +1,151 @@
+"""One bulk reader a venue: positions and every class of orders, all pages, stamped.
+
+1. A snapshot is complete or it does not exist: the failure of any page of any surface raises, and
+   is never "nothing there" (hazards L04, L06, L07).
+2. It is stamped with the moment before its first request: nothing that happened later may be
+   concluded from it.
+3. Answers young enough are shared, and so is a read that is in flight.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.errors import VenueError
+from kernel.model.orders import OrderClass, OrderReport, PositionReport
+from kernel.model.units import SECOND, MonoNs, TsNs
+from kernel.model.venue import EffectClass
+
+if TYPE_CHECKING:
+    from kernel.runtime.primitives import Future
+    from kernel.trade.services import Services
+
+SHARED_NS = 5 * SECOND
+"""Younger answers are shared by everybody whose need is not stricter."""
+
+
+class VenueSnapshot:
+    """What a venue showed in one complete read.
+
+    Attributes:
+        requested_ns: Monotonic time before the first request left.
+        requested_ts_ns: The same moment on the wall.
+        positions: Every row with a quantity.
+        plain: Open market and limit orders.
+        conditional: Open conditional orders, attached stops included.
+    """
+
+    __slots__ = (
+        "_by_symbol",
+        "_stops",
+        "conditional",
+        "plain",
+        "positions",
+        "requested_ns",
+        "requested_ts_ns",
+        "venue",
+    )
+
+    def __init__(
+        self,
+        venue: str,
+        *,
+        requested_ns: MonoNs,
+        requested_ts_ns: TsNs,
+        positions: tuple[PositionReport, ...],
+        plain: tuple[OrderReport, ...],
+        conditional: tuple[OrderReport, ...],
+    ) -> None:
+        self.venue = venue
+        self.requested_ns = requested_ns
+        self.requested_ts_ns = requested_ts_ns
+        self.positions = tuple(report for report in positions if report.qty)
+        self.plain = plain
+        self.conditional = conditional
+        self._by_symbol = {report.symbol: report for report in self.positions}
+        self._stops: dict[str, OrderReport] = {}
+        for report in conditional:
+            self._stops[report.client_order_id or report.venue_order_id] = report
+
+    def position(self, symbol: str) -> PositionReport | None:
+        """The row of a symbol; None: the complete list had none."""
+        return self._by_symbol.get(symbol)
+
+    def stop(self, client_order_id: str, venue_order_id: str = "") -> OrderReport | None:
+        """An open conditional order by either id; None: the complete list had none."""
+        return self._stops.get(client_order_id) or self._stops.get(venue_order_id)
+
+    def orders(self) -> tuple[OrderReport, ...]:
+        """Every open order of every class."""
+        return self.plain + self.conditional
+
+
+class SnapshotService:
+    """Reads venues in bulk."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._newest: dict[str, VenueSnapshot] = {}
+        self._flying: dict[str, tuple[MonoNs, Future[VenueSnapshot]]] = {}
+        self.reads = 0
+        """Reads that were made, shared ones not counted."""
+
+    async def read(self, venue: str, max_age_ns: int = SHARED_NS) -> VenueSnapshot:
+        """A complete snapshot that was requested at most `max_age_ns` ago.
+
+        Raises:
+            VenueError: Some part of it could not be read: nothing may be concluded.
+        """
+        oldest_ns = self._services.runtime.now() - max_age_ns
+        newest = self._newest.get(venue)
+        if newest is not None and newest.requested_ns >= oldest_ns:
+            return newest
+        flying = self._flying.get(venue)
+        if flying is not None and flying[0] >= oldest_ns and not flying[1].abandoned:
+            return await flying[1]
+        return await self._start(venue)
+
+    async def _start(self, venue: str) -> VenueSnapshot:
+        """Read in a task of its own: whoever waits may be cancelled, the others get the answer."""
+        runtime = self._services.runtime
+        answer: Future[VenueSnapshot] = runtime.future()
+        self._flying[venue] = (runtime.now(), answer)
+        runtime.spawn(self._fly(venue, answer), f"snapshot {venue}")
+        return await answer
+
+    async def _fly(self, venue: str, answer: Future[VenueSnapshot]) -> None:
+        try:
+            snapshot = await self._read(venue)
+        except VenueError as error:
+            self._landed(venue, answer)
+            answer.set_error(error)
+        else:
+            newest = self._newest.get(venue)
+            if newest is None or snapshot.requested_ns >= newest.requested_ns:
+                self._newest[venue] = snapshot
+            self._landed(venue, answer)
+            answer.set_result(snapshot)
+
+    def _landed(self, venue: str, answer: Future[VenueSnapshot]) -> None:
+        flying = self._flying.get(venue)
+        if flying is not None and flying[1] is answer:
+            del self._flying[venue]
+
+    async def _read(self, venue: str) -> VenueSnapshot:
+        runtime, gateway = self._services.runtime, self._services.desks[venue].gateway
+        requested_ns, requested_ts_ns = runtime.now(), runtime.ts()
+        self.reads += 1
+        async with runtime.group() as group:
+            positions = group.spawn(gateway.positions(cls=EffectClass.QUERY), "snapshot positions")
+            plain = group.spawn(gateway.open_orders(OrderClass.PLAIN), "snapshot plain")
+            conditional = group.spawn(
+                gateway.open_orders(OrderClass.CONDITIONAL), "snapshot conditional"
+            )
+        return VenueSnapshot(
+            venue,
+            requested_ns=requested_ns,
+            requested_ts_ns=requested_ts_ns,
+            positions=positions.result(),
+            plain=plain.result(),
+            conditional=conditional.result(),
+        )
