@@ -20,7 +20,7 @@ from kernel.model.units import ZERO, MonoNs, Price, Qty, canonical
 from kernel.trade.protective_set import StopSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from kernel.ports.outbox import Outbox
     from kernel.runtime.scheduler import Runtime
@@ -235,6 +235,8 @@ class PositionBook:
         self._by_symbol: dict[tuple[str, str], Position] = {}
         self._recent: dict[str, Position] = {}
         self.ended = 0
+        self.on_ended: list[Callable[[Position], None]] = []
+        """Told of each position that ended, in this order."""
 
     def create(self, row: PositionRow, fills: Iterable[Fill] = ()) -> Position:
         """Make a working object for a row and add it."""
@@ -270,6 +272,8 @@ class PositionBook:
         del self._by_symbol[(position.venue, position.symbol)]
         self.ended += 1
         self._remember(position)
+        for tell in self.on_ended:
+            tell(position)
 
     def open(self) -> list[Position]:
         """Every position that lives, in the order in which they were added."""
