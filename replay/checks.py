@@ -17,7 +17,7 @@ from replay.columns import Bools, Ints
 from replay.judge import Judge, time_text
 from replay.layouts import interval_text
 from replay.problems import LayoutError, Report, Treatment
-from replay.series import CandleSet, FundingSet, Gap, TradeSet, narrow
+from replay.series import CandleSet, FundingSet, Gap, QuoteSet, TradeSet, narrow
 from replay.tables import Table
 
 _OHLC = ("open", "high", "low", "close")
@@ -127,6 +127,47 @@ def settle_trades(
         px=narrow(table.units["price"]),
         qty=table.units["qty"],
         taker=table.marks.get("taker", np.zeros(len(table), dtype=np.int8)),
+    )
+
+
+def settle_quotes(
+    raw: Table, subject: Subject, treatment: Treatment, report: Report
+) -> QuoteSet | None:
+    """Judge quotes; None where nothing usable is left. Of one instant the last quote counts."""
+    judge = Judge(raw, treatment, report)
+    tick_size = _scale(judge, ("bid", "ask"), subject.tick_size)
+    qty_step = _scale(judge, ("bid_qty", "ask_qty"), "")
+    if tick_size is None or qty_step is None:
+        return None
+    units = judge.table.units
+    judge.drop(
+        "impossible row",
+        (units["bid"] <= 0)
+        | (units["ask"] <= units["bid"])
+        | (units["bid_qty"] < 0)
+        | (units["ask_qty"] < 0),
+        lambda row: " ".join(
+            f"{role} {raw_text(judge.table, role, row)}"
+            for role in ("bid", "ask", "bid_qty", "ask_qty")
+        ),
+        treated=treatment.impossible == "drop",
+        allowed="0 < bid < ask, quantities >= 0",
+        fix="fetch the file again, or --impossible drop",
+    )
+    judge.order()
+    table = judge.table
+    if not len(table):
+        return None
+    return QuoteSet(
+        venue=subject.venue,
+        symbol=subject.symbol,
+        tick_size=tick_size,
+        qty_step=qty_step,
+        ts_ns=table.time_ns,
+        bid=narrow(table.units["bid"]),
+        ask=narrow(table.units["ask"]),
+        bid_qty=table.units["bid_qty"],
+        ask_qty=table.units["ask_qty"],
     )
 
 

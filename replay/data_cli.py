@@ -17,7 +17,7 @@ from kernel.model.units import text
 from replay.datasets import MarketData, load, manifests_below, open_data, write_all
 from replay.importers import ReadOptions
 from replay.judge import time_text
-from replay.layouts import BY_NAME, Kind, TimeUnit
+from replay.layouts import BY_NAME, UNIT_EXPONENT, Kind
 from replay.manifests import file_digest, series_place, series_step
 from replay.momentum import Recipe, generate
 from replay.problems import DataError, LayoutError, Report, Treatment
@@ -83,7 +83,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--price", choices=("last", "mark"), default="", help="of the candles")
     group.add_argument("--layout", choices=tuple(BY_NAME), default="", help="where not found")
-    units = [unit.value for unit in TimeUnit if unit is not TimeUnit.TEXT]
+    units = [unit.value for unit in UNIT_EXPONENT]
     group.add_argument("--time-unit", choices=units, default="", help="unit of the times")
     group.add_argument("--clock-offset-hours", type=int, help="the files' clock ahead of UTC")
     group.add_argument(

@@ -38,7 +38,7 @@ from replay.manifests import (
     series_step,
 )
 from replay.problems import Problem, Report
-from replay.series import CandleSet, FundingSet, Series, TradeSet
+from replay.series import CandleSet, FundingSet, QuoteSet, Series, TradeSet
 from replay.sources import SourceOptions, read_series
 
 
@@ -58,6 +58,11 @@ class MarketData:
     def trades(self) -> tuple[TradeSet, ...]:
         """Every set of trades."""
         return tuple(one for one in self.series if isinstance(one, TradeSet))
+
+    @property
+    def quotes(self) -> tuple[QuoteSet, ...]:
+        """Every set of quotes."""
+        return tuple(one for one in self.series if isinstance(one, QuoteSet))
 
     @property
     def funding(self) -> tuple[FundingSet, ...]:
@@ -265,6 +270,15 @@ def _series(manifest: Manifest, arrays: dict[str, Any]) -> Series:
         )
     if manifest.kind is Kind.TRADES:
         return TradeSet(
+            venue=manifest.venue,
+            symbol=manifest.symbol,
+            tick_size=step,
+            qty_step=Decimal(manifest.qty_step),
+            gaps=manifest.gaps,
+            **arrays,
+        )
+    if manifest.kind is Kind.QUOTES:
+        return QuoteSet(
             venue=manifest.venue,
             symbol=manifest.symbol,
             tick_size=step,

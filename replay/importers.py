@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from kernel.model.units import MINUTE
+from kernel.model.units import DAY, MINUTE, MS
 from replay import columns, parquet
 from replay.columns import Bools, Cells, Decimals, Ints
 from replay.layouts import (
@@ -27,11 +27,11 @@ from replay.layouts import (
     LATEST_S,
     UNIT_EXPONENT,
     Layout,
-    NameParts,
     TimeUnit,
     find_layout,
     unit_of,
 )
+from replay.names import NameParts
 from replay.problems import LayoutError, Problem
 from replay.tables import Table, join
 
@@ -50,12 +50,12 @@ class ReadOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_table(path: Path, parts: NameParts | None, options: ReadOptions) -> Table | list[Problem]:
     """Read one file; only problems where nothing of it can be used."""
-    reader = _Reader(path, options)
+    reader = _Reader(path, parts, options)
     try:
         if path.name.endswith(".parquet"):
-            return reader.read(parquet.blocks(path), parts)
+            return reader.read(parquet.blocks(path))
         with _open(path) as stream:
-            return reader.read(_blocks(stream), parts)
+            return reader.read(_blocks(stream))
     except _BROKEN_ARCHIVE as error:
         reader.problem("broken archive", str(error) or "ends too early", "a whole file")
     except OSError as error:
@@ -101,11 +101,22 @@ def _plain(block: bytes) -> bytes:
     return block.replace(b'"', b"") if b'"' in block else block
 
 
+def table_of_rows(path: Path, layout: Layout, rows: list[str], lines: list[int]) -> Table:
+    """A table from rows of text that were found at these lines of a file."""
+    reader = _Reader(path, None, ReadOptions())
+    cells = columns.split(("\n".join(rows) + "\n").encode(), len(layout.roles), 0)
+    table = reader.parse(cells, layout)
+    table.line = np.array(lines, dtype=np.int64)[table.line - 1]
+    table.problems = reader.problems
+    return table
+
+
 class _Reader:
     """Reads the blocks of one file into one table."""
 
-    def __init__(self, path: Path, options: ReadOptions) -> None:
+    def __init__(self, path: Path, parts: NameParts | None, options: ReadOptions) -> None:
         self.path = path
+        self.parts = parts or NameParts()
         self.options = options
         self.problems: list[Problem] = []
         self.parsed: list[Table] = []
@@ -125,21 +136,21 @@ class _Reader:
             )
         )
 
-    def read(self, blocks: Iterator[bytes], parts: NameParts | None) -> Table | list[Problem]:
+    def read(self, blocks: Iterator[bytes]) -> Table | list[Problem]:
         layout: Layout | None = None
         lines = 0
         try:
             for block in blocks:
                 body = block
                 if layout is None:
-                    layout, has_header = self._layout(block, parts)
+                    layout, has_header = self._layout(block)
                     if has_header:
                         cut = block.index(b"\n") + 1
                         body, lines = block[cut:], 1
                 cells = columns.split(body, len(layout.roles), lines)
                 lines += cells.lines
                 self._wrong_rows(cells, layout)
-                self.parsed.append(self._parse(cells, layout))
+                self.parsed.append(self.parse(cells, layout))
         except _BROKEN_ARCHIVE as error:
             self.problem(
                 "broken archive", str(error) or "ends too early", "a whole file", line=lines
@@ -152,9 +163,9 @@ class _Reader:
         table.problems = self.problems
         return table
 
-    def _layout(self, block: bytes, parts: NameParts | None) -> tuple[Layout, bool]:
+    def _layout(self, block: bytes) -> tuple[Layout, bool]:
         first = block[: block.index(b"\n")].decode("utf-8", "replace")
-        found, has_header = find_layout(first, parts)
+        found, has_header = find_layout(first, self.parts.kind)
         if self.options.layout:
             forced = BY_NAME[self.options.layout]
             return forced, has_header or not re.match(r"[0-9.\-]", first)
@@ -177,7 +188,7 @@ class _Reader:
                 line=line,
             )
 
-    def _parse(self, cells: Cells, layout: Layout) -> Table:
+    def parse(self, cells: Cells, layout: Layout) -> Table:
         rows = len(cells.line)
         numbers: dict[str, Decimals] = {}
         floats: dict[str, NDArray[np.float64]] = {}
@@ -246,6 +257,8 @@ class _Reader:
             minutes, bad = columns.clock_minutes(cells, column)
             refuse(bad, column, "time", "YYYY.MM.DD HH:MM")
             return (minutes - 60 * self._clock_offset(layout)) * MINUTE
+        if layout.units == (TimeUnit.DAY_MS,):
+            return self._time_of_day(cells, column, layout, refuse)
         number = columns.decimals(cells, column)
         refuse(number.bad, column, "time", "a number")
         if self.unit is None:
@@ -259,6 +272,25 @@ class _Reader:
         up = 10 ** np.clip(power, 0, columns.MAX_DIGITS)
         down = 10 ** np.clip(-power, 0, columns.MAX_DIGITS)
         return np.where(outside | number.bad, 0, number.mantissa) * up // down
+
+    def _time_of_day(
+        self,
+        cells: Cells,
+        column: int,
+        layout: Layout,
+        refuse: Callable[[Bools, int, str, str], None],
+    ) -> Ints:
+        if not self.parts.day_ns:
+            raise LayoutError(
+                "day unknown",
+                self.path.name,
+                "a name such as bybit-BTCUSDT-1m-trade-20221213.csv.gz",
+                "rename the file",
+            )
+        number = columns.decimals(cells, column)
+        outside = (number.mantissa < 0) | (number.mantissa >= DAY // MS) | (number.decimals > 0)
+        refuse(number.bad | outside, column, "time", f"0 to {DAY // MS - 1} (ms of the day)")
+        return number.mantissa * MS + (self.parts.day_ns + layout.shift_ns)
 
     def _clock_offset(self, layout: Layout) -> int:
         if self.options.clock_offset_hours is None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from pathlib import PurePath
 
 import msgspec
 
@@ -23,6 +22,7 @@ class Kind(StrEnum):
     CANDLES = "candles"
     TRADES = "trades"
     FUNDING = "funding"
+    QUOTES = "quotes"
 
 
 class TimeUnit(StrEnum):
@@ -32,6 +32,8 @@ class TimeUnit(StrEnum):
     MS = "ms"
     US = "us"
     NS = "ns"
+    DAY_MS = "ms of day"
+    """Milliseconds since midnight of the day in the file's name."""
     TEXT = "text"
     """`YYYY.MM.DD HH:MM`."""
 
@@ -65,8 +67,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """Units that the format is published in; anything else is a wrong time unit."""
     venue: str = ""
     """"": to be found from the path or told."""
-    clock_stated: bool = True
-    """False: the file does not say in which time zone its clock runs."""
+    shift_ns: int = 0
+    """Added to the times: a bar's last quote is known when the bar ends."""
 
 
 _OHLCV = ("time", "open", "high", "low", "close", "volume")
@@ -179,25 +181,47 @@ LAYOUTS: tuple[Layout, ...] = (
         header=(),
         units=(TimeUnit.TEXT,),
         venue="bybit",
-        clock_stated=False,
+    ),
+    Layout(
+        name="quotes",
+        kind=Kind.QUOTES,
+        roles=("time", "bid", "ask", "bid_qty", "ask_qty"),
+        header=("time", "bid", "ask", "bid_qty", "ask_qty"),
+        units=(TimeUnit.MS,),
+    ),
+    Layout(
+        name="binance-bookTicker",
+        kind=Kind.QUOTES,
+        roles=("", "bid", "bid_qty", "ask", "ask_qty", "time", ""),
+        header=(
+            "update_id", "best_bid_price", "best_bid_qty", "best_ask_price", "best_ask_qty",
+            "transaction_time", "event_time",
+        ),
+        units=(TimeUnit.MS, TimeUnit.US),
+        venue="binance",
+    ),
+    Layout(
+        name="day-candles",
+        kind=Kind.CANDLES,
+        roles=_OHLCV,
+        header=("ms_of_day_utc", "open", "high", "low", "close", "volume"),
+        units=(TimeUnit.DAY_MS,),
+    ),
+    Layout(
+        name="day-quotes",
+        kind=Kind.QUOTES,
+        roles=("time", "", "", "", "bid", "bid_qty", "", "", "", "ask", "ask_qty"),
+        header=(
+            "ms_of_day_utc", "bid_open", "bid_high", "bid_low", "bid_close", "bid_size",
+            "ask_open", "ask_high", "ask_low", "ask_close", "ask_size",
+        ),
+        units=(TimeUnit.DAY_MS,),
+        shift_ns=MINUTE,
     ),
 )
 BY_NAME = {layout.name: layout for layout in LAYOUTS}
 
 
-class NameParts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file's name and folder say; "" and 0 where they are silent."""
-
-    symbol: str = ""
-    venue: str = ""
-    kind: str = ""
-    """A `Kind`, or "" where the name leaves it to the columns."""
-    layout: str = ""
-    interval_ns: int = 0
-    price: str = "last"
-
-
-_INTERVAL_NS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 _UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"))
 
 
@@ -209,91 +233,13 @@ def interval_text(interval_ns: int) -> str:
     return f"{interval_ns}ns"
 
 
-_DATE = r"\d{4}-?\d{2}(?:-?\d{2})?"
-_SYMBOL = "[A-Z0-9_\u0080-\uffff-]+?"
-"""Venues list contracts with names outside ASCII."""
-_NAMES: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("aggTrades", re.compile(rf"(?P<symbol>{_SYMBOL})-aggTrades-{_DATE}$")),
-    ("trades", re.compile(rf"(?P<symbol>{_SYMBOL})-trades-{_DATE}(?:-{_DATE})?$")),
-    ("fundingRate", re.compile(rf"(?P<symbol>{_SYMBOL})-fundingRate-{_DATE}$")),
-    ("funding", re.compile(rf"(?:[a-z0-9_]+-)?(?P<symbol>{_SYMBOL})-funding(?:-{_DATE})*$")),
-    (
-        "metatrader4",
-        re.compile(rf"(?P<symbol>{_SYMBOL})_(?P<minutes>\d+)_{_DATE}_{_DATE}$"),
-    ),
-    ("trading", re.compile(rf"(?P<symbol>{_SYMBOL})\d{{4}}-\d{{2}}-\d{{2}}$")),
-    (
-        "candles",
-        re.compile(
-            rf"(?:[a-z0-9_]+-)?(?P<symbol>{_SYMBOL})-(?P<count>\d+)(?P<unit>[smhd])"
-            rf"(?:-{_DATE})*$"
-        ),
-    ),
-)
-_KIND_OF_NAME = {
-    "aggTrades": Kind.TRADES,
-    "trades": Kind.TRADES,
-    "trading": Kind.TRADES,
-    "fundingRate": Kind.FUNDING,
-    "funding": Kind.FUNDING,
-    "candles": Kind.CANDLES,
-    "metatrader4": Kind.CANDLES,
-}
-SUFFIXES = (".csv.gz", ".csv", ".zip", ".parquet")
 
-
-def stem_of(name: str) -> str | None:
-    """The file name without its data suffix; None where it is no data file."""
-    for suffix in SUFFIXES:
-        if name.endswith(suffix):
-            return name[: -len(suffix)]
-    return None
-
-
-def parse_name(path: PurePath) -> NameParts | None:
-    """What the name and the folders of a data file say; None where the name is not understood."""
-    stem = stem_of(path.name)
-    if stem is None:
-        return None
-    folders = [*(part.lower() for part in path.parts[:-1]), path.name]
-    price = "mark" if any("markprice" in part for part in folders) else "last"
-    venue = _venue_of(folders)
-    for name, pattern in _NAMES:
-        match = pattern.match(stem)
-        if match is None:
-            continue
-        groups = match.groupdict()
-        interval_ns = 0
-        if name == "candles":
-            interval_ns = int(groups["count"]) * _INTERVAL_NS[groups["unit"]]
-        elif name == "metatrader4":
-            interval_ns = int(groups["minutes"]) * MINUTE
-        layout = "bybit-metatrader4" if name == "metatrader4" else ""
-        return NameParts(
-            symbol=groups["symbol"],
-            venue=venue,
-            kind=_KIND_OF_NAME[name],
-            layout=layout,
-            interval_ns=interval_ns,
-            price=price,
-        )
-    return None
-
-
-def _venue_of(folders: list[str]) -> str:
-    # The nearest folder wins: a Bybit set kept under a folder named after Binance is Bybit's.
-    for part in reversed(folders):
-        for venue in ("binance", "bybit"):
-            if part.startswith(venue):
-                return venue
-    return ""
-
-
-def find_layout(first_line: str, parts: NameParts | None) -> tuple[Layout | None, bool]:
+def find_layout(first_line: str, kind: str) -> tuple[Layout | None, bool]:
     """The layout of a file and whether its first line is a header.
 
     A header decides by its names (in any letter case); without one the number of columns and the
-    shape of the cells decide. `(None, False)`: no layout fits.
+    shape of the cells decide, with the kind that the file's name says ("": none).
+    `(None, False)`: no layout fits.
     """
     cells = tuple(cell.strip().strip('"') for cell in first_line.split(","))
     names = tuple(cell.lower() for cell in cells)
@@ -303,7 +249,7 @@ def find_layout(first_line: str, parts: NameParts | None) -> tuple[Layout | None
     optional_id = (*names, "id")
     if optional_id == BY_NAME["trades"].header:
         return _without_id(), True
-    return _headerless(cells, parts), False
+    return _headerless(cells, kind), False
 
 
 def _without_id() -> Layout:
@@ -311,16 +257,16 @@ def _without_id() -> Layout:
     return msgspec.structs.replace(full, roles=full.roles[:-1], header=full.header[:-1])
 
 
-def _headerless(cells: tuple[str, ...], parts: NameParts | None) -> Layout | None:
+def _headerless(cells: tuple[str, ...], kind: str) -> Layout | None:
     if re.match(r"\d{4}\.\d{2}\.\d{2} \d{2}:\d{2}$", cells[0]) and len(cells) == 6:
         return BY_NAME["bybit-metatrader4"]
     if not re.match(r"[0-9.]+$", cells[0]):
         return None
     ends_in_flag = cells[-1].lower() in ("true", "false")
-    kind = parts.kind if parts is not None else ""
     table = {
         (12, False): "binance-klines",
         (7, True): "binance-aggTrades",
+        (7, False): "binance-bookTicker",
         (8, True): "binance-spot-aggTrades",
         (6, True): "binance-trades",
         (6, False): "candles",

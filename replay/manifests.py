@@ -12,13 +12,14 @@ import numpy as np
 
 from kernel.model.units import text
 from replay.layouts import Kind, interval_text
-from replay.series import CandleSet, FundingSet, Gap, Series, TradeSet
+from replay.series import CandleSet, FundingSet, Gap, QuoteSet, Series, TradeSet
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 ARRAYS = {
     Kind.CANDLES: ("open_time_ns", "open", "high", "low", "close", "volume"),
     Kind.TRADES: ("ts_ns", "px", "qty", "taker"),
+    Kind.QUOTES: ("ts_ns", "bid", "ask", "bid_qty", "ask_qty"),
     Kind.FUNDING: ("ts_ns", "rate"),
 }
 DTYPES = {
@@ -27,6 +28,8 @@ DTYPES = {
     "volume": ("float64",),
     "qty": ("int64",),
     "rate": ("int64",),
+    "bid_qty": ("int64",),
+    "ask_qty": ("int64",),
     "taker": ("int8",),
 }
 PRICE_DTYPES = ("int32", "int64")
@@ -110,7 +113,7 @@ def describe(one: Series, sources: list[SourceFile], treatment: dict[str, str]) 
         interval=interval_text(candles.interval_ns) if candles else "",
         interval_ns=candles.interval_ns if candles else 0,
         step=text(series_step(one)),
-        qty_step=text(one.qty_step) if isinstance(one, TradeSet) else "",
+        qty_step=text(one.qty_step) if isinstance(one, TradeSet | QuoteSet) else "",
         rows=len(one),
         first_ns=one.first_ns,
         end_ns=one.end_ns,

@@ -3,9 +3,9 @@
 Rules, on the 15-minute grid, for each (venue, symbol) with candles of last prices:
 
 1. C(T) is the close of the candle that closes exactly at T; F(T) the newest C at or before T.
-2. move(T) = C(T) / F(T - 15 min) - 1. A signal needs C(T) and C(T - 15 min), a move other than
-   zero, and a |move| not below the `quantile` of the |moves| of the 96 grid times before
-   (as many as exist, at least 16).
+2. move(T) = C(T) / C(T - 15 min) - 1. A signal needs both closes, a move other than zero, and a
+   |move| larger than `quantile` percent of the |moves| at the 96 grid times before (as many as
+   exist, at least 15).
 3. The side is the sign of the move: BUY up, SELL down.
 4. week(T) = F(T) / F(T - 7 d) - 1, month(T) the same over 30 d; both from the first candle on
    where the history is shorter.
@@ -16,7 +16,7 @@ Rules, on the 15-minute grid, for each (venue, symbol) with candles of last pric
 6. The signal arrives 5 to 8 minutes after T: 5 min + a draw for the wave (to 150 s) + a draw for
    the signal (to 30 s), in ms, both functions of (seed, time, symbol) only.
 
-Everything is whole-number arithmetic (millionths for rules 2 and 4, rounded down).
+Everything is whole-number arithmetic: changes in millionths and scores in hundredths, rounded down.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _WEEK = 7 * DAY // CANDLE_NS
 _MONTH = 30 * DAY // CANDLE_NS
 _DAY = DAY // CANDLE_NS
 _FEWEST = 16
-"""Grid times of history before the first signal."""
+"""Grid times before the first signal."""
 _EARLIEST_NS = 5 * MINUTE
 _WAVE_SPREAD_MS = 150_000
 _SIGNAL_SPREAD_MS = 30_000

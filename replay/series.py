@@ -125,6 +125,51 @@ class TradeSet:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class QuoteSet:
+    """Best bid and ask with their quantities, never going back in time; ask above bid."""
+
+    venue: str
+    symbol: str
+    tick_size: Decimal
+    qty_step: Decimal
+    ts_ns: Ints
+    bid: Ticks
+    ask: Ticks
+    bid_qty: Ints
+    ask_qty: Ints
+    gaps: tuple[Gap, ...] = ()
+    """Quotes do not say whether some are missing."""
+
+    kind = Kind.QUOTES
+
+    def __len__(self) -> int:
+        return len(self.ts_ns)
+
+    @property
+    def first_ns(self) -> int:
+        """Time of the first quote."""
+        return int(self.ts_ns[0])
+
+    @property
+    def end_ns(self) -> int:
+        """First nanosecond after the last quote."""
+        return int(self.ts_ns[-1]) + 1
+
+    def between(self, from_ns: int, to_ns: int) -> QuoteSet:
+        """Quotes in [from_ns, to_ns); may be none."""
+        start, stop = np.searchsorted(self.ts_ns, (from_ns, to_ns))
+        rows = slice(int(start), max(int(start), int(stop)))
+        return replace(
+            self,
+            ts_ns=self.ts_ns[rows],
+            bid=self.bid[rows],
+            ask=self.ask[rows],
+            bid_qty=self.bid_qty[rows],
+            ask_qty=self.ask_qty[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class FundingSet:
     """Funding settlements: `rate` is exact, in units of `rate_step`."""
 
@@ -169,7 +214,7 @@ class FundingSet:
         )
 
 
-type Series = CandleSet | TradeSet | FundingSet
+type Series = CandleSet | TradeSet | QuoteSet | FundingSet
 
 
 def _clip(gaps: tuple[Gap, ...], from_ns: int, to_ns: int) -> tuple[Gap, ...]:

@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from replay.checks import Subject, settle_candles, settle_funding, settle_trades
+from replay.checks import Subject, settle_candles, settle_funding, settle_quotes, settle_trades
+from replay.frames import read_frames
 from replay.importers import ReadOptions, read_table
-from replay.layouts import BY_NAME, SUFFIXES, Kind, NameParts, parse_name, stem_of
+from replay.layouts import BY_NAME, Kind
 from replay.manifests import series_place
+from replay.names import BINANCE_STREAM, SUFFIXES, NameParts, parse_name, stem_of
 from replay.problems import Problem, Report, Treatment
 from replay.series import Series
 from replay.tables import Table, join
@@ -91,9 +93,9 @@ def read_series(
     groups: dict[SeriesKey, list[Table]] = {}
     for path in data_files(paths, report):
         parts = parse_name(path)
-        if options.symbols and parts is not None and parts.symbol not in options.symbols:
+        if options.symbols and parts is not None and parts.symbol not in ("", *options.symbols):
             continue
-        if options.kinds and parts is not None and parts.kind not in options.kinds:
+        if options.kinds and parts is not None and parts.kind not in ("", *options.kinds):
             continue
         if progress is not None:
             progress(path)
@@ -117,13 +119,22 @@ def _read_one(
     report: Report,
     groups: dict[SeriesKey, list[Table]],
 ) -> None:
+    said = parts or NameParts()
+    if said.layout == BINANCE_STREAM:
+        frames = read_frames(path)
+        if isinstance(frames, list):
+            report.add(frames)
+            return
+        for (symbol, kind), found in frames.items():
+            if _wanted(symbol, kind, options):
+                groups.setdefault(("binance", symbol, kind, "last", 0), []).append(found)
+        return
     table = read_table(path, parts, options.read)
     if isinstance(table, list):
         report.add(table)
         return
     if options.kinds and table.kind not in options.kinds:
         return
-    said = parts or NameParts()
     symbol = options.symbol or said.symbol
     venue = options.venue or BY_NAME[table.layout].venue or said.venue
     missing = []
@@ -154,6 +165,12 @@ def _read_one(
     groups.setdefault((venue, symbol, table.kind, price, interval_ns), []).append(table)
 
 
+def _wanted(symbol: str, kind: Kind, options: SourceOptions) -> bool:
+    if options.symbols and symbol not in options.symbols:
+        return False
+    return not options.kinds or kind in options.kinds
+
+
 def _settle(
     key: SeriesKey, table: Table, options: SourceOptions, report: Report
 ) -> Series | None:
@@ -170,4 +187,6 @@ def _settle(
         return settle_candles(table, subject, options.treatment, report)
     if kind is Kind.TRADES:
         return settle_trades(table, subject, options.treatment, report)
+    if kind is Kind.QUOTES:
+        return settle_quotes(table, subject, options.treatment, report)
     return settle_funding(table, subject, options.treatment, report)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from replay.problems import LayoutError
-from replay.series import CandleSet, Gap, TradeSet
+from replay.series import CandleSet, Gap, QuoteSet, TradeSet
 from venues.sim.bars import BarTape, Path
 from venues.sim.feed import Span
+from venues.sim.quotes import QuoteTape
 from venues.sim.tape import Tape
 
 
@@ -30,6 +31,21 @@ def tick_tape(trades: TradeSet) -> Tape:
     if not len(trades):
         raise _empty(f"{trades.venue} {trades.symbol} trades")
     return Tape(trades.ts_ns, trades.px, trades.tick_size)
+
+
+def quote_tape(quotes: QuoteSet) -> QuoteTape:
+    """Quotes as the recorded top of the book."""
+    if not len(quotes):
+        raise _empty(f"{quotes.venue} {quotes.symbol} quotes")
+    step = quotes.qty_step
+    return QuoteTape(
+        quotes.ts_ns,
+        quotes.bid,
+        quotes.ask,
+        bid_qty=tuple(units * step for units in quotes.bid_qty.tolist()),
+        ask_qty=tuple(units * step for units in quotes.ask_qty.tolist()),
+        tick_size=quotes.tick_size,
+    )
 
 
 def feed_gaps(gaps: tuple[Gap, ...]) -> tuple[Span, ...]:

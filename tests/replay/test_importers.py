@@ -9,7 +9,7 @@ import pytest
 
 from replay import importers
 from replay.importers import ReadOptions, read_table
-from replay.layouts import parse_name
+from replay.names import parse_name
 from replay.tables import Table
 
 MS = 1_746_372_600_000

@@ -8,13 +8,12 @@ from kernel.model.units import HOUR, MINUTE
 from replay.layouts import (
     LAYOUTS,
     Kind,
-    NameParts,
     TimeUnit,
     find_layout,
     interval_text,
-    parse_name,
     unit_of,
 )
+from replay.names import parse_name
 
 
 @pytest.mark.parametrize(
@@ -57,7 +56,7 @@ def test_mark_prices_are_known_by_their_folder():
 )
 def test_a_header_decides_in_any_letter_case(layout):
     for header in (",".join(layout.header), ",".join(layout.header).upper()):
-        found, has_header = find_layout(header, None)
+        found, has_header = find_layout(header, "")
         assert (found, has_header) == (layout, True)
 
 
@@ -75,7 +74,7 @@ def test_a_header_decides_in_any_letter_case(layout):
     ],
 )
 def test_without_a_header_the_columns_decide(line, name):
-    found, has_header = find_layout(line, None)
+    found, has_header = find_layout(line, "")
     assert not has_header
     assert found is not None
     assert found.name == name
@@ -83,10 +82,10 @@ def test_without_a_header_the_columns_decide(line, name):
 
 def test_funding_without_a_header_needs_a_name_that_says_so():
     line = "1637971200000,8,0.0001"
-    found, _ = find_layout(line, NameParts(kind=Kind.FUNDING))
+    found, _ = find_layout(line, Kind.FUNDING)
     assert found is not None
     assert found.name == "binance-fundingRate"
-    assert find_layout(line, None) == (None, False)
+    assert find_layout(line, "") == (None, False)
 
 
 def test_no_time_lies_in_two_units():

@@ -70,3 +70,16 @@ def test_the_venue_of_a_foreign_set_must_be_told(shared_data: Path, capsys):
     assert refused.func(refused) == 2
     assert "--venue" in capsys.readouterr().err
     assert told.func(told) == 0
+
+
+def test_recorded_streams_are_read_whole(shared_data: Path):
+    data = open_data([shared_data / "ticks"], SourceOptions(symbols=("BTCUSDT",)))
+    (trades,) = data.trades
+    (quotes,) = data.quotes
+    assert (len(trades), len(quotes)) == (21_313, 66_089)
+    assert trades.gaps == ()
+
+
+def test_recorded_minute_quotes_are_read(shared_data: Path):
+    data = open_data([shared_data / "quotes"], SourceOptions())
+    assert [len(one) for one in data.series] == [721, 460]
