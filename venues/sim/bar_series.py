@@ -39,7 +39,7 @@ class _Segment(NamedTuple):
 class BarSeries:
     """`venues.sim.series.Series` over bars."""
 
-    __slots__ = ("_index", "_open_ns", "_size", "grid", "holes", "tape")
+    __slots__ = ("_bar", "_index", "_open_ns", "_path", "_size", "grid", "holes", "tape")
 
     def __init__(self, tape: BarTape) -> None:
         self.tape = tape
@@ -48,6 +48,8 @@ class BarSeries:
         self._index = index_of(tape)
         self._open_ns = tape.open_ns
         self._size = len(tape)
+        self._bar = 0
+        self._path = self._make_segments(0)
 
     @property
     def first_ns(self) -> int:
@@ -129,6 +131,12 @@ class BarSeries:
         return min(found), max(found)
 
     def _segments(self, bar: int) -> tuple[_Segment, _Segment, _Segment]:
+        # One look-up asks for the same bar several times, so the last one is kept.
+        if bar != self._bar:
+            self._bar, self._path = bar, self._make_segments(bar)
+        return self._path
+
+    def _make_segments(self, bar: int) -> tuple[_Segment, _Segment, _Segment]:
         p0, p1, p2, p3 = self.tape.corners(bar)
         t0, t1, t2, t3 = self.tape.corner_times(bar)
         n0, n1, n2 = abs(p1 - p0) or 1, abs(p2 - p1) or 1, abs(p3 - p2) or 1

@@ -46,6 +46,7 @@ class FeedModel:
         self.gaps = merged(list(gaps))
         self._from = [start for start, _ in delays]
         self._gap_from = [start for start, _ in self.gaps]
+        self._gap_to = [end for _, end in self.gaps]
         # held[k]: when the slowest price of all earlier delays is through.
         self._held: list[int] = []
         delay = 0
@@ -77,6 +78,11 @@ class FeedModel:
         if k >= 0 and ts_ns < self.gaps[k][1]:
             return self.gaps[k]
         return None
+
+    def gaps_between(self, after_ns: int, through_ns: int) -> tuple[Span, ...]:
+        """The gaps that swallow anything made in (after_ns, through_ns]."""
+        first = bisect_right(self._gap_to, after_ns + 1)
+        return self.gaps[first : bisect_right(self._gap_from, through_ns)]
 
     @staticmethod
     def _refuse_bad(delays: tuple[tuple[int, int], ...], gaps: tuple[Span, ...]) -> None:

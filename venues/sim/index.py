@@ -2,7 +2,7 @@
 
 Level 0 is the price column itself (for bars: lows and highs). Each item of level k + 1 holds the
 minimum and the maximum of 8 neighbours of level k. Building is one pass of numpy; looking up is
-plain Python over memoryviews, which measured faster than numpy slices (docs/decisions on prices).
+plain Python over memoryviews, which measured faster than numpy slices (docs/decisions/0002).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ stand in `venues.sim.prices`.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial
 
@@ -31,7 +32,7 @@ def series_of(tape: Tape | BarTape) -> Series:
 class Lane:
     """One series as one side sees it."""
 
-    __slots__ = ("_agenda", "_feed", "_gaps", "_index", "_rank", "series")
+    __slots__ = ("_agenda", "_feed", "_gap_ends", "_gaps", "_index", "_rank", "series")
 
     def __init__(
         self, agenda: Agenda, rank: int, index: int, series: Series, feed: FeedModel
@@ -42,6 +43,7 @@ class Lane:
         self._index = index
         self._feed = feed
         self._gaps = merged([*feed.gaps, *series.holes])
+        self._gap_ends = [end for _, end in self._gaps]
 
     def cursor(self) -> int:
         """The last point that has arrived, or would have but for a gap."""
@@ -91,16 +93,12 @@ class Lane:
         reached = self.reached_ns()
         after, through = series.cursor_at(since_ns), self.cursor()
         found: list[int] = []
-        for start, end in self._feed.gaps:
-            if end > since_ns and start <= reached:
-                found += series.range_extremes(after, series.cursor_at(start - 1)) or ()
-                after = max(after, series.cursor_at(end - 1))
+        for start, end in self._feed.gaps_between(since_ns, reached):
+            found += series.range_extremes(after, series.cursor_at(start - 1)) or ()
+            after = max(after, series.cursor_at(end - 1))
         found += series.range_extremes(after, through) or ()
         covered_ns = TsNs(max(since_ns, series.first_ns))
-        has_gap = any(
-            max(start, since_ns + 1) < end and max(start, since_ns + 1) <= reached
-            for start, end in self._gaps
-        )
+        has_gap = self._has_gap(since_ns, reached)
         if not found:
             return ExtremesRead(covered_from_ns=covered_ns, has_gap=has_gap)
         newest = self.point()
@@ -121,6 +119,14 @@ class Lane:
         if point is None:
             return PriceRead()
         return PriceRead(self.series.grid.price(point.px), TsNs(point.ts_ns))
+
+    def _has_gap(self, since_ns: int, reached_ns: int) -> bool:
+        # Whether an instant after `since_ns`, up to `reached_ns`, lies in a gap or a hole. The
+        # spans are merged, so their ends ascend and the first that ends late enough decides.
+        first = bisect_right(self._gap_ends, since_ns + 1)
+        return first < len(self._gaps) and (
+            max(self._gaps[first][0], since_ns + 1) <= reached_ns
+        )
 
     def _through(self) -> int:
         # The last instant all of whose points of this lane lie before the present position.

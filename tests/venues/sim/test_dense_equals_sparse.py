@@ -1,4 +1,9 @@
-"""Dense and sparse give the same calls with the same values, in the same order, byte for byte."""
+"""Dense and sparse give the same calls with the same values, in the same order, byte for byte.
+
+Random markets with ties, jumps, gaps, delays, marks of their own, ticks and bars; random programs
+that set, clear and read from within whatever is called. 200 worlds in a run by hand, 1 200 with CI
+or WAVE_KERNEL_FULL=1 set; each block of 100 must see at least 1 000 firings.
+"""
 
 import os
 
@@ -8,7 +13,7 @@ from tests.venues.sim.worlds import play
 from venues.sim.dense import DensePriceService
 from venues.sim.prices import PriceService
 
-FULL = os.environ.get("WAVE_KERNEL_FULL") == "1"
+FULL = bool(os.environ.get("CI") or os.environ.get("WAVE_KERNEL_FULL"))
 BLOCKS = 12 if FULL else 2
 WORLDS_A_BLOCK = 100
 
@@ -21,7 +26,7 @@ def test_dense_trace_equals_sparse_trace_byte_for_byte(block):
         sparse, dense = play(seed, PriceService), play(seed, DensePriceService)
         assert sparse.encoded == dense.encoded, f"world {seed}: {first_difference(sparse, dense)}"
         firings += sparse.firings
-    assert firings >= WORLDS_A_BLOCK * 10
+    assert firings >= WORLDS_A_BLOCK * 10  # of both kinds: watches and triggers
 
 
 def first_difference(sparse, dense):
