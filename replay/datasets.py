@@ -178,14 +178,28 @@ def write_all(
     try:
         for number, (one, manifest, _) in enumerate(todo):
             _write(stage / str(number), one, manifest)
-        for number, (_, _, folder) in enumerate(todo):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            if folder.exists():
-                folder.rename(stage / f"{number}.old")
-            (stage / str(number)).rename(folder)
+        _move_in(stage, [folder for _, _, folder in todo])
     finally:
         shutil.rmtree(stage)
     return [folder for _, _, folder in todo]
+
+
+def _move_in(stage: Path, folders: list[Path]) -> None:
+    """Move the staged datasets to their places; where one move fails, undo those before it."""
+    done: list[tuple[Path, Path]] = []
+    try:
+        for number, folder in enumerate(folders):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            moves = [(stage / str(number), folder)]
+            if folder.exists():
+                moves.insert(0, (folder, stage / f"{number}.old"))
+            for source, target in moves:
+                source.rename(target)
+                done.append((source, target))
+    except OSError:
+        for source, target in reversed(done):
+            target.rename(source)
+        raise
 
 
 def _write(folder: Path, one: Series, manifest: Manifest) -> None:

@@ -118,6 +118,29 @@ def test_other_data_in_the_way_is_replaced_only_as_told(files, write_file, tmp_p
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
+def test_a_replacement_that_fails_half_way_puts_everything_back(
+    files, write_file, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    run("import", files, "--out", out)
+    before = open_data([out], SourceOptions()).digest()
+    for name in ("BTCUSDT", "ETHUSDT"):
+        write_file(f"in/binance/{name}-1m-20250504.csv.gz", candle_text("0,1,2,1,2", "1,2,3,1,2"))
+    rename, moved = Path.rename, []
+
+    def fail_late(self, target):
+        moved.append(self)
+        if len(moved) == 4:
+            raise OSError(13, "Permission denied")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_late)
+    with pytest.raises(OSError, match="Permission"):
+        run("import", files, "--out", out, "--replace")
+    monkeypatch.undo()
+    assert open_data([out], SourceOptions()).digest() == before
+
+
 def test_a_changed_array_is_found_by_check(files, tmp_path, capsys):
     out = tmp_path / "out"
     run("import", files, "--out", out)
