@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kernel.trade.book import Position
     from kernel.trade.services import Services
 
+FROZEN = "position.last_resort"
 PERIOD_NS = 5 * SECOND
 GOOD_ROUNDS = 12
 """So many verified rounds in a row hand the position back."""
@@ -35,12 +36,13 @@ class LastResort:
         self._services = services
         self._taken: dict[str, None] = {}
 
-    def take_over(self, position: Position, cause: str) -> None:
-        """Guard a position from now on; nothing where that is so already or it ended."""
+    async def take_over(self, position: Position) -> None:
+        """Guard a position until it is flat or well again; at once where that is so already."""
         if position.id in self._taken or position.state.terminal:
             return
         self._taken[position.id] = None
-        position.frozen = position.frozen or "last resort"
+        position.frozen = position.frozen or FROZEN
+        cause = "the task of this position crashed: verifying its stop, else closing"
         self._services.decide(
             "position.last_resort",
             cause,
@@ -49,13 +51,14 @@ class LastResort:
             position_id=position.id,
         )
         self._services.alert(
-            "CRITICAL",
-            "position.last_resort",
-            f"the task of this position crashed ({cause}): verifying its stop, else closing",
-            venue=position.venue,
-            symbol=position.symbol,
+            "CRITICAL", FROZEN, cause, venue=position.venue, symbol=position.symbol
         )
-        self._services.runtime.spawn(self._guard(position), f"last resort {position.id}")
+        try:
+            await self._guard(position)
+        finally:
+            self._taken.pop(position.id, None)
+        if position.frozen == FROZEN:
+            position.frozen = ""
 
     def holds(self, position: Position) -> bool:
         """Whether it guards this position now."""
@@ -78,9 +81,6 @@ class LastResort:
                 good = 0
                 await self._close(position, qty)
             await self._services.runtime.sleep(PERIOD_NS)
-        self._taken.pop(position.id, None)
-        if position.frozen == "last resort":
-            position.frozen = ""
 
     async def _look(self, position: Position) -> tuple[Qty, bool]:
         """Quantity on the venue, and whether stops that close all of it are seen live."""

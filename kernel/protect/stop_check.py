@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from kernel.model.units import MonoNs
     from kernel.runtime.ticker import Ticker
     from kernel.trade.book import Position
-    from kernel.trade.desk import VenueDesk
-    from kernel.trade.exits import Exits
     from kernel.trade.services import Services
     from kernel.trade.stop_loss import StopOwner
 
@@ -55,66 +53,60 @@ MAX_AGE_NS = 5 * SECOND
 
 
 class StopCheck:
-    """Watches the stops of one venue."""
+    """Watches the stops of every venue."""
 
-    def __init__(
-        self,
-        services: Services,
-        desk: VenueDesk,
-        *,
-        snapshots: Snapshots,
-        stops: StopOwner,
-        exits: Exits,
-    ) -> None:
+    def __init__(self, services: Services, snapshots: Snapshots, stops: StopOwner) -> None:
         self._services = services
-        self._desk = desk
         self._snapshots = snapshots
         self._stops = stops
-        self._exits = exits
         self._lag_ns = services.settings.visibility_lag_seconds * SECOND
-        self._verified_ns = services.runtime.now()
+        self._verified_ns: dict[str, MonoNs] = {}
         self._repairing: dict[str, None] = {}
 
     async def run(self) -> None:
         """Watch for ever; supervised by the kernel. Returns at once where it is switched off."""
-        settings = self._services.settings
-        period_ns = settings.protection_bulk_seconds * SECOND
-        if not period_ns:
+        if not self._services.settings.protection_bulk_seconds:
             return
-        full_ns = settings.stop_check_interval_seconds * SECOND
+        async with self._services.runtime.group() as group:
+            for venue in self._services.desks:
+                group.spawn(self._venue(venue), f"stop check {venue}")
+
+    async def _venue(self, venue: str) -> None:
+        """Sleep while no position is open: an idle venue costs nothing."""
+        period_ns = self._services.settings.protection_bulk_seconds * SECOND
         while True:
             self._stops.kept.clear()
-            if not self._stops.watched(self._desk.name):
+            if not self._stops.watched(venue):
                 await self._stops.kept.wait()
                 continue
-            ticker = self._services.runtime.ticker(period_ns)
-            self._verified_ns = self._services.runtime.now()
-            await self._watch(ticker, full_ns)
+            self._verified_ns[venue] = self._services.runtime.now()
+            await self._watch(venue, self._services.runtime.ticker(period_ns))
 
-    async def _watch(self, ticker: Ticker, full_ns: int) -> None:
+    async def _watch(self, venue: str, ticker: Ticker) -> None:
         """Check at each tick, until no position is open."""
+        full_ns = self._services.settings.stop_check_interval_seconds * SECOND
         while True:
             await ticker.next()
-            positions = self._stops.watched(self._desk.name)
+            positions = self._stops.watched(venue)
             if not positions:
                 return
             watched = [position for position in positions if self._due(position)]
             if not watched:
                 continue
             now = self._services.runtime.now()
-            full = bool(full_ns) and now - self._verified_ns >= full_ns
-            if await self.check(watched, full=full) and full:
-                self._verified_ns = now
+            full = bool(full_ns) and now - self._verified_ns[venue] >= full_ns
+            if await self.check(venue, watched, full=full) and full:
+                self._verified_ns[venue] = now
 
-    async def check(self, watched: list[Position], *, full: bool) -> bool:
+    async def check(self, venue: str, watched: list[Position], *, full: bool) -> bool:
         """One round; False: the read had no value."""
         try:
-            snapshot = await self._snapshots.read(self._desk.name, MAX_AGE_NS)
+            snapshot = await self._snapshots.read(venue, MAX_AGE_NS)
         except VenueError as error:
             self._services.decide(
                 "stop.unchecked",
                 f"{type(error).__name__}: {error}",
-                venue=self._desk.name,
+                venue=venue,
                 positions=len(watched),
             )
             return False
@@ -132,7 +124,7 @@ class StopCheck:
             position.state is PositionState.ACTIVE
             and not position.stops.busy
             and position.stops.fired is None
-            and not self._exits.in_progress(position)
+            and not self._stops.closing(position)
         )
 
     # ------------------------------------------------------------ comparing
@@ -145,9 +137,8 @@ class StopCheck:
         confirmed_ns = position.stops.confirmed_ns
         if confirmed_ns is not None and snapshot.requested_ns - confirmed_ns < self._lag_ns:
             return ""
-        if self._desk.traits.stop_style is StopStyle.CONDITIONAL and self._missing(
-            position, snapshot
-        ):
+        traits = self._services.desks[position.venue].traits
+        if traits.stop_style is StopStyle.CONDITIONAL and self._missing(position, snapshot):
             return "missing from a bulk read"
         self._stops.settle(position)
         if not self._stops.covered(position):
@@ -165,7 +156,7 @@ class StopCheck:
                 if snapshot.requested_ns - stop.sent_ns >= self._lag_ns:
                     stop.missing = missing = True
             elif report != stop.order.report:
-                self._services.orders.on_report(self._desk.name, report)
+                self._services.orders.on_report(position.venue, report)
         for stop in position.stops.doubtful():
             self._found_again(stop, snapshot)
         return missing
@@ -174,7 +165,7 @@ class StopCheck:
         report = snapshot.stop(stop.client_order_id, stop.order.row.venue_order_id)
         if report is None:
             return
-        self._services.orders.on_report(self._desk.name, report)
+        self._services.orders.on_report(stop.order.row.venue, report)
         if stop.phase is StopPhase.MISSING:
             stop.missing = False
 

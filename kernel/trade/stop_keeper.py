@@ -48,15 +48,16 @@ class StopKeeper:
         self._exits = exits
         self._tasks: dict[str, tuple[Position, Task[None]]] = {}
 
-    def start(self, position: Position) -> None:
-        """Start the keeper of a position; nothing where it runs."""
+    def start(self, position: Position) -> bool:
+        """Start the keeper of a position; False where it runs."""
         running = self._tasks.get(position.id)
         if running is not None and not running[1].done:
-            return
+            return False
         task = self._services.supervise(
             f"keep {position.id}", lambda: self._keep(position), position=position
         )
         self._tasks[position.id] = (position, task)
+        return True
 
     def positions(self, venue: str) -> list[Position]:
         """The positions of a venue that are kept."""

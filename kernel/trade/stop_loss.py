@@ -30,6 +30,8 @@ from kernel.trade.stop_keeper import StopKeeper
 from kernel.trade.stop_orders import ConditionalStops, StopsCrowded, StopUnconfirmed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kernel.model.instrument import Instrument
     from kernel.trade.book import Position
     from kernel.trade.exits import Exits
@@ -56,6 +58,8 @@ class StopOwner:
         self._keeper = StopKeeper(services, self, exits)
         self.kept = services.runtime.event()
         """Set whenever a position begins to be kept. Clear it, look, then wait."""
+        self.on_kept: Callable[[Position], None] = _ignore
+        """Told whenever a position begins to be kept."""
         self._first: dict[str, Price] = {}
         """First levels that are not confirmed yet, by position."""
         self._adverse: dict[str, bool] = {}
@@ -128,8 +132,9 @@ class StopOwner:
 
     def keep(self, position: Position) -> None:
         """Start the task that keeps this position under a stop; nothing where it runs."""
-        self._keeper.start(position)
-        self.kept.set()
+        if self._keeper.start(position):
+            self.kept.set()
+            self.on_kept(position)
 
     def on_report(self, position: Position, report: OrderReport) -> None:
         """Take a report of an order on this position's symbol, after the registry has."""
@@ -167,6 +172,10 @@ class StopOwner:
             return qty
         newest = max((fill.ts_ns for fill in position.fills.values()), default=0)
         return report.qty if report.updated_ns > newest else qty
+
+    def closing(self, position: Position) -> bool:
+        """Whether an exit is in progress."""
+        return self._exits.in_progress(position)
 
     def watched(self, venue: str) -> list[Position]:
         """Positions on a venue that are kept under a stop."""
@@ -465,6 +474,10 @@ class StopOwner:
             client_order_id=client_order_id,
             **values,
         )
+
+
+def _ignore(position: Position) -> None:
+    """Before the kernel is wired nobody is told."""
 
 
 def _filled_ns(position: Position, now: MonoNs) -> MonoNs:
