@@ -15,6 +15,8 @@ import re
 from collections import deque
 from decimal import Decimal
 
+import msgspec
+
 from kernel.model.instrument import Instrument
 from kernel.model.orders import (
     Fill,
@@ -23,11 +25,12 @@ from kernel.model.orders import (
     OrderReport,
     OrderStatus,
     OrderType,
+    PositionReport,
     PriceSource,
     Side,
     TimeInForce,
 )
-from kernel.model.units import DAY, MINUTE, SECOND, ZERO
+from kernel.model.units import DAY, MINUTE, SECOND, ZERO, TsNs
 from kernel.model.venue import (
     Acked,
     CancelOrder,
@@ -51,8 +54,8 @@ from venues.sim.order import SimOrder
 from venues.sim.queries import PageRows, Queries, never_filled
 from venues.sim.quota import Budget
 from venues.sim.surfaces import Listed
-from venues.sim.truth import OrderChanged
-from venues.sim.venue import SimVenue
+from venues.sim.truth import OrderChanged, PositionChanged, TruthEvent
+from venues.sim.venue import Said, SimVenue
 
 PLAIN_CAP = 200
 """Open orders a symbol (MAX_NUM_ORDERS)."""
@@ -115,6 +118,10 @@ class BinanceQueries(Queries):
         kept = UNFILLED_KEPT_NS if never_filled(report) else CLOSED_KEPT_NS
         return report if self._agenda.now_ns - report.updated_ns <= kept else None
 
+    def shown_position(self, report: PositionReport) -> PositionReport:
+        # positionRisk v3 tells neither leverage nor when it was opened; there is no sequence.
+        return msgspec.structs.replace(report, leverage=ZERO, opened_ns=TsNs(0), seq=0)
+
     def shown_fill(self, fill: Fill) -> Fill:
         # userTrades rows carry the order id only.
         return Fill(
@@ -164,6 +171,15 @@ class BinanceVenue(SimVenue):
 
     def trade_id(self, order: SimOrder) -> str:
         return str(self.number(f"trade/{order.symbol}"))
+
+    def said(self, event: TruthEvent) -> list[Said]:
+        if not isinstance(event, PositionChanged):
+            return super().said(event)
+        # ACCOUNT_UPDATE: amount and entry price, no mark, leverage or liquidation price.
+        report = msgspec.structs.replace(
+            event.position, leverage=ZERO, liquidation_price=ZERO, opened_ns=TsNs(0), seq=0
+        )
+        return [("position", report.symbol, report.symbol, report)]
 
     def forced_client_id(self, kind: FillKind, symbol: str) -> str:
         return f"{_FORCED[kind]}{self.agenda.now_ns // 1_000_000}"

@@ -14,6 +14,7 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
     ("10001", "position idx not match", "Rejected"),
     ("10001", "order not modified", NOT_MODIFIED),
     ("10001", "Qty invalid", "FilterViolation"),
+    ("10001", "Price invalid", "FilterViolation"),
     ("10001", "number of contracts exceeds", "FilterViolation"),
 )
 

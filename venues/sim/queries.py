@@ -261,7 +261,7 @@ class Queries:
         shown = reports[start : start + size]
         more = start + size < len(reports) and told
         return PositionPage(
-            positions=tuple(self.marked(report) for report in shown),
+            positions=tuple(self.shown_position(self.marked(report)) for report in shown),
             next_cursor=str(start + size) if more else "",
         )
 
@@ -284,6 +284,10 @@ class Queries:
     def position_at(self, symbol: str, hedge_leg: str, cut: int) -> PositionReport | None:
         """The open position as a surface with this cut knows it."""
         return self._positions.at(cut).get((symbol, hedge_leg))
+
+    def shown_position(self, report: PositionReport) -> PositionReport:
+        """A position as a row of the list."""
+        return report
 
     def marked(self, report: PositionReport) -> PositionReport:
         """A position with mark price and unrealized PnL."""

@@ -120,45 +120,54 @@ def _ordinal(listed: Listed) -> int:
 
 
 class OrderIndex:
-    """Orders by id and by client id, open ones and — as long as they are kept — closed ones."""
+    """Orders by id and by client id, open ones and — as long as they are kept — closed ones.
 
-    def __init__(self) -> None:
+    Args:
+        one_space: True where plain orders and stops share one id space.
+    """
+
+    def __init__(self, *, one_space: bool = False) -> None:
+        self._one_space = one_space
         self._rows: Lagged[tuple[bool, str], Listed] = Lagged()
         self._ids: dict[tuple[bool, str], list[str]] = {}
 
     def record(self, ts_ns: int, listed: Listed) -> None:
         """An order changed."""
         report = listed.report
-        stop = report.order_class is not OrderClass.PLAIN
-        self._rows.record(ts_ns, (stop, report.venue_order_id), listed)
+        space = self._space(report)
+        self._rows.record(ts_ns, (space, report.venue_order_id), listed)
         if report.client_order_id:
-            ids = self._ids.setdefault((stop, report.client_order_id), [])
-            if not ids or ids[-1] != report.venue_order_id:
+            ids = self._ids.setdefault((space, report.client_order_id), [])
+            if report.venue_order_id not in ids:
                 ids.append(report.venue_order_id)
 
     def forget(self, ts_ns: int, report: OrderReport) -> None:
         """An order is no longer shown."""
-        stop = report.order_class is not OrderClass.PLAIN
-        self._rows.record(ts_ns, (stop, report.venue_order_id), None)
-        ids = self._ids.get((stop, report.client_order_id))
+        space = self._space(report)
+        self._rows.record(ts_ns, (space, report.venue_order_id), None)
+        ids = self._ids.get((space, report.client_order_id))
         if ids is not None and report.venue_order_id in ids:
             ids.remove(report.venue_order_id)
             if not ids:
-                del self._ids[stop, report.client_order_id]
+                del self._ids[space, report.client_order_id]
 
     def find(
         self, ts_ns: int, *, stop: bool, venue_order_id: str, client_order_id: str
     ) -> OrderReport | None:
         """The order as it was; by client id the newest one that carries it."""
         rows = self._rows.at(ts_ns)
+        space = stop and not self._one_space
         if venue_order_id:
-            found = rows.get((stop, venue_order_id))
+            found = rows.get((space, venue_order_id))
             return None if found is None else found.report
-        for known in reversed(self._ids.get((stop, client_order_id), [])):
-            found = rows.get((stop, known))
+        for known in reversed(self._ids.get((space, client_order_id), [])):
+            found = rows.get((space, known))
             if found is not None:
                 return found.report
         return None
+
+    def _space(self, report: OrderReport) -> bool:
+        return report.order_class is not OrderClass.PLAIN and not self._one_space
 
 
 class Executions:
