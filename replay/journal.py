@@ -1,0 +1,249 @@
+"""The journal: every step of a run as one record, append-only, with a digest over what matters.
+
+File layout, all integers big-endian:
+
+    b"WKJ1"
+    u32 length, header (msgpack map)                    what made the run
+    per step:
+        u32 length of the canonical part
+        u32 length of the reads part
+        canonical part  msgpack [input, effects, decisions]
+        reads part      msgpack [read, …]               price look-ups, outside the digest
+        u32 chained CRC of everything so far            finds a flipped byte and where it is
+
+The *digest* is blake2b over the canonical parts: no reads, host, path or duration. A torn tail is
+cut at the last whole record, and said so; a flipped byte, another version, a file that is no
+journal are errors that name the place.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import msgspec
+
+from kernel.errors import SettingsError
+from kernel.model.messages import Decision, Effect, Input, Read, StepResult
+
+MAGIC = b"WKJ1"
+VERSION = 1
+DIGEST_BYTES = 16
+_LENGTHS = struct.Struct(">II")
+_WORD = struct.Struct(">I")
+_BUFFER = 1 << 16
+_LARGEST_PART = 1 << 28
+_NO_READS = b"\x90"
+"""msgpack of an empty list."""
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """What made the run; a replay needs nothing else but the code.
+
+    `settings` is the settings' JSON without secrets. `level` is "sim" or "wire".
+    """
+
+    version: int = VERSION
+    commit: str = ""
+    python: str = ""
+    level: str = "sim"
+    venues: tuple[str, ...] = ()
+    seed: int = 0
+    settings: str = "{}"
+    settings_hash: str = ""
+    name: str = ""
+    instruments_hash: str = ""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One step as it was recorded."""
+
+    index: int
+    input: Input
+    effects: list[Effect]
+    decisions: list[Decision]
+    reads: list[Read]
+
+
+class Recorder:
+    """Encodes each step once, for the digest and, where there is a file, for the file.
+
+    Args:
+        path: Where the journal goes; None: only the digest is kept.
+        header: Written first.
+        each: Hand every record to the operating system at once (live), not in blocks.
+
+    Raises:
+        SettingsError: The file cannot be made.
+    """
+
+    def __init__(self, path: Path | None, header: Header, *, each: bool = False) -> None:
+        self.records = 0
+        self._encoder = msgspec.msgpack.Encoder()
+        self._digest = blake2b(digest_size=DIGEST_BYTES)
+        self._part = bytearray()
+        self._out = bytearray()
+        self._crc = 0
+        self._limit = 0 if each else _BUFFER
+        self._file: BinaryIO | None = None
+        if path is not None:
+            try:
+                self._file = path.open("wb", buffering=0)
+            except OSError as error:
+                raise SettingsError([f"journal {path}: cannot be written: {error}"]) from error
+            head = self._encoder.encode(header)
+            self._out += MAGIC + _WORD.pack(len(head)) + head
+            self._crc = zlib.crc32(self._out)
+            self.flush()
+
+    def step(self, item: Input, result: StepResult) -> None:
+        """Record one step; called before its effects leave."""
+        part = self._part
+        self._encoder.encode_into((item, result.effects, result.decisions), part)
+        self._digest.update(part)
+        self.records += 1
+        if self._file is None:
+            return
+        reads = self._encoder.encode(result.reads) if result.reads else _NO_READS
+        lengths = _LENGTHS.pack(len(part), len(reads))
+        crc = zlib.crc32(reads, zlib.crc32(part, zlib.crc32(lengths, self._crc)))
+        self._crc = crc
+        out = self._out
+        out += lengths
+        out += part
+        out += reads
+        out += _WORD.pack(crc)
+        if len(out) > self._limit:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what is buffered to the operating system."""
+        if self._file is not None and self._out:
+            self._file.write(self._out)
+            self._out.clear()
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+        self.flush()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def digest(self) -> str:
+        """Digest of everything recorded so far, hexadecimal."""
+        return self._digest.hexdigest()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class JournalReader:
+    """Reads a journal.
+
+    Attributes:
+        header: What made the run.
+        torn: Bytes after the last whole record; 0: the journal is whole. Known after reading.
+
+    Raises:
+        SettingsError: It is no journal, of another version, or damaged inside; says where.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.torn = 0
+        try:
+            self._data = path.read_bytes()
+        except OSError as error:
+            raise SettingsError([f"journal {path}: cannot be read: {error}"]) from error
+        self.header, self._start = self._read_header()
+
+    def _read_header(self) -> tuple[Header, int]:
+        data = self._data
+        if data[:4] != MAGIC:
+            raise SettingsError(
+                [f"journal {self.path}: starts with {data[:4]!r}, a journal starts with {MAGIC!r}"]
+            )
+        if len(data) < 8:
+            raise SettingsError([f"journal {self.path}: ends inside its header"])
+        (length,) = _WORD.unpack_from(data, 4)
+        if 8 + length > len(data):
+            raise SettingsError([f"journal {self.path}: ends inside its header"])
+        raw = data[8 : 8 + length]
+        try:
+            version = msgspec.msgpack.decode(raw).get("version")
+            if version != VERSION:
+                raise SettingsError(
+                    [
+                        f"journal {self.path}: format version {version}, this program reads "
+                        f"{VERSION}; replay it with the program that wrote it"
+                    ]
+                )
+            return msgspec.msgpack.decode(raw, type=Header), 8 + length
+        except (msgspec.DecodeError, msgspec.ValidationError, AttributeError) as error:
+            raise SettingsError([f"journal {self.path}: header at byte 8: {error}"]) from error
+
+    def records(self) -> Iterator[Record]:
+        """Every whole record, in order; a torn tail ends the reading and sets `torn`."""
+        data, at = self._data, self._start
+        crc = zlib.crc32(data[:at])
+        index = 0
+        canonical = msgspec.msgpack.Decoder(tuple[Input, list[Effect], list[Decision]])
+        reads = msgspec.msgpack.Decoder(list[Read])
+        while at < len(data):
+            end = self._end_of(at, index)
+            if end > len(data):
+                self.torn = len(data) - at
+                return
+            (stored,) = _WORD.unpack_from(data, end - 4)
+            crc = zlib.crc32(data[at : end - 4], crc)
+            if stored != crc:
+                raise self._damaged(at, index, "its check sum does not match")
+            middle = at + _LENGTHS.size + _LENGTHS.unpack_from(data, at)[0]
+            try:
+                item, effects, decisions = canonical.decode(data[at + _LENGTHS.size : middle])
+                looked_up = reads.decode(data[middle : end - 4])
+            except (msgspec.DecodeError, msgspec.ValidationError) as error:
+                raise self._damaged(at, index, str(error)) from error
+            yield Record(index, item, effects, decisions, looked_up)
+            at, index = end, index + 1
+
+    def digest(self) -> str:
+        """Digest over the canonical parts of the whole records, without decoding them."""
+        data, at, index = self._data, self._start, 0
+        made = blake2b(digest_size=DIGEST_BYTES)
+        while at < len(data):
+            end = self._end_of(at, index)
+            if end > len(data):
+                break
+            first = at + _LENGTHS.size
+            made.update(data[first : first + _LENGTHS.unpack_from(data, at)[0]])
+            at, index = end, index + 1
+        return made.hexdigest()
+
+    def _end_of(self, at: int, index: int) -> int:
+        """Where the record at `at` ends; beyond the file: it is torn."""
+        data = self._data
+        if at + _LENGTHS.size > len(data):
+            return len(data) + 1
+        canonical, reads = _LENGTHS.unpack_from(data, at)
+        if canonical > _LARGEST_PART or reads > _LARGEST_PART:
+            raise self._damaged(at, index, "its length is impossible")
+        return at + _LENGTHS.size + int(canonical) + int(reads) + 4
+
+    def _damaged(self, at: int, index: int, why: str) -> SettingsError:
+        return SettingsError(
+            [f"journal {self.path}: record {index} at byte {at} is damaged: {why}"]
+        )
