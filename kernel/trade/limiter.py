@@ -221,7 +221,7 @@ class Limiter:
         queue = self._queues[waiter.cls]
         queue.append(waiter)
         self._waiting += 1
-        self._arm()
+        self._pump()
         try:
             with self._runtime.timeout(timeout_ns):
                 await waiter.granted
@@ -243,9 +243,9 @@ class Limiter:
         return False
 
     def _try(self, waiter: _Waiter, now_ns: int) -> bool:
+        if self._lacking(waiter, now_ns):
+            return False
         if waiter.reserve:
-            if not all(self.buckets[name].can_hold(n, now_ns) for name, n in waiter.cost):
-                return False
             entry = dict(self._entry_cost)
             for name, units in waiter.cost:
                 bucket = self.buckets[name]
@@ -253,11 +253,21 @@ class Limiter:
                 bucket.entries_held += entry.get(name, 0) * waiter.reserve
             self._outstanding += waiter.reserve
             return True
-        if not all(self.buckets[n].has_room(u, waiter.cls, now_ns) for n, u in waiter.cost):
-            return False
         for name, units in waiter.cost:
             self.buckets[name].take(units, waiter.cls, now_ns)
         return True
+
+    def _lacking(self, waiter: _Waiter, now_ns: int) -> list[str]:
+        """The buckets that have no room for it."""
+        return [
+            name
+            for name, units in waiter.cost
+            if not (
+                self.buckets[name].can_hold(units, now_ns)
+                if waiter.reserve
+                else self.buckets[name].has_room(units, waiter.cls, now_ns)
+            )
+        ]
 
     def _pump(self) -> None:
         """Grant in order of priority; who waits for a bucket keeps it from those behind."""
@@ -269,7 +279,7 @@ class Limiter:
             queue = self._queues[cls]
             for waiter in list(queue):
                 if any(name in starved for name, _ in waiter.cost) or not self._try(waiter, now):
-                    starved.update(dict.fromkeys(name for name, _ in waiter.cost))
+                    starved.update(dict.fromkeys(self._lacking(waiter, now)))
                     continue
                 queue.remove(waiter)
                 self._waiting -= 1

@@ -141,7 +141,10 @@ class Router:
         self._alarm = None
         minutes = DOWN_ALERT_NS // MINUTE
         self._services.alert(
-            "ERROR", "stream.down", f"no private events for {minutes} minutes", venue=self._desk.name
+            "ERROR",
+            "stream.down",
+            f"no private events for {minutes} minutes",
+            venue=self._desk.name,
         )
 
     def _on_notice(self, event: VenueNotice) -> None:

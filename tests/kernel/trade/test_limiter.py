@@ -1,0 +1,141 @@
+"""Rate budgets: never more than a window allows, protection first, reservations kept."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel.model.traits import TRAITS
+from kernel.model.units import SECOND, MonoNs
+from kernel.model.venue import EffectClass
+from kernel.runtime.scheduler import Runtime
+from kernel.trade.budgets import ORDERS, QUERIES
+from kernel.trade.limiter import PRIORITY, Limiter
+from tests.kernel.trade.parts import Bench
+
+ORDER = ((ORDERS, 1), (QUERIES, 1))
+
+
+def limiter() -> tuple[Bench, Limiter]:
+    bench = Bench()
+    return bench, Limiter(bench.runtime, TRAITS["binance"])
+
+
+def ask(bench: Bench, made: Limiter, name: str, cls: EffectClass, log: list) -> None:
+    async def one() -> None:
+        if made.take(ORDER, cls) or await made.wait(ORDER, cls, 3600 * SECOND):
+            log.append((name, bench.runtime.now()))
+
+    bench.runtime.spawn(one(), name)
+
+
+@given(st.lists(st.tuples(st.sampled_from(PRIORITY), st.integers(0, 30 * SECOND)), max_size=160))
+def test_no_window_ever_holds_more_than_the_venue_allows(asks):
+    bench, made = limiter()
+    log: list = []
+    for number, (cls, at) in enumerate(sorted(asks, key=lambda one: one[1])):
+        bench.at(at)
+        ask(bench, made, str(number), cls, log)
+        bench.runtime.run_ready()
+    bench.at(3600 * SECOND)
+    assert len(log) == len(asks)
+    times = sorted(at for _, at in log)
+    for first, last in zip(times, times[50:], strict=False):
+        assert last - first >= 10 * SECOND
+
+
+def test_protection_goes_first_and_has_a_share_of_its_own():
+    bench, made = limiter()
+    log: list = []
+    for number in range(60):
+        ask(bench, made, f"query{number}", EffectClass.QUERY, log)
+    bench.at(1)
+    assert len(log) == 30, "queries may fill sixty per cent"
+    for number in range(25):
+        ask(bench, made, f"entry{number}", EffectClass.ENTRY, log)
+    for number in range(20):
+        ask(bench, made, f"stop{number}", EffectClass.PROTECT, log)
+    bench.at(2)
+    assert len([name for name, _ in log if name.startswith("entry")]) == 5, "up to seventy"
+    assert len([name for name, _ in log if name.startswith("stop")]) == 15, "all that is left"
+    bench.at(10 * SECOND)
+    assert len([name for name, _ in log if name.startswith("stop")]) == 20
+    late = [name for name, at in log if at == 10 * SECOND]
+    assert late[:5] == [f"stop{number}" for number in range(15, 20)]
+
+
+def test_waiting_requests_are_served_in_order_inside_a_class():
+    bench, made = limiter()
+    log: list = []
+    for number in range(80):
+        ask(bench, made, f"{number}", EffectClass.ENTRY, log)
+    bench.at(60 * SECOND)
+    assert [name for name, _ in log] == [str(number) for number in range(80)]
+
+
+def test_a_waiting_query_holds_up_nobody_who_waits_for_another_bucket():
+    bench, made = limiter()
+    log: list = []
+    made.exhaust(QUERIES, MonoNs(100 * SECOND))
+
+    async def orders_only() -> None:
+        if made.take(((ORDERS, 1),), EffectClass.QUERY) or await made.wait(
+            ((ORDERS, 1),), EffectClass.QUERY, SECOND
+        ):
+            log.append(("orders", bench.runtime.now()))
+
+    ask(bench, made, "query", EffectClass.PROTECT, log)
+    bench.runtime.spawn(orders_only(), "orders")
+    bench.at(200 * SECOND)
+    assert log == [("orders", 0), ("query", 100 * SECOND)]
+
+
+def test_an_entry_is_reserved_only_with_its_stop_and_its_close():
+    bench, made = limiter()
+    held: list[Any] = []
+
+    async def reserve() -> None:
+        made_one = await made.reserve(1, 5 * SECOND)
+        held.append(made_one)
+
+    for _ in range(14):
+        bench.runtime.spawn(reserve(), "reserve")
+    bench.at(SECOND)
+    assert len([one for one in held if one]) == 11, "35 of 50 units, three for each entry"
+    held[0].release()
+    bench.at(2 * SECOND)
+    assert len([one for one in held if one]) == 12
+    bench.at(6 * SECOND)
+    assert held.count(None) == 2
+
+
+def test_a_reserved_entry_goes_out_although_queries_filled_their_share():
+    bench, made = limiter()
+    log: list = []
+    held: list[Any] = []
+
+    async def reserve() -> None:
+        held.append(await made.reserve(1, SECOND))
+
+    bench.runtime.spawn(reserve(), "reserve")
+    bench.at(1)
+    for number in range(40):
+        ask(bench, made, f"query{number}", EffectClass.QUERY, log)
+    bench.at(2)
+    assert len(log) == 27, "thirty less the three that are held"
+    ask(bench, made, "entry", EffectClass.ENTRY, log)
+    bench.at(3)
+    assert log[-1] == ("entry", 2)
+
+
+def test_what_the_venue_counts_above_our_count_is_believed():
+    bench, made = limiter()
+    log: list = []
+    made.correct(ORDERS, used=49)
+    ask(bench, made, "stop", EffectClass.PROTECT, log)
+    ask(bench, made, "stop2", EffectClass.PROTECT, log)
+    bench.at(9 * SECOND)
+    assert log == [("stop", 0)]
+    bench.at(11 * SECOND)
+    assert log == [("stop", 0), ("stop2", 10 * SECOND)]
+    assert isinstance(bench.runtime, Runtime)

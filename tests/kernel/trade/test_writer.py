@@ -1,0 +1,117 @@
+"""The store writer: order, coalescing, entries fail closed, protection waits a bounded time."""
+
+from kernel.errors import StoreError
+from kernel.model.rows import LockRow
+from kernel.model.units import MS, SECOND, TsNs
+from kernel.trade.writer import StoreWriter
+from tests.kernel.trade.parts import Bench
+
+
+class ScriptedStore:
+    """Commits after a delay, or fails."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.delay_ns = MS
+        self.down = False
+        self.commits: list[list[str]] = []
+
+    async def commit(self, rows, cls):
+        await self.bench.runtime.sleep(self.delay_ns)
+        if self.down:
+            raise StoreError("down")
+        self.commits.append([f"{row.symbol}={row.reason}" for row in rows if row.symbol])
+        return True
+
+    async def load(self):
+        raise StoreError("nothing to load")
+
+
+def lock(symbol: str, reason: str) -> LockRow:
+    return LockRow(venue="binance", symbol=symbol, reason=reason, until_ns=TsNs(1))
+
+
+class Writing:
+    def __init__(self) -> None:
+        self.bench = Bench()
+        self.store = ScriptedStore(self.bench)
+        self.writer = StoreWriter(
+            self.bench.runtime, self.bench.outbox, self.bench.settings, self.store
+        )
+        self.health: list[bool] = []
+        self.writer.on_health = self.health.append
+        self.bench.runtime.spawn(self.writer.run(), "writer")
+
+    def run(self, coro, at: int):
+        outcome: list[object] = []
+
+        async def one() -> None:
+            try:
+                outcome.append(await coro)
+            except StoreError as error:
+                outcome.append(error)
+            outcome.append(self.bench.runtime.now())
+
+        self.bench.runtime.spawn(one(), "ask")
+        self.bench.at(at)
+        return outcome
+
+
+def test_rows_behind_a_running_commit_are_written_together_newest_first_of_each_key():
+    writing = Writing()
+    writing.writer.persist((lock("A", "1"),))
+    writing.bench.at(0)
+    writing.writer.persist((lock("B", "1"),))
+    writing.writer.persist((lock("B", "2"), lock("C", "1")))
+    writing.bench.at(SECOND)
+    assert writing.store.commits == [["A=1"], ["B=2", "C=1"]]
+    assert writing.writer.waiting == 0
+
+
+def test_an_entry_commits_alone_and_after_what_was_asked_before():
+    writing = Writing()
+    writing.writer.persist((lock("A", "1"),))
+    outcome = writing.run(writing.writer.commit_entry((lock("E", "1"),)), SECOND)
+    assert writing.store.commits == [["A=1"], ["E=1"]]
+    assert outcome[0] is True
+
+
+def test_an_entry_fails_closed_and_the_next_one_at_once():
+    writing = Writing()
+    writing.store.down = True
+    first = writing.run(writing.writer.commit_entry((lock("E", "1"),)), SECOND)
+    assert isinstance(first[0], StoreError)
+    second = writing.run(writing.writer.commit_entry((lock("F", "1"),)), SECOND)
+    assert isinstance(second[0], StoreError)
+    assert second[1] == SECOND
+    assert writing.health == [True]
+
+
+def test_entries_may_go_on_when_the_store_is_back_although_nothing_else_is_written():
+    writing = Writing()
+    writing.store.down = True
+    writing.run(writing.writer.commit_entry((lock("E", "1"),)), SECOND)
+    writing.store.down = False
+    writing.bench.at(10 * SECOND)
+    assert writing.health == [True, False]
+    again = writing.run(writing.writer.commit_entry((lock("F", "1"),)), 11 * SECOND)
+    assert again[0] is True
+
+
+def test_protection_waits_a_bounded_time_and_its_row_is_written_in_the_end():
+    writing = Writing()
+    writing.store.down = True
+    outcome = writing.run(writing.writer.commit_protect((lock("S", "1"),)), SECOND)
+    assert outcome == [False, writing.bench.settings.store_wait_ms * MS]
+    writing.store.down = False
+    writing.bench.at(20 * SECOND)
+    assert writing.store.commits == [["S=1"]]
+
+
+def test_a_store_that_never_answers_refuses_waiting_entries():
+    writing = Writing()
+    writing.store.delay_ns = 3600 * SECOND
+    writing.writer.persist((lock("A", "1"),))
+    outcome = writing.run(writing.writer.commit_entry((lock("E", "1"),)), 10 * SECOND)
+    assert isinstance(outcome[0], StoreError)
+    assert outcome[1] == 5 * SECOND
