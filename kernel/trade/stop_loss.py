@@ -60,6 +60,8 @@ class StopOwner:
         """Set whenever a position begins to be kept. Clear it, look, then wait."""
         self.on_kept: Callable[[Position], None] = _ignore
         """Told whenever a position begins to be kept."""
+        self.on_released: Callable[[Position], None] = _ignore
+        """Told when a kept position has ended."""
         self._first: dict[str, Price] = {}
         """First levels that are not confirmed yet, by position."""
         self._adverse: dict[str, bool] = {}
@@ -129,6 +131,7 @@ class StopOwner:
         """Drop what is kept of a position that ended."""
         for kept in (self._first, self._adverse, self._known):
             kept.pop(position.id, None)
+        self.on_released(position)
 
     def keep(self, position: Position) -> None:
         """Start the task that keeps this position under a stop; nothing where it runs."""
@@ -141,6 +144,11 @@ class StopOwner:
         if report.order_class is OrderClass.ATTACHED:
             self._attached.adopt(position, report)
         self.settle(position)
+
+    def on_position(self, position: Position) -> None:
+        """Take what the venue now says of the position (`position.report`)."""
+        if self._style(position) is self._attached:
+            self._attached.observe(position)
 
     def level(self, position: Position) -> Price:
         """The protected level; before the first stop is confirmed, the first stop's level.
