@@ -103,7 +103,7 @@ class CancelScope:
 
     def __enter__(self) -> Self:
         task = self._core.running()
-        if self.task is not None:
+        if self.task is not None or self.parent is not None:
             raise RuntimeMisuse("a scope can be entered only once: create a new one")
         parent = task.innermost
         self.task = task
