@@ -163,6 +163,7 @@ class StoredState(
     """What a start reads: everything that is not finished, and what must not be done twice.
 
     `claims` are those of waves younger than a day; a claim is checked again at commit time.
+    `waves` are the open ones and those younger than a day, so that a closed one is not begun again.
     """
 
     epoch: int

@@ -75,7 +75,8 @@ class MemoryStore:
         self._fills_of: dict[str, dict[str, None]] = {}
         self._open_orders: dict[str, None] = {}
         self._claims: dict[str, int] = {}
-        self._open_waves: dict[str, None] = {}
+        self._waves: dict[str, tuple[int, bool]] = {}
+        """Key → (wave, whether it is open)."""
         self._locks: dict[str, None] = {}
         self._pending: dict[str, StoreCommit | StoreLoad] = {}
         self._doomed: dict[str, str] = {}
@@ -108,7 +109,7 @@ class MemoryStore:
 
     def restore(self, rows: dict[str, bytes]) -> None:
         """Become an earlier state, as a restored backup does. The epoch goes on."""
-        for index in (self._live_positions, self._open_orders, self._open_waves, self._locks):
+        for index in (self._live_positions, self._open_orders, self._waves, self._locks):
             index.clear()
         self._rows.clear()
         self._orders_of.clear()
@@ -193,7 +194,7 @@ class MemoryStore:
             case ClaimRow():
                 self._claims[row.once_key] = row.claimed_ns
             case WaveRow():
-                _mark(self._open_waves, key, on=row.state == "open")
+                self._waves[key] = (row.wave_ns, row.state == "open")
             case LockRow():
                 self._locks[key] = None
             case _:
@@ -230,7 +231,11 @@ class MemoryStore:
                 if f"trailing|{one}" in self._rows
             ),
             claims=tuple(claims),
-            waves=tuple(self._row(key, WaveRow) for key in self._open_waves),
+            waves=tuple(
+                self._row(key, WaveRow)
+                for key, (wave_ns, is_open) in self._waves.items()
+                if is_open or wave_ns > now_ns - DAY
+            ),
             locks=tuple(lock for lock in locks if lock.until_ns > now_ns),
         )
 
