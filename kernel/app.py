@@ -53,6 +53,7 @@ from kernel.protect.last_resort import LastResort
 from kernel.protect.stop_check import StopCheck
 from kernel.protect.trailing import Trailing
 from kernel.runtime.scheduler import Runtime
+from kernel.signals.buffer import SignalBuffer
 from kernel.signals.feed import Feed
 from kernel.signals.schedule import WaveSchedule
 from kernel.sync.adoption import Adoption
@@ -81,7 +82,7 @@ if TYPE_CHECKING:
     from kernel.model.rows import StoredState
     from kernel.model.signal import Signal
     from kernel.ports.prices import PriceReader
-    from kernel.ports.venue import Venue
+    from kernel.ports.venue import StreamInput, Venue
     from kernel.trade.book import Position
     from kernel.trade.entry_plan import EntryPlan
     from kernel.trade.orders import TrackedOrder
@@ -199,16 +200,14 @@ class Kernel:
             exits=self._exits,
             adoption=adoption,
         )
-        schedule = WaveSchedule(
-            self.settings.wave_check_minutes,
-            self.settings.wave_check_duration_seconds,
-        )
+        schedule = WaveSchedule.of(self.settings)
         self._waves = Waves(services, _GuardedEntries(self), schedule)
         self._feed = Feed(
             self._runtime,
             self._outbox,
             self.settings,
             schedule,
+            buffer=buffer,
             default_venue=next(iter(services.desks), ""),
             on_batch=self._waves.on_batch,
         )
@@ -261,7 +260,7 @@ class Kernel:
             StoreDone: self._on_answer,
             StoreLoaded: self._on_answer,
             StoreFailed: self._on_answer,
-            VenueSaid: self._on_said,
+            VenueSaid: self._on_stream,
             StreamOpened: self._on_stream,
             StreamFrame: self._on_stream,
             StreamClosed: self._on_stream,
@@ -291,7 +290,8 @@ class Kernel:
     def _on_ready(self, state: StoredState) -> None:
         """The store is loaded: begin what is periodic, and listen for signals."""
         services = self.services
-        services.risk.restore(state)
+        services.risk.restore(state.locks)
+        self._trailing.restore(state.trailing)
         for name, resync in self._resyncs.items():
             services.supervise(f"resync {name}", resync.run)
         services.supervise("stop check", self._stop_check.run)
@@ -301,11 +301,8 @@ class Kernel:
     def _on_answer(self, key: str, body: Any) -> None:
         self._outbox.deliver(key, body)
 
-    def _on_said(self, _key: str, body: VenueSaid) -> None:
-        self.services.desks[body.venue].venue.hear(body.event)
-
-    def _on_stream(self, _key: str, body: StreamOpened | StreamFrame | StreamClosed) -> None:
-        self.services.desks[body.venue].venue.on_stream(body)
+    def _on_stream(self, _key: str, body: StreamInput) -> None:
+        self.services.desks[body.venue].venue.take(body)
 
     def _on_watch(self, _key: str, body: WatchFired) -> None:
         self.services.watches.fired(body)
@@ -323,6 +320,7 @@ class Kernel:
         self._doubt_everything("kernel.stalled", f"{body.late_ns // MS} ms late")
 
     def _on_clock(self, _key: str, body: ClockStep) -> None:
+        self._waves.on_clock_step()
         self._doubt_everything("clock.stepped", f"wall time moved by {body.by_ns // MS} ms")
 
     def _doubt_everything(self, kind: str, cause: str) -> None:
@@ -353,6 +351,7 @@ class Kernel:
                 self.services.alert("WARNING", "operator.unknown", f"no such command: {other!r}")
 
     def _resume(self) -> None:
+        self.services.risk.resume()
         for desk in self.services.desks.values():
             for reason in desk.block_reasons:
                 if reason not in LIFTED_BY_TIME:
@@ -383,6 +382,7 @@ class Kernel:
         self.services.stopping = True
         for desk in self.services.desks.values():
             desk.block_entries("stopping")
+        self._waves.on_stopping()
         self.services.supervise("stop", self._stop)
 
     async def _stop(self) -> None:

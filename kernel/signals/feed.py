@@ -17,7 +17,7 @@ import msgspec
 from kernel.model.messages import Alert, EffectBody, FeedAuth, FeedClose, FeedOpen, FeedSend
 from kernel.model.units import HOUR, MINUTE, SECOND, MonoNs
 from kernel.runtime.errors import TimedOut
-from kernel.signals.buffer import Batch, SignalBuffer
+from kernel.signals.buffer import Batch
 from kernel.signals.wire import (
     RAW_LENGTH_MAX,
     REQUEST_TEXT,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from kernel.runtime.channels import Channel
     from kernel.runtime.scheduler import Runtime
     from kernel.runtime.timers import TimerHandle
+    from kernel.signals.buffer import SignalBuffer
     from kernel.signals.schedule import WaveSchedule
 
 SOURCE = "feed"
@@ -100,6 +101,7 @@ class Feed:
         settings: Settings,
         schedule: WaveSchedule,
         *,
+        buffer: SignalBuffer,
         default_venue: str,
         on_batch: Callable[[Batch], None],
     ) -> None:
@@ -115,7 +117,7 @@ class Feed:
         self._refusals = 0
         self._accepted = False
         self._alarm: TimerHandle | None = None
-        self.buffer = SignalBuffer(settings.signal_buffer_size)
+        self.buffer = buffer
         self.state = FeedState.DOWN
         self.down_since_ns: MonoNs | None = None
         self.messages = 0

@@ -45,10 +45,11 @@ class FilterRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dropped(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A signal and why it is no candidate."""
+    """A signal, its place in the order of arrival, and why it is no candidate."""
 
+    index: int
     signal: Signal
-    reason: str
+    reason: DropReason
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,13 +73,13 @@ def select(signals: Sequence[Signal], rules: FilterRules) -> Selection:
     taken: dict[str, None] = {}
     candidates: list[Signal] = []
     dropped: list[Dropped] = []
-    for signal in signals:
+    for index, signal in enumerate(signals):
         reason = _reason(signal, rules, len(sides[signal.symbol]), taken)
         taken[signal.once_key] = None
         if reason is None:
             candidates.append(signal)
         else:
-            dropped.append(Dropped(signal, reason.value))
+            dropped.append(Dropped(index, signal, reason))
     return Selection(
         candidates=tuple(sorted(candidates, key=rank)),
         dropped=tuple(dropped),

@@ -18,7 +18,7 @@ from kernel.model.orders import Side
 from kernel.model.signal import Signal
 from kernel.model.units import TsNs, canonical
 from kernel.signals.schedule import CANDLE_NS
-from kernel.signals.timestamps import parse_utc
+from kernel.signals.timestamps import format_utc, parse_utc
 
 REQUEST_TEXT = '{"type":"request_signals"}'
 
@@ -30,6 +30,7 @@ _WHITESPACE = re.compile(r"[ \t\n\r]*")
 _SYMBOL = re.compile(r"[^\s|\x00-\x1f\x7f\ud800-\udfff]{1,40}")
 _WORD_LENGTH_MAX = 200
 _SCORE = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
+_WRITER = msgspec.json.Encoder(decimal_format="number")
 _KNOWN_FIELDS = ("timestamp", "symbol", "side", "score_week", "score_month", "exchange", "id")
 
 
@@ -94,6 +95,22 @@ def read_message(text: str, origin: Origin) -> FeedMessage:
         except ValueError as error:
             flaws.append(Flaw(str(error), item.raw[:RAW_LENGTH_MAX], index))
     return FeedMessage(type=kind, signals=tuple(signals), flaws=tuple(flaws))
+
+
+def write_signal(signal: Signal) -> str:
+    """A signal as one item of a batch, with what was kept of its unknown fields."""
+    fields: dict[str, Any] = {
+        "timestamp": format_utc(signal.candle_ns),
+        "symbol": signal.symbol,
+        "side": signal.side.value,
+        "score_week": signal.score_week,
+        "exchange": signal.venue,
+    }
+    if signal.score_month is not None:
+        fields["score_month"] = signal.score_month
+    if signal.signal_id:
+        fields["id"] = signal.signal_id
+    return _WRITER.encode(fields | json.loads(signal.extra)).decode()
 
 
 # ---------------------------------------------------------------- one signal

@@ -15,7 +15,7 @@ from kernel.model.messages import (
 from kernel.model.units import SECOND
 from kernel.ports.outbox import Outbox
 from kernel.runtime.scheduler import Runtime
-from kernel.signals.buffer import Batch
+from kernel.signals.buffer import Batch, SignalBuffer
 from kernel.signals.feed import Feed
 from kernel.signals.schedule import WaveSchedule
 from kernel.signals.timestamps import parse_utc
@@ -40,6 +40,7 @@ class Server:
             self.outbox,
             chosen,
             WaveSchedule.of(chosen),
+            buffer=SignalBuffer(chosen.signal_buffer_size),
             default_venue="binance",
             on_batch=self.batches.append,
         )

@@ -1,0 +1,478 @@
+"""One wave: from the first signal to the last entry (SPEC §1).
+
+1. Lines are filtered and sorted; slices are validated until enough passed or none is left.
+2. The list of what passed is durable before the first entry of it, and grows durably.
+3. At most `WAVE_CONCURRENCY` entries at a time, each with the rate budget of its stop and close.
+   A failed open is replaced by the next candidate until the target number is ACTIVE.
+4. Signals that arrive while the check is on join; none is entered after `SIGNAL_MAX_AGE_SECONDS`.
+5. Every line ends as opened, tried, or dropped with a reason.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from kernel.errors import NotSent, StoreError, VenueError
+from kernel.model.orders import BalanceReport
+from kernel.model.rows import ClaimRow, SignalRow, WaveRow
+from kernel.model.signal import Signal
+from kernel.model.units import SECOND, TsNs
+from kernel.model.venue import EffectClass, QueryBalance
+from kernel.runtime.errors import TimedOut
+from kernel.signals.schedule import close_of
+from kernel.signals.selection import FilterRules, first_slice, further_slice, target_of
+from kernel.signals.timestamps import format_utc
+from kernel.signals.wire import write_signal
+from kernel.trade.entry_plan import EntryPlan
+from kernel.trade.validation import Refusal, Validator, position_side
+from kernel.trade.wave_lines import ALREADY_TRIED, Line, Stage, WaveLines
+
+if TYPE_CHECKING:
+    from kernel.signals.schedule import CheckWindow
+    from kernel.trade.book import Position
+    from kernel.trade.desk import VenueDesk
+    from kernel.trade.risk import Reservation
+    from kernel.trade.services import Services
+    from kernel.trade.sizing import Sized
+
+RETRY_NS = SECOND
+"""Before the store or a blocked venue is asked again."""
+
+
+class Opener(Protocol):
+    """What a wave needs of the entry saga."""
+
+    async def open(self, signal: Signal, plan: EntryPlan) -> Position | None:
+        """The ACTIVE position; None where none came of it."""
+        ...
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """What became of a wave, as `WaveRow.outcome` keeps it."""
+
+    target: int = -1
+    """-1: nothing was selected yet."""
+    active: list[str] = []
+    """Ids of the positions that became ACTIVE."""
+    tried: int = 0
+    failed: int = 0
+    dropped: dict[str, int] = {}
+    end: str = ""
+    """Why the wave was closed."""
+
+
+class WaveRun:
+    """One wave while it is watched for or executed.
+
+    Attributes:
+        lines: Its signals.
+        outcome: What came of it so far.
+        ended: It is closed.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        opener: Opener,
+        window: CheckWindow,
+        *,
+        source: str,
+        claims: dict[str, None],
+    ) -> None:
+        self._services = services
+        self._opener = opener
+        self._source = source
+        self._claims = claims
+        self._settings = services.settings
+        self._validator = Validator(services)
+        self._changed = services.runtime.event()
+        self._in_flight = 0
+        self._is_sliced = False
+        self._is_durable = True
+        self._is_deferred = False
+        self._balances: dict[str, None] = {}
+        self._opened_ns = TsNs(0)
+        self.window = window
+        self.expires_ns = TsNs(
+            close_of(window.wave_ns) + self._settings.signal_max_age_seconds * SECOND
+        )
+        self.lines = WaveLines(FilterRules.of(self._settings), claims, self._dropped)
+        self.outcome = Outcome()
+        self.ended = False
+
+    # ------------------------------------------------------------ from outside
+
+    def add(self, signals: tuple[Signal, ...]) -> None:
+        """Signals of this wave that arrived inside its check."""
+        self.lines.add(signals)
+        self._changed.set()
+
+    def resume(self, row: WaveRow) -> None:
+        """Go on where the process before ended: its list, its target, its positions."""
+        self.outcome = msgspec.json.decode(row.outcome, type=Outcome)
+        self._opened_ns = row.opened_ns
+        self.lines.add(msgspec.json.decode(row.selected, type=list[Signal]))
+        live = [
+            position
+            for position in self._services.book.open()
+            if position.ours and position.row.wave_ns == self.window.wave_ns
+        ]
+        self.lines.mark_opened(position.row.once_key for position in live)
+        known = dict.fromkeys([*self.outcome.active, *(position.id for position in live)])
+        self.outcome.active = list(known)
+        self._is_sliced = True
+
+    def nudge(self) -> None:
+        """Look again: time moved, or a stop was commanded."""
+        self._changed.set()
+
+    # ------------------------------------------------------------ the life of a wave
+
+    async def run(self) -> None:
+        """Watch, trade, close. May be called again after a crash of its task."""
+        while not len(self.lines) and self._now() < self.window.end_ns and not self._stops():
+            await self._pause(self.window.end_ns)
+        if len(self.lines):
+            await self._trade()
+        elif not self._stops():
+            self._missing()
+        self._close()
+
+    async def _trade(self) -> None:
+        self._set_target()
+        while True:
+            self.lines.filter()
+            await self._refill()
+            self._launch()
+            if self._is_over():
+                return
+            await self._pause(self._next_look())
+
+    def _set_target(self) -> None:
+        if self.outcome.target >= 0:
+            return
+        slots = self._services.risk.free_slots()
+        self.outcome.target = target_of(self._settings, slots)
+        self.lines.filter()
+        self._decide(
+            "wave.selected",
+            f"{len(self.lines)} signals",
+            target=self.outcome.target,
+            free_slots=slots,
+            received=len(self.lines),
+            candidates=len(self.lines.candidates()),
+            without_month_score=self.lines.without_month_score,
+        )
+
+    def _missing(self) -> None:
+        """A wave that was expected and never came is no reason to do anything but tell."""
+        self.outcome.end = "missing"
+        wave = format_utc(self.window.wave_ns)
+        self._decide("wave.missing", "no signal of it inside its check")
+        self._services.alert(
+            "WARNING",
+            "wave.missing",
+            f"no signal of wave {wave} until {format_utc(self.window.end_ns)}",
+            dedupe=f"wave.missing|{wave}",
+        )
+
+    def _close(self) -> None:
+        if self.ended:
+            return
+        self.outcome.end = self.outcome.end or self._end_reason()
+        self.lines.filter()
+        self.lines.drop_waiting(self.outcome.end)
+        self.outcome.dropped = self.lines.drop_counts()
+        self.ended = True
+        self._decide(
+            "wave.closed",
+            self.outcome.end,
+            received=len(self.lines),
+            target=max(self.outcome.target, 0),
+            active=len(self.outcome.active),
+            tried=self.outcome.tried,
+            failed=self.outcome.failed,
+            dropped=",".join(f"{name}:{n}" for name, n in self.outcome.dropped.items()),
+        )
+        self._services.persist((self._row("closed"),))
+
+    def _end_reason(self) -> str:
+        if self._stops():
+            return "stopping"
+        if len(self.outcome.active) >= self.outcome.target:
+            return "target_reached"
+        return "expired" if self._now() > self.expires_ns else "no_candidates_left"
+
+    # ------------------------------------------------------------ slices
+
+    async def _refill(self) -> None:
+        """Validate slices until as many passed as are missing, and make the list durable."""
+        missing = self._missing_entries()
+        venues = await self._open_venues()
+        percent = self._settings.signal_buffer_percent
+        while (short := missing - len(self.lines.waiting_passed())) > 0 and not self._late():
+            count = further_slice(short, percent)
+            if not self._is_sliced:
+                count = first_slice(self.outcome.target, percent)
+            taken = self.lines.take(count, venues)
+            if not taken:
+                break
+            self._is_sliced = True
+            self._validate(taken)
+        if not self._is_durable:
+            await self._store_list()
+
+    def _missing_entries(self) -> int:
+        return self.outcome.target - len(self.outcome.active) - self._in_flight
+
+    def _validate(self, taken: list[Line]) -> None:
+        passed = 0
+        for line in taken:
+            verdict = self._validator.check(line.signal)
+            if isinstance(verdict, Refusal):
+                self.lines.drop(line, verdict.reason, verdict.detail)
+            else:
+                self.lines.passes(line)
+                self._is_durable = False
+                passed += 1
+        self._decide("wave.slice", "validated", size=len(taken), passed=passed)
+
+    async def _open_venues(self) -> tuple[str, ...]:
+        """Venues whose candidates are validated now.
+
+        While the check is on, candidates of a venue that forbids entries at the moment (a resync,
+        a stream that comes back) wait; after it they meet the refusal.
+        """
+        names = dict.fromkeys(line.signal.venue for line in self.lines.candidates())
+        venues = []
+        self._is_deferred = False
+        for name in names:
+            desk = self._services.desks.get(name)
+            if desk is not None and not desk.entries_allowed and self._now() < self.window.end_ns:
+                self._is_deferred = True
+                continue
+            if desk is not None:
+                await self._read_balance(desk)
+            venues.append(name)
+        return tuple(venues)
+
+    async def _read_balance(self, desk: VenueDesk) -> None:
+        """Begin the margin ledger of a venue, once a wave."""
+        if desk.name in self._balances:
+            return
+        self._balances[desk.name] = None
+        balance = desk.balance
+        try:
+            reply = await desk.gateway.ask(QueryBalance(), EffectClass.QUERY, entity="account")
+        except VenueError as error:
+            self._decide("wave.balance", f"not read: {error}", venue=desk.name)
+        else:
+            assert isinstance(reply, BalanceReport)
+            desk.hear_balance(reply)
+            balance = reply
+        if balance is not None:
+            self._services.risk.note_available(desk.name, balance.available, balance.wallet)
+
+    async def _store_list(self) -> None:
+        """The list is durable before the first entry of it; without a store there is none."""
+        self._opened_ns = self._opened_ns or self._now()
+        try:
+            await self._services.commit_entry((self._row("open"),))
+        except StoreError as error:
+            self._decide("wave.waits", f"its list is not durable: {error}")
+            return
+        self._is_durable = True
+
+    # ------------------------------------------------------------ entries
+
+    def _launch(self) -> None:
+        while (
+            self._is_durable
+            and not self._late()
+            and self._in_flight < self._settings.wave_concurrency
+            and self._missing_entries() > 0
+        ):
+            line = self.lines.next_passed()
+            if line is None:
+                return
+            self._in_flight += 1
+            self.outcome.tried += 1
+            name = f"wave entry {line.signal.venue} {line.signal.symbol}"
+            self._services.runtime.spawn(self._enter(line, name), name)
+
+    async def _enter(self, line: Line, name: str) -> None:
+        """One entry in a task of its own: neither its crash nor the wave's ends the other."""
+        position: Position | None = None
+        try:
+            position = await self._reserve_and_open(line)
+        except Exception as error:  # noqa: BLE001 - the failure domain of one entry
+            self._services.on_crash(name, error, 1, None)
+            if line.stage is Stage.TRIED:
+                self.lines.drop(line, "entry_crashed", type(error).__name__)
+        self._in_flight -= 1
+        if position is None:
+            self.outcome.failed += 1
+        else:
+            line.stage = Stage.OPENED
+            self.outcome.active.append(position.id)
+        if not self.ended:
+            self._services.persist((self._row("open"),))
+        self._changed.set()
+
+    async def _reserve_and_open(self, line: Line) -> Position | None:
+        signal, risk = line.signal, self._services.risk
+        async with risk.hold(signal.venue, signal.symbol) as is_held:
+            if not is_held:
+                return self._refuse(line, "lock_timeout")
+            sized = self._validator.check(signal)
+            if isinstance(sized, Refusal):
+                return self._refuse(line, sized.reason, sized.detail)
+            side = position_side(signal)
+            reservation = risk.reserve(signal.venue, signal.symbol, side, sized.notional)
+            if isinstance(reservation, str):
+                return self._refuse(line, reservation)
+        try:
+            return await self._open(line, sized, reservation)
+        finally:
+            self._end(reservation)
+
+    async def _open(self, line: Line, sized: Sized, reservation: Reservation) -> Position | None:
+        signal = line.signal
+        desk = self._services.desks[signal.venue]
+        try:
+            budget = await desk.gateway.reserve(1)
+        except NotSent as error:
+            return self._refuse(line, "no_rate_budget", str(error))
+        with budget:
+            if self._late():
+                return self._refuse(line, "stopping" if self._stops() else "expired")
+            if signal.once_key in self._claims:
+                return self._refuse(line, ALREADY_TRIED)
+            self._claims[signal.once_key] = None
+            position = await self._opener.open(signal, self._plan(signal, sized, reservation))
+        if position is None:
+            return self._refuse(line, "entry_failed")
+        return position
+
+    def _plan(self, signal: Signal, sized: Sized, reservation: Reservation) -> EntryPlan:
+        return EntryPlan(
+            reservation_id=reservation.reservation_id,
+            venue=signal.venue,
+            symbol=signal.symbol,
+            side=reservation.side,
+            wave_ns=self.window.wave_ns,
+            claim=ClaimRow(
+                once_key=signal.once_key, wave_ns=self.window.wave_ns, claimed_ns=self._now()
+            ),
+            children=sized.children,
+            notional=sized.notional,
+            reference_price=sized.reference_price,
+            expires_ns=self.expires_ns,
+        )
+
+    def _end(self, reservation: Reservation) -> None:
+        """End a reservation by what the book proves; where it proves nothing, it stays."""
+        services = self._services
+        position = services.book.by_symbol(reservation.venue, reservation.symbol)
+        if position is not None:
+            services.risk.opened(reservation.reservation_id)
+        elif services.orders.open_orders(reservation.venue, reservation.symbol):
+            services.risk.doubtful(reservation.reservation_id)
+        else:
+            services.risk.absent(reservation.reservation_id)
+
+    def _refuse(self, line: Line, reason: str, detail: str = "") -> Position | None:
+        """Drop a line that was about to be entered; nothing came of it."""
+        self.lines.drop(line, reason, detail)
+        return None
+
+    # ------------------------------------------------------------ when to look, when to end
+
+    def _is_over(self) -> bool:
+        if self._in_flight:
+            return False
+        if self._late() or self._missing_entries() <= 0:
+            return True
+        if self.lines.waiting_passed() or self.lines.candidates():
+            return False
+        return self._now() >= self.window.end_ns
+
+    def _late(self) -> bool:
+        return self._stops() or self._now() > self.expires_ns
+
+    def _stops(self) -> bool:
+        return self._services.stopping
+
+    def _next_look(self) -> TsNs | None:
+        """When something can have changed by time alone; None: only an entry's end can."""
+        now = self._now()
+        if self._missing_entries() > 0 and (self._is_deferred or not self._is_durable):
+            return TsNs(now + RETRY_NS)
+        ahead = [at for at in (self.window.end_ns, TsNs(self.expires_ns + 1)) if at > now]
+        return min(ahead) if ahead else None
+
+    async def _pause(self, until_ns: TsNs | None) -> None:
+        """Wait for a change, at most until a wall time."""
+        try:
+            if until_ns is None:
+                await self._changed.wait()
+            else:
+                with self._services.runtime.timeout(until_ns - self._now()):
+                    await self._changed.wait()
+        except TimedOut:
+            return
+        finally:
+            self._changed.clear()
+
+    def _now(self) -> TsNs:
+        return self._services.runtime.ts()
+
+    # ------------------------------------------------------------ records
+
+    def _dropped(self, line: Line, detail: str) -> None:
+        signal = line.signal
+        self._services.decide(
+            "signal.dropped",
+            line.reason,
+            venue=signal.venue,
+            symbol=signal.symbol,
+            side=signal.side.value,
+            wave=format_utc(signal.candle_ns),
+            detail=detail,
+        )
+        self._services.persist((signal_row(signal, line.reason),))
+
+    def _decide(self, kind: str, cause: str, *, venue: str = "", **values: int | str) -> None:
+        texts = {name: str(value) for name, value in values.items()}
+        wave = format_utc(self.window.wave_ns)
+        self._services.decide(kind, cause, venue=venue, wave=wave, **texts)
+
+    def _row(self, state: str) -> WaveRow:
+        return WaveRow(
+            source=self._source,
+            wave_ns=self.window.wave_ns,
+            state=state,
+            expected_until_ns=self.window.end_ns,
+            received=len(self.lines),
+            selected=msgspec.json.encode(self.lines.selected()).decode(),
+            outcome=msgspec.json.encode(self.outcome).decode(),
+            opened_ns=self._opened_ns,
+            closed_ns=self._now() if state == "closed" else TsNs(0),
+        )
+
+
+def signal_row(signal: Signal, drop_reason: str) -> SignalRow:
+    """The record of a signal."""
+    return SignalRow(
+        once_key=signal.once_key,
+        source=signal.source,
+        venue=signal.venue,
+        symbol=signal.symbol,
+        side=signal.side.value,
+        candle_ns=signal.candle_ns,
+        arrived_ns=signal.arrived_ns,
+        raw=write_signal(signal),
+        drop_reason=drop_reason,
+    )
