@@ -189,6 +189,21 @@ def test_leaving_a_group_in_a_cancelled_scope_raises():
     assert seen == [True]
 
 
+def test_entering_a_group_is_no_cancellation_point():
+    seen = []
+
+    async def main(rt):
+        with rt.scope() as scope:
+            scope.cancel()
+            async with rt.group():
+                seen.append("entered")
+                await rt.checkpoint()
+                seen.append("not reached")
+
+    run_tasks(main)
+    assert seen == ["entered"]
+
+
 def test_cancelling_the_groups_own_scope_ends_it_without_error():
     seen = []
 
