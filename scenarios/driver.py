@@ -1,0 +1,261 @@
+"""The simulation driver: steps the kernel exactly at each event and each deadline.
+
+1. The next step is at min(next entry of the agenda, next deadline of the kernel); at one instant
+   the agenda comes first, so an answer that arrives with its time-out wins.
+2. Sinks see a step before its effects leave; then each effect is handed to the world in order.
+3. A crash cuts the kernel off first and closes it then: nothing that it leaves behind can act. A
+   new kernel starts from the store with a `Start` input; the monotonic clock starts anew.
+4. The collector of cycles is off during a run and runs at counted steps.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from kernel.app import Kernel
+from kernel.config import Settings
+from kernel.errors import InvariantViolation
+from kernel.model.messages import (
+    ClockStep,
+    Effect,
+    Input,
+    InputBody,
+    Operator,
+    Stall,
+    Start,
+    StepResult,
+    Stopped,
+    Tick,
+)
+from kernel.model.units import MonoNs, TsNs, install_decimal_context
+from scenarios.composition import compose_venue
+from scenarios.world import World
+
+COLLECT_EVERY = 20_000
+"""Steps between two runs of the collector."""
+LIVELOCK = 200_000
+"""Steps at one instant that no healthy run ever needs."""
+
+
+class Sink(Protocol):
+    """Sees every step before its effects leave: journal, digest, checker, timeline."""
+
+    def step(self, item: Input, result: StepResult) -> None:
+        """One step."""
+
+    def born(self, kernel: Kernel) -> None:
+        """A kernel starts."""
+
+    def died(self, reason: str) -> None:
+        """The kernel is gone: "crash" or "stopped"."""
+
+
+type Trap = Callable[[Effect], str]
+"""Looks at an effect that is about to leave: "", "crash-before" or "crash-after"."""
+
+
+class Driver:
+    """Drives one kernel after another through one world.
+
+    Args:
+        world: Where the effects go and the inputs come from.
+        settings: Of every kernel of this run.
+        level: "sim" or "wire".
+        sinks: See each step, in this order.
+
+    Attributes:
+        kernel: The kernel that is alive, if any.
+        steps: How many steps there were, over all kernels.
+        crashes: Tasks of a kernel that failed unexpectedly, over all kernels.
+        stopped: The last kernel ended in an orderly way.
+    """
+
+    def __init__(
+        self, world: World, settings: Settings, *, level: str = "sim", sinks: tuple[Sink, ...] = ()
+    ) -> None:
+        install_decimal_context()
+        self.world = world
+        self.settings = settings
+        self.sinks = sinks
+        self.kernel: Kernel | None = None
+        self.steps = 0
+        self.starts = 0
+        self.crashes: list[str] = []
+        self.stopped = False
+        self.trap: Trap | None = None
+        self._composed = {name: compose_venue(level, name) for name in world.venues}
+        self._agenda = world.agenda
+        self._inputs: deque[tuple[str, InputBody]] = deque()
+        self._held: list[tuple[str, InputBody]] = []
+        self._held_until_ns = 0
+        self._seq = 0
+        self._born_ns = 0
+        self._wall_offset_ns = 0
+        self._instant = (0, 0)
+
+    # ------------------------------------------------------------ lives
+
+    def start(self, reason: str = "start") -> None:
+        """Start a kernel at the present instant.
+
+        Raises:
+            InvariantViolation: One is alive already.
+        """
+        if self.kernel is not None:
+            raise InvariantViolation("a kernel is alive already: crash or stop it first")
+        self.starts += 1
+        self.stopped = False
+        self._born_ns = self._agenda.now_ns
+        self.world.connect(
+            {name: link for name, (_, link) in self._composed.items()}, self._emit
+        )
+        self.kernel = Kernel(
+            self.settings,
+            prices=self.world.prices,
+            venue_factories={name: factory for name, (factory, _) in self._composed.items()},
+        )
+        for sink in self.sinks:
+            sink.born(self.kernel)
+        self._emit("start", Start(settings=self.settings.canonical_json(), reason=reason))
+        self._drain()
+
+    def crash(self, *, applied: int = 0) -> None:
+        """Kill the kernel; of the store's waiting writes the first `applied` become durable."""
+        self._end("crash", applied)
+
+    def operator(self, command: str, *args: str) -> None:
+        """Give a command at the present instant."""
+        self._emit("operator", Operator(command=command, args=args))
+        self._drain()
+
+    def stall(self, span_ns: int) -> None:
+        """Let the process stand still: what arrives meanwhile is seen at the end of it."""
+        self._held_until_ns = self._agenda.now_ns + span_ns
+        self._held.append(("stall", Stall(late_ns=span_ns)))
+
+    def clock_step(self, by_ns: int) -> None:
+        """Move the wall clock of the process against its monotonic clock."""
+        self._wall_offset_ns += by_ns
+        self._emit("clock", ClockStep(by_ns=by_ns))
+        self._drain()
+
+    # ------------------------------------------------------------ running
+
+    def run(self, until_ns: int) -> None:
+        """Run everything that is due up to and including a wall time."""
+        enabled = gc.isenabled()
+        gc.disable()
+        try:
+            while self._advance(until_ns):
+                pass
+        finally:
+            if enabled:
+                gc.enable()
+
+    def _advance(self, until_ns: int) -> bool:
+        agenda = self._agenda
+        due = agenda.next_due()
+        deadline = self._deadline()
+        if due is not None and (deadline is None or due <= deadline):
+            if due > until_ns:
+                return False
+            agenda.pop_run()
+            self._drain()
+            return True
+        if deadline is None or deadline > until_ns:
+            if agenda.now_ns < until_ns:
+                agenda.advance(until_ns)
+            return False
+        if deadline > agenda.now_ns or self._held:
+            agenda.advance(max(deadline, agenda.now_ns))
+        if self._held:
+            self._wake()
+        else:
+            self._step("tick", Tick())
+        return True
+
+    def _deadline(self) -> int | None:
+        """Wall time of the agenda at which the kernel must be stepped though nothing arrives."""
+        if self.kernel is None:
+            return None
+        if self._held:
+            return self._held_until_ns
+        mono = self.kernel.next_deadline()
+        return None if mono is None else max(self._born_ns + mono, self._agenda.now_ns)
+
+    def _emit(self, key: str, body: InputBody) -> None:
+        if self._held:
+            self._held.append((key, body))
+        else:
+            self._inputs.append((key, body))
+
+    def _drain(self) -> None:
+        while self._inputs:
+            key, body = self._inputs.popleft()
+            self._step(key, body)
+
+    def _wake(self) -> None:
+        held, self._held = self._held, []
+        self._inputs.extend(held)
+        self._drain()
+
+    def _step(self, key: str, body: InputBody) -> None:
+        kernel = self.kernel
+        if kernel is None:
+            return
+        now = self._agenda.now_ns
+        self._guard(now)
+        item = Input(
+            self._seq,
+            TsNs(now + self._wall_offset_ns),
+            MonoNs(now - self._born_ns),
+            key,
+            body,
+        )
+        self._seq += 1
+        self.steps += 1
+        result = kernel.step(item)
+        for sink in self.sinks:
+            sink.step(item, result)
+        for effect in result.effects:
+            if not self._let_out(effect):
+                return
+        if self.steps % COLLECT_EVERY == 0:
+            gc.collect()
+
+    def _let_out(self, effect: Effect) -> bool:
+        """Hand one effect to the world; False: the kernel died with it."""
+        fate = self.trap(effect) if self.trap is not None else ""
+        if fate != "crash-before":
+            self.world.accept(effect)
+        if fate:
+            self._end("crash", 0)
+            return False
+        if type(effect.body) is Stopped:
+            self._end("stopped", 0)
+            return False
+        return True
+
+    def _end(self, reason: str, applied: int) -> None:
+        kernel = self.kernel
+        if kernel is None:
+            return
+        self.world.disconnect(applied=applied)
+        self.crashes += kernel.crashes
+        kernel.close()
+        self.kernel = None
+        self._inputs.clear()
+        self._held.clear()
+        self._wall_offset_ns = 0
+        self.stopped = reason == "stopped"
+        for sink in self.sinks:
+            sink.died(reason)
+
+    def _guard(self, now_ns: int) -> None:
+        at, count = self._instant
+        self._instant = (now_ns, count + 1 if at == now_ns else 1)
+        if self._instant[1] > LIVELOCK:
+            raise InvariantViolation(f"{LIVELOCK} steps at {now_ns} ns: the world is in a loop")

@@ -1,0 +1,198 @@
+"""The world around one kernel: prices, venues, store, signal server, on one agenda.
+
+The world outlives its kernels: after a crash a new kernel meets the same venues and the same
+store. `connect` gives a kernel its side of the world, `disconnect` cuts it off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from kernel.errors import InvariantViolation
+from kernel.model.instrument import Instrument
+from kernel.model.messages import (
+    Alert,
+    Effect,
+    EffectBody,
+    FeedAuth,
+    FeedClose,
+    FeedOpen,
+    FeedSend,
+    HttpRequest,
+    InputBody,
+    Stopped,
+    StoreCommit,
+    StoreLoad,
+    StreamClose,
+    StreamOpen,
+    StreamSend,
+    VenueCall,
+    WatchCleared,
+    WatchFired,
+    WatchSet,
+)
+from kernel.store.memory import MemoryStore
+from scenarios.composition import Link, LinkFactory
+from scenarios.signal_source import Arrival, SignalSource
+from venues.sim.agenda import RANK_MESSAGE, Agenda
+from venues.sim.binance import BinanceVenue
+from venues.sim.bybit import BybitVenue
+from venues.sim.dense import DensePriceService
+from venues.sim.market import Market, Prices
+from venues.sim.prices import PriceService
+from venues.sim.venue import SimVenue, VenueSetup
+
+type Emit = Callable[[str, InputBody], None]
+
+VENUE_CLASSES: dict[str, type[SimVenue]] = {"binance": BinanceVenue, "bybit": BybitVenue}
+
+
+class WorldSetup(msgspec.Struct, kw_only=True):
+    """What a world is made of.
+
+    `setups` names the venues and what a run says of each; `dense` evaluates prices tick by tick.
+    """
+
+    start_ns: int
+    markets: list[Market]
+    instruments: list[Instrument]
+    setups: dict[str, VenueSetup]
+    arrivals: tuple[Arrival, ...] = ()
+    dense: bool = False
+
+
+class World:
+    """One simulated world.
+
+    Attributes:
+        agenda: Everything that will happen; its clock is the wall time of the world.
+        prices: The price service; a `PriceReader` for the kernel.
+        venues: The simulated venues by name.
+        store: The store, which survives every crash.
+    """
+
+    def __init__(self, setup: WorldSetup) -> None:
+        self.start_ns = setup.start_ns
+        self.agenda = Agenda(setup.start_ns)
+        service = DensePriceService if setup.dense else PriceService
+        self.prices: Prices = service(self.agenda, setup.markets, self._fired)
+        self.venues: dict[str, SimVenue] = {
+            name: VENUE_CLASSES[name](
+                self.agenda,
+                self.prices.at_venue(name),
+                [one for one in setup.instruments if one.venue == name],
+                venue_setup,
+            )
+            for name, venue_setup in setup.setups.items()
+        }
+        self.store = MemoryStore()
+        self._arrivals = setup.arrivals
+        self._emit: Emit = _nobody
+        self._links: dict[str, Link] = {}
+        self._feed: SignalSource | None = None
+        self._watches: dict[str, None] = {}
+        self._life = 0
+        self._handlers = self._routes()
+
+    def connect(self, factories: dict[str, LinkFactory], emit: Emit) -> None:
+        """Begin the life of a kernel: `emit` takes its inputs, at the instant they arrive."""
+        self._life += 1
+        self._emit = emit
+        self._links = {
+            name: factory(self.venues[name], self.agenda, emit)
+            for name, factory in factories.items()
+        }
+        self._feed = SignalSource(self.agenda, self._arrivals, emit)
+
+    def disconnect(self, *, applied: int = 0) -> None:
+        """End the life of a kernel: what has left it goes on, what comes back meets nobody.
+
+        Args:
+            applied: Of the store's waiting writes so many become durable; the rest is lost.
+        """
+        self._life += 1
+        self._emit = _nobody
+        for link in self._links.values():
+            link.cut()
+        if self._feed is not None:
+            self._feed.cut()
+        for watch_id in self._watches:
+            self.prices.clear(watch_id)
+        self._watches.clear()
+        self.store.crash(applied)
+
+    def accept(self, effect: Effect) -> None:
+        """Let an effect of the kernel happen.
+
+        Raises:
+            InvariantViolation: Nothing in this world takes such an effect.
+        """
+        handler = self._handlers.get(type(effect.body))
+        if handler is None:
+            raise InvariantViolation(f"{effect.key}: nothing takes {type(effect.body).__name__}")
+        handler(effect.key, effect.body)
+
+    def feed_away(self, span_ns: int) -> None:
+        """Take the signal server away for a while."""
+        if self._feed is not None:
+            self._feed.away(self.agenda.now_ns + span_ns)
+
+    # ------------------------------------------------------------ effects
+
+    def _routes(self) -> dict[type, Callable[[str, Any], None]]:
+        routes: dict[type, Callable[[str, Any], None]] = {
+            WatchSet: self._watch,
+            WatchCleared: self._unwatch,
+            StoreCommit: self._ask_store,
+            StoreLoad: self._ask_store,
+            Alert: _told,
+            Stopped: _told,
+        }
+        for kind in (VenueCall, HttpRequest, StreamOpen, StreamSend, StreamClose):
+            routes[kind] = self._to_venue
+        for kind in (FeedOpen, FeedAuth, FeedSend, FeedClose):
+            routes[kind] = self._to_feed
+        return routes
+
+    def _to_venue(self, key: str, body: VenueCall | HttpRequest | StreamOpen) -> None:
+        self._links[body.venue].accept(key, body)
+
+    def _to_feed(self, _key: str, body: FeedOpen | FeedAuth | FeedSend | FeedClose) -> None:
+        assert self._feed is not None
+        self._feed.accept(body)
+
+    def _watch(self, _key: str, body: WatchSet) -> None:
+        self._watches[body.watch_id] = None
+        self.prices.watch(body, self.agenda.now_ns)
+
+    def _unwatch(self, _key: str, body: WatchCleared) -> None:
+        if self._watches.pop(body.watch_id, _MISSING) is not _MISSING:
+            self.prices.clear(body.watch_id)
+
+    def _fired(self, body: WatchFired) -> None:
+        self._watches.pop(body.watch_id, None)
+        self._emit(f"watch/{body.watch_id}", body)
+
+    def _ask_store(self, key: str, body: StoreCommit | StoreLoad) -> None:
+        life, store = self._life, self.store
+        due_ns = store.submit(key, body, self.agenda.now_ns)
+
+        def answer() -> None:
+            if life == self._life:
+                self._emit(key, store.complete(key, self.agenda.now_ns))
+
+        self.agenda.push(due_ns, RANK_MESSAGE, answer)
+
+
+_MISSING = object()
+
+
+def _nobody(_key: str, _body: InputBody) -> None:
+    """No kernel is alive: what arrives is lost."""
+
+
+def _told(_key: str, _body: EffectBody) -> None:
+    """For people and for the driver; the world does nothing."""
