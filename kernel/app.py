@@ -201,7 +201,8 @@ class Kernel:
             adoption=adoption,
         )
         schedule = WaveSchedule.of(self.settings)
-        self._waves = Waves(services, _GuardedEntries(self), schedule)
+        buffer = SignalBuffer(self.settings.signal_buffer_size)
+        self._waves = Waves(services, _GuardedEntries(self), schedule, buffer)
         self._feed = Feed(
             self._runtime,
             self._outbox,
@@ -283,14 +284,14 @@ class Kernel:
         for name, router in self._routers.items():
             services.supervise(f"events of {name}", router.run)
         startup = Startup(
-            services, recovery=self._recovery, ready=self._on_ready, restart=self._stop_now
+            services, recovery=self._recovery, ready=self._on_ready, restart=self._restart
         )
         services.supervise("start", startup.run)
 
     def _on_ready(self, state: StoredState) -> None:
         """The store is loaded: begin what is periodic, and listen for signals."""
         services = self.services
-        services.risk.restore(state.locks)
+        services.risk.restore(state)
         self._trailing.restore(state.trailing)
         for name, resync in self._resyncs.items():
             services.supervise(f"resync {name}", resync.run)
@@ -322,6 +323,7 @@ class Kernel:
     def _on_clock(self, _key: str, body: ClockStep) -> None:
         self._waves.on_clock_step()
         self._doubt_everything("clock.stepped", f"wall time moved by {body.by_ns // MS} ms")
+        self._waves.on_clock_step()
 
     def _doubt_everything(self, kind: str, cause: str) -> None:
         """Time was lost or moved: entries wait for a resync of every venue."""
@@ -336,8 +338,7 @@ class Kernel:
         self.services.decide("operator", body.command, args=" ".join(body.args))
         match body.command:
             case "pause":
-                for desk in self.services.desks.values():
-                    desk.block_entries("paused")
+                self.services.risk.pause(" ".join(body.args))
             case "resume":
                 self._resume()
             case "close":
@@ -398,9 +399,13 @@ class Kernel:
         await self.services.writer.drain(DRAIN_NS)
         self._stop_now("operator")
 
-    def _stop_now(self, reason: str) -> None:
+    def _restart(self, reason: str) -> None:
+        self._stop_now(reason, restart=True)
+
+    def _stop_now(self, reason: str, *, restart: bool = False) -> None:
         self.stopped = True
-        self._outbox.send(self._outbox.next_key("stopped", "kernel", "-"), Stopped(reason=reason))
+        key = self._outbox.next_key("stopped", "kernel", "-")
+        self._outbox.send(key, Stopped(reason=reason, restart=restart))
 
     # ------------------------------------------------------------ what goes wrong
 

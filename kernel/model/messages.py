@@ -323,6 +323,8 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True, tag="stopped", array_li
     """The kernel is done: the process may end."""
 
     reason: str
+    restart: bool = False
+    """The driver is to start a new kernel at once: what this one held is not whole."""
 
 
 type EffectBody = (

@@ -5,12 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errors import VENUE_ERRORS, InvariantViolation, OutcomeUnknown, Throttled
-from kernel.model.messages import StreamOpen, VenueAnswer, VenueCall
+from kernel.model.messages import StreamOpen, VenueAnswer, VenueCall, VenueSaid
 from kernel.model.traits import VenueTraits
-from kernel.model.venue import EffectClass, Failure, StreamDown, VenueEvent, VenueReply, VenueRequest
+from kernel.model.venue import (
+    EffectClass,
+    Failure,
+    StreamDown,
+    VenueEvent,
+    VenueReply,
+    VenueRequest,
+)
 
 if TYPE_CHECKING:
     from kernel.ports.outbox import Outbox
+    from kernel.ports.venue import StreamInput
     from kernel.runtime.channels import Channel
     from kernel.runtime.scheduler import Runtime
 
@@ -61,6 +69,12 @@ class DirectVenue:
         if isinstance(answer.reply, Failure):
             raise_failure(name, kind, answer.reply)
         return answer.reply
+
+    def take(self, body: StreamInput) -> None:
+        """See `kernel.ports.venue.Venue.take`: at this level the world says events."""
+        if not isinstance(body, VenueSaid):
+            raise InvariantViolation(f"{self.traits.name}: {type(body).__name__} without a socket")
+        self.hear(body.event)
 
     def hear(self, event: VenueEvent) -> None:
         """Take a stream event of the world."""

@@ -18,9 +18,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from kernel.model.messages import StreamClosed, StreamFrame, StreamOpened, VenueSaid
 from kernel.model.traits import VenueTraits
 from kernel.model.venue import EffectClass, VenueEvent, VenueReply, VenueRequest
 from kernel.runtime.channels import Channel
+
+type StreamInput = VenueSaid | StreamOpened | StreamFrame | StreamClosed
+"""Level "sim": `VenueSaid`; levels "wire" and "socket": the others."""
 
 
 class Venue(Protocol):
@@ -40,6 +44,14 @@ class Venue(Protocol):
 
         Raises:
             VenueError: One of the classes of `kernel.errors`; never a `Failure` returned.
+        """
+        ...
+
+    def take(self, body: StreamInput) -> None:
+        """Take an input of the world that is no answer; what it means comes out of `events`.
+
+        Raises:
+            InvariantViolation: The input belongs to the other level.
         """
         ...
 
