@@ -153,7 +153,10 @@ class FillStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FillPlan(Matched, frozen=True, kw_only=True, tag_field="fault", tag="fill_plan"):
-    """Fills by script. What is left then ends, or (limit orders, `rests`) goes on resting."""
+    """Fills by script. What is left then ends, or (limit orders, `rests`) goes on resting.
+
+    Matched on orders of kind "submit", and "child" for what a fired stop becomes.
+    """
 
     steps: tuple[FillStep, ...] = ()
     rests: bool = False

@@ -145,17 +145,16 @@ class FaultBook:
         self._armed: dict[type[Matched], list[_Armed]] = {}
         self._acted: dict[str, int] = {}
         for number, fault in enumerate(faults):
-            self.add(fault, number)
+            if isinstance(fault, Act):
+                self.acts.append(fault)
+                self._acted.setdefault(fault.name or str(fault.__struct_config__.tag), 0)
+            else:
+                self.install(fault, number)
 
-    def add(self, fault: AnyFault, number: int = -1) -> None:
-        """Install one more fault."""
+    def install(self, fault: Matched, number: int) -> None:
+        """Install a fault; `number` tells faults of one name apart in the labels of draws."""
         name = fault.name or str(fault.__struct_config__.tag)
-        if isinstance(fault, Act):
-            self.acts.append(fault)
-            self._acted.setdefault(name, 0)
-            return
-        known = self._armed.setdefault(type(fault), [])
-        known.append(_Armed(fault, name, number if number >= 0 else len(known)))
+        self._armed.setdefault(type(fault), []).append(_Armed(fault, name, number))
 
     def first[F: Matched](self, kind: type[F], message: Message, now_ns: int) -> F | None:
         """The first fault of a kind that this message meets."""

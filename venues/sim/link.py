@@ -65,8 +65,10 @@ class SimVenueLink:
 
     def cut(self) -> None:
         """The kernel is gone: nothing reaches it any more."""
-        self._alive = False
-        self._stream.close()
+        if self._alive:
+            self._alive = False
+            self._stream.close()
+            self._venue.unsubscribe(self._hear)
 
     def _request(self, key: str, call: VenueCall) -> None:
         venue, now = self._venue, self._agenda.now_ns

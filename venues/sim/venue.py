@@ -173,6 +173,14 @@ class SimVenue(ABC):
         """Hear every truth event; listeners are called in the order of their subscription."""
         self._listeners.append(listener)
 
+    def unsubscribe(self, listener: TruthListener) -> None:
+        """Hear no more.
+
+        Raises:
+            ValueError: It did not listen.
+        """
+        self._listeners.remove(listener)
+
     def snapshot_truth(self) -> TruthSnapshot:
         """The whole truth of this instant."""
         orders = sorted(self.matching.open.by_id.values(), key=_ordinal)
@@ -280,7 +288,7 @@ class SimVenue(ABC):
     def emit(self, event: TruthEvent) -> None:
         """See `Hooks.emit`: surfaces first, then listeners, then what waits for a cue."""
         self.queries.record(event)
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             listener(event)
         self.acts.heard(event)
 
@@ -289,7 +297,8 @@ class SimVenue(ABC):
         plan = self._plans.pop(order.venue_order_id, None)
         if plan is not None:
             return plan
-        return self.faults.first(FillPlan, self.about(order, "submit"), self.agenda.now_ns)
+        kind = "child" if order.is_stop or order.parent is not None else "submit"
+        return self.faults.first(FillPlan, self.about(order, kind), self.agenda.now_ns)
 
     def stop_fired(self, order: SimOrder) -> None:
         """See `Hooks.stop_fired`."""

@@ -1,6 +1,6 @@
 """A desk for tests of the simulated venues: one venue, scripted prices, a listener."""
 
-from decimal import Decimal as D
+from decimal import Decimal
 from typing import Any
 
 from kernel.model.messages import InputBody, StreamOpen, VenueAnswer, VenueCall, VenueSaid
@@ -8,10 +8,10 @@ from kernel.model.orders import OrderClass, OrderType, PriceSource, Side
 from kernel.model.units import MS, SECOND
 from kernel.model.venue import (
     CancelOrder,
+    OrderSurface,
     PlaceStop,
     QueryOpenOrders,
     QueryOrder,
-    OrderSurface,
     SubmitOrder,
 )
 from venues.sim.agenda import Agenda
@@ -33,10 +33,10 @@ PERSONALITIES = {"binance": BinanceVenue, "bybit": BybitVenue}
 type Path = list[tuple[int, str]]
 
 
-def tape(path: Path, tick: D) -> Tape:
+def tape(path: Path, tick: Decimal) -> Tape:
     """Prices from (milliseconds since T0, price)."""
     return Tape(
-        [T0 + ms * MS for ms, _ in path], [int(D(price) / tick) for _, price in path], tick
+        [T0 + ms * MS for ms, _ in path], [int(Decimal(price) / tick) for _, price in path], tick
     )
 
 
@@ -60,7 +60,7 @@ class Desk:
                 venue, one.symbol, tape(path or [(0, "60000")], one.tick_size),
                 mark=None if mark is None else tape(mark, one.tick_size),
                 mark_is_last=mark is None,
-                spread=Spread(D(0)),
+                spread=Spread(Decimal(0)),
             )
             for one in instruments
         ]  # fmt: skip
@@ -129,7 +129,7 @@ class Desk:
 
     # ---------------------------------------------------------------- truth
 
-    def qty(self, symbol: str = BTC) -> D:
+    def qty(self, symbol: str = BTC) -> Decimal:
         return self.venue.account.position(symbol, "BOTH").qty
 
     def of(self, kind: type) -> list[Any]:
@@ -138,15 +138,17 @@ class Desk:
 
 def market_order(qty: str, side: Side = Side.BUY, cid: str = "e-1", **more: Any) -> SubmitOrder:
     fields: dict[str, Any] = {"symbol": BTC, "order_type": OrderType.MARKET, **more}
-    return SubmitOrder(side=side, qty=D(qty), client_order_id=cid, **fields)
+    return SubmitOrder(side=side, qty=Decimal(qty), client_order_id=cid, **fields)
 
 
 def limit_order(qty: str, price: str, side: Side = Side.BUY, cid: str = "l-1",
                 **more: Any) -> SubmitOrder:
-    return market_order(qty, side, cid, order_type=OrderType.LIMIT, price=D(price), **more)
+    return market_order(qty, side, cid, order_type=OrderType.LIMIT, price=Decimal(price), **more)
 
 
 def stop_order(qty: str, trigger: str, side: Side = Side.SELL, cid: str = "s-1",
                **more: Any) -> PlaceStop:
     fields: dict[str, Any] = {"symbol": BTC, "trigger_by": PriceSource.MARK, **more}
-    return PlaceStop(side=side, qty=D(qty), trigger_price=D(trigger), client_order_id=cid, **fields)
+    return PlaceStop(
+        side=side, qty=Decimal(qty), trigger_price=Decimal(trigger), client_order_id=cid, **fields
+    )
