@@ -1,9 +1,12 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.runtime import (
     Cancelled,
+    Channel,
     ChannelClosed,
     ChannelEmpty,
     ChannelFull,
@@ -15,8 +18,8 @@ from tests.kernel.runtime.driving import run, run_tasks
 
 def test_items_are_handed_to_getters_first_come_first_served():
     rt = Runtime()
-    channel = rt.channel()
-    got = []
+    channel: Channel[Any] = rt.channel()
+    got: list[Any] = []
 
     async def getter(name):
         got.append((name, await channel.get()))
@@ -34,8 +37,8 @@ def test_items_are_handed_to_getters_first_come_first_served():
 
 def test_a_put_waits_for_room_and_putters_are_served_in_order():
     rt = Runtime()
-    channel = rt.channel(1)
-    order = []
+    channel: Channel[Any] = rt.channel(1)
+    order: list[Any] = []
 
     async def putter(item):
         await channel.put(item)
@@ -60,10 +63,10 @@ def test_a_put_waits_for_room_and_putters_are_served_in_order():
 
 def test_a_channel_without_room_passes_items_from_hand_to_hand():
     rt = Runtime()
-    channel = rt.channel(0)
+    channel: Channel[Any] = rt.channel(0)
     with pytest.raises(ChannelFull):
         channel.put_nowait("nobody waits")
-    order = []
+    order: list[Any] = []
 
     async def putter():
         await channel.put("first")
@@ -81,7 +84,7 @@ def test_a_channel_without_room_passes_items_from_hand_to_hand():
 
 
 def test_without_waiting_a_full_or_empty_channel_is_an_error():
-    channel = Runtime().channel(1)
+    channel: Channel[Any] = Runtime().channel(1)
     with pytest.raises(ChannelEmpty):
         channel.get_nowait()
     channel.put_nowait("item")
@@ -92,8 +95,8 @@ def test_without_waiting_a_full_or_empty_channel_is_an_error():
 
 def test_a_cancelled_getter_took_nothing_and_a_cancelled_putter_put_nothing():
     rt = Runtime()
-    channel = rt.channel(0)
-    got = []
+    channel: Channel[Any] = rt.channel(0)
+    got: list[Any] = []
 
     async def give_up(wait):
         with pytest.raises(TimedOut), rt.timeout(1):
@@ -118,7 +121,7 @@ def test_a_cancelled_getter_took_nothing_and_a_cancelled_putter_put_nothing():
 
 def test_the_right_putter_withdraws():
     rt = Runtime()
-    channel = rt.channel(0)
+    channel: Channel[Any] = rt.channel(0)
 
     async def putter(item, patience):
         with rt.timeout(patience) as scope:
@@ -141,8 +144,8 @@ def test_the_right_putter_withdraws():
 
 def test_an_item_delivered_to_a_getter_that_is_then_cancelled_is_received():
     rt = Runtime()
-    channel = rt.channel()
-    got = []
+    channel: Channel[Any] = rt.channel()
+    got: list[Any] = []
 
     async def getter():
         got.append(await channel.get())
@@ -157,10 +160,10 @@ def test_an_item_delivered_to_a_getter_that_is_then_cancelled_is_received():
 
 def test_a_closed_channel_takes_nothing_and_gives_what_it_has():
     rt = Runtime()
-    channel = rt.channel(2)
+    channel: Channel[Any] = rt.channel(2)
     channel.put_nowait(1)
     channel.put_nowait(2)
-    seen = []
+    seen: list[Any] = []
 
     async def blocked_putter():
         with pytest.raises(ChannelClosed):
@@ -189,8 +192,8 @@ def test_a_closed_channel_takes_nothing_and_gives_what_it_has():
 
 def test_closing_tells_every_waiting_getter():
     rt = Runtime()
-    channel = rt.channel()
-    order = []
+    channel: Channel[Any] = rt.channel()
+    order: list[Any] = []
 
     async def getter(name):
         order.extend([(name, item) async for item in channel])
@@ -217,8 +220,9 @@ def test_a_capacity_is_not_negative():
 )
 def test_no_item_is_lost_or_doubled_whoever_gives_up(capacity, puts, gets):
     rt = Runtime()
-    channel = rt.channel(capacity)
-    accepted, received = [], []
+    channel: Channel[Any] = rt.channel(capacity)
+    accepted: list[int] = []
+    received: list[int] = []
 
     async def putter(item, start, patience):
         await rt.sleep(start)
@@ -246,7 +250,7 @@ def test_no_item_is_lost_or_doubled_whoever_gives_up(capacity, puts, gets):
 
 
 def test_a_cancelled_getter_in_a_loop_sees_cancelled_not_the_end_of_the_loop():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         with rt.scope() as scope:

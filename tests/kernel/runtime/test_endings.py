@@ -1,10 +1,11 @@
 """How tasks and runtimes end: results, crashes, and the simulated death of a kernel."""
 
 import gc
+from typing import Any
 
 import pytest
 
-from kernel.runtime import Cancelled, Runtime, RuntimeClosed, TaskCrashed, TimedOut
+from kernel.runtime import Cancelled, Channel, Runtime, RuntimeClosed, TaskCrashed, TimedOut
 from tests.kernel.runtime.driving import run, step
 
 
@@ -16,7 +17,7 @@ def test_a_task_keeps_its_result():
         return 42
 
     task = rt.spawn(answer(), "answer")
-    waited = []
+    waited: list[Any] = []
 
     async def waiter():
         await task.wait()
@@ -30,7 +31,7 @@ def test_a_task_keeps_its_result():
 
 def test_an_error_of_a_root_task_is_a_crash_and_the_others_can_go_on():
     rt = Runtime()
-    order = []
+    order: list[Any] = []
 
     async def crashing():
         await rt.sleep(1)
@@ -90,7 +91,7 @@ def test_an_interrupt_of_the_process_passes_through():
 
 def test_a_closed_runtime_runs_nothing_any_more():
     rt = Runtime()
-    reached = []
+    reached: list[Any] = []
 
     async def sleeper():
         await rt.sleep(1)
@@ -122,8 +123,10 @@ def test_a_closed_runtime_runs_nothing_any_more():
 
 def test_closing_cuts_the_runtime_off_before_it_closes_the_tasks():
     rt = Runtime()
-    outside, order = [], []
-    lock, channel, event = rt.lock(), rt.channel(), rt.event()
+    outside: list[Any] = []
+    order: list[Any] = []
+    lock, event = rt.lock(), rt.event()
+    channel: Channel[Any] = rt.channel()
 
     async def roll_back(name):
         """What a task tries when it ends, and what it gets."""
@@ -171,7 +174,7 @@ def test_closing_cuts_the_runtime_off_before_it_closes_the_tasks():
 
 def test_a_task_that_closes_its_runtime_ends_at_its_next_await():
     rt = Runtime()
-    order = []
+    order: list[Any] = []
 
     async def other():
         try:
@@ -200,7 +203,7 @@ def test_a_task_that_closes_its_runtime_ends_at_its_next_await():
 
 def test_a_timer_may_close_the_runtime():
     rt = Runtime()
-    fired = []
+    fired: list[Any] = []
 
     async def sleeper():
         await rt.sleep(5)
@@ -239,7 +242,7 @@ def test_a_runtime_that_is_thrown_away_makes_no_noise():
 
 def test_a_task_that_nobody_holds_stays_alive():
     rt = Runtime()
-    done = []
+    done: list[Any] = []
 
     async def forgotten():
         await rt.future()
@@ -260,7 +263,7 @@ def test_a_task_that_nobody_holds_stays_alive():
 
 def test_a_timeout_that_was_running_at_the_close_raises_nothing():
     rt = Runtime()
-    seen = []
+    seen: list[Any] = []
 
     async def task():
         try:

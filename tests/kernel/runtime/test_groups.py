@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from kernel.runtime import Cancelled, Runtime, RuntimeMisuse, TimedOut
@@ -15,7 +17,7 @@ async def fail(rt, duration, error):
 
 
 def test_a_group_ends_when_all_its_children_ended():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         async with rt.group() as group:
@@ -29,7 +31,7 @@ def test_a_group_ends_when_all_its_children_ended():
 
 
 def test_the_first_error_cancels_the_others_in_order_of_creation_and_is_raised():
-    order = []
+    order: list[Any] = []
 
     async def sibling(rt, name):
         try:
@@ -54,7 +56,7 @@ def test_the_first_error_cancels_the_others_in_order_of_creation_and_is_raised()
 
 
 def test_further_errors_are_attached_to_the_first():
-    caught = []
+    caught: list[Any] = []
 
     async def bad_cleanup(rt):
         try:
@@ -78,7 +80,7 @@ def test_further_errors_are_attached_to_the_first():
 
 
 def test_an_error_of_the_block_cancels_the_children():
-    seen = []
+    seen: list[Any] = []
 
     async def child(rt):
         try:
@@ -102,7 +104,7 @@ def test_an_error_of_the_block_cancels_the_children():
 
 
 def test_an_error_outranks_a_cancellation():
-    seen = []
+    seen: list[Any] = []
 
     async def bad_cleanup(rt):
         try:
@@ -123,7 +125,7 @@ def test_an_error_outranks_a_cancellation():
 
 
 def test_a_cancellation_from_outside_reaches_children_and_waits_for_them():
-    seen = []
+    seen: list[Any] = []
 
     async def child(rt, cleanup):
         try:
@@ -149,7 +151,7 @@ def test_a_cancellation_from_outside_reaches_children_and_waits_for_them():
 
 def test_the_end_of_the_last_child_is_a_delivered_result():
     rt = Runtime()
-    seen = []
+    seen: list[Any] = []
     gate = rt.event()
 
     async def main():
@@ -165,7 +167,7 @@ def test_the_end_of_the_last_child_is_a_delivered_result():
         await gate.wait()
         scopes[0].cancel()
 
-    scopes = []
+    scopes: list[Any] = []
     rt.spawn(main(), "main")
     rt.run_ready()
     rt.spawn(cancel_after_child(), "canceller")
@@ -176,7 +178,7 @@ def test_the_end_of_the_last_child_is_a_delivered_result():
 
 
 def test_leaving_a_group_in_a_cancelled_scope_raises():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         with rt.scope() as scope:
@@ -190,7 +192,7 @@ def test_leaving_a_group_in_a_cancelled_scope_raises():
 
 
 def test_entering_a_group_is_no_cancellation_point():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         with rt.scope() as scope:
@@ -205,7 +207,7 @@ def test_entering_a_group_is_no_cancellation_point():
 
 
 def test_cancelling_the_groups_own_scope_ends_it_without_error():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         async with rt.group() as group:
@@ -219,7 +221,7 @@ def test_cancelling_the_groups_own_scope_ends_it_without_error():
 
 
 def test_one_child_can_be_cancelled_alone():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         async with rt.group() as group:
@@ -233,7 +235,7 @@ def test_one_child_can_be_cancelled_alone():
 
 
 def test_a_child_of_a_cancelled_group_starts_and_stops_at_its_first_await():
-    seen = []
+    seen: list[Any] = []
 
     async def child(rt):
         seen.append("started")
@@ -251,7 +253,7 @@ def test_a_child_of_a_cancelled_group_starts_and_stops_at_its_first_await():
 
 
 def test_children_may_spawn_siblings_until_the_group_has_ended():
-    seen = []
+    seen: list[Any] = []
 
     async def nested(rt, group, depth):
         await rt.sleep(1)
@@ -271,7 +273,7 @@ def test_children_may_spawn_siblings_until_the_group_has_ended():
 
 
 def test_a_raised_child_error_keeps_its_own_context():
-    caught = []
+    caught: list[Any] = []
 
     async def failing(rt):
         try:
@@ -293,7 +295,7 @@ def test_a_raised_child_error_keeps_its_own_context():
 
 
 def test_groups_nest():
-    seen = []
+    seen: list[Any] = []
 
     async def sibling(rt):
         try:

@@ -1,13 +1,15 @@
+from typing import Any
+
 import pytest
 
-from kernel.runtime import FutureAbandoned, Runtime, RuntimeMisuse, TimedOut
+from kernel.runtime import Future, FutureAbandoned, Runtime, RuntimeMisuse, TimedOut
 from tests.kernel.runtime.driving import error_of, run, run_tasks, step
 
 
 def test_an_event_wakes_every_waiter_in_the_order_in_which_they_came():
     rt = Runtime()
     event = rt.event()
-    order = []
+    order: list[Any] = []
 
     async def waiter(name):
         await event.wait()
@@ -25,8 +27,8 @@ def test_an_event_wakes_every_waiter_in_the_order_in_which_they_came():
 
 def contenders(make, enter):
     """Tasks that come for `make(rt)` while it is taken: the order in which they get it."""
-    order = []
-    shared = []
+    order: list[Any] = []
+    shared: list[Any] = []
 
     async def holder(rt):
         shared.append(make(rt))
@@ -67,7 +69,7 @@ def test_a_semaphore_is_handed_over_first_come_first_served_skipping_who_gave_up
 def test_what_was_handed_over_to_a_task_that_is_then_cancelled_is_not_lost(kind):
     rt = Runtime()
     shared = rt.lock() if kind == "lock" else rt.semaphore(1)
-    order = []
+    order: list[Any] = []
 
     async def holder():
         async with shared:
@@ -88,7 +90,7 @@ def test_what_was_handed_over_to_a_task_that_is_then_cancelled_is_not_lost(kind)
 
 
 def test_leaving_a_lock_is_no_cancellation_point():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         with rt.scope() as scope:
@@ -123,8 +125,8 @@ def test_a_lock_belongs_to_the_task_that_took_it():
 
 
 def test_a_semaphore_admits_as_many_as_it_has_permits():
-    inside = []
-    most = []
+    inside: list[Any] = []
+    most: list[Any] = []
 
     async def main(rt):
         semaphore = rt.semaphore(3)
@@ -153,8 +155,8 @@ def test_a_semaphore_needs_a_permit():
 
 def test_a_future_delivers_once_to_every_waiter():
     rt = Runtime()
-    future = rt.future()
-    seen = []
+    future: Future[Any] = rt.future()
+    seen: list[Any] = []
 
     async def waiter(name):
         seen.append((name, await future))
@@ -173,8 +175,8 @@ def test_a_future_delivers_once_to_every_waiter():
 
 def test_an_error_set_on_a_future_is_raised_where_it_is_awaited():
     rt = Runtime()
-    future = rt.future()
-    seen = []
+    future: Future[Any] = rt.future()
+    seen: list[Any] = []
 
     async def waiter():
         for _ in range(2):
@@ -192,8 +194,8 @@ def test_an_error_set_on_a_future_is_raised_where_it_is_awaited():
 
 def test_a_future_whose_last_waiter_was_cancelled_is_abandoned():
     rt = Runtime()
-    future = rt.future()
-    seen = []
+    future: Future[Any] = rt.future()
+    seen: list[Any] = []
 
     async def waiter(patience):
         try:
@@ -221,8 +223,8 @@ def test_a_future_whose_last_waiter_was_cancelled_is_abandoned():
 
 def test_a_future_survives_one_of_its_waiters():
     rt = Runtime()
-    future = rt.future()
-    seen = []
+    future: Future[Any] = rt.future()
+    seen: list[Any] = []
 
     async def waiter(patience):
         try:
@@ -239,7 +241,7 @@ def test_a_future_survives_one_of_its_waiters():
 
 
 def test_waiting_for_a_task_never_raises_what_the_task_raised():
-    seen = []
+    seen: list[Any] = []
 
     async def fails(rt):
         await rt.sleep(1)

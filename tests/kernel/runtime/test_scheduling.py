@@ -1,12 +1,14 @@
+from typing import Any
+
 import pytest
 
-from kernel.runtime import Livelock, Runtime, RuntimeMisuse, TaskCrashed
+from kernel.runtime import Channel, Livelock, Runtime, RuntimeMisuse, TaskCrashed
 from tests.kernel.runtime.driving import run, run_tasks
 
 
 def test_ready_tasks_run_first_in_first_out():
     rt = Runtime()
-    order = []
+    order: list[Any] = []
 
     async def worker(name):
         for turn in range(2):
@@ -20,7 +22,7 @@ def test_ready_tasks_run_first_in_first_out():
 
 
 def test_a_spawned_task_starts_when_its_turn_comes():
-    order = []
+    order: list[Any] = []
 
     async def child():
         order.append("child")
@@ -37,7 +39,7 @@ def test_a_spawned_task_starts_when_its_turn_comes():
 
 
 def test_an_await_that_has_what_it_needs_does_not_switch():
-    order = []
+    order: list[Any] = []
 
     async def first(rt):
         event, lock, channel, future = rt.event(), rt.lock(), rt.channel(), rt.future()
@@ -60,7 +62,7 @@ def test_an_await_that_has_what_it_needs_does_not_switch():
 
 
 def test_a_checkpoint_lets_every_ready_task_go_first():
-    order = []
+    order: list[Any] = []
 
     async def first(rt):
         await rt.checkpoint()
@@ -154,7 +156,7 @@ def test_only_what_the_runtime_offers_can_be_awaited():
 
 def test_two_runtimes_never_interact():
     def program(rt, trace):
-        channel = rt.channel(1)
+        channel: Channel[Any] = rt.channel(1)
 
         async def producer():
             for item in range(5):
@@ -168,14 +170,14 @@ def test_two_runtimes_never_interact():
         rt.spawn(producer(), "producer")
         rt.spawn(consumer(), "consumer")
 
-    alone = []
+    alone: list[Any] = []
     rt = Runtime()
     program(rt, alone)
     run(rt)
     rt.close()
 
     first, second = Runtime(), Runtime()
-    traces = ([], [])
+    traces: tuple[list[Any], list[Any]] = ([], [])
     program(first, traces[0])
     program(second, traces[1])
     for stamp in range(20):

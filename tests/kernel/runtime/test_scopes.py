@@ -1,7 +1,11 @@
+from typing import Any
+
 import pytest
 
 from kernel.runtime import (
     Cancelled,
+    Channel,
+    Future,
     Runtime,
     RuntimeMisuse,
     Task,
@@ -30,7 +34,7 @@ def test_a_task_is_cancelled_through_its_scope_only():
 
 def test_a_waiting_task_sees_the_cancellation_at_its_wait():
     rt = Runtime()
-    seen = []
+    seen: list[Any] = []
 
     async def waiting(wait):
         try:
@@ -39,7 +43,8 @@ def test_a_waiting_task_sees_the_cancellation_at_its_wait():
             seen.append(rt.now())
             raise
 
-    lock, full = rt.lock(), rt.channel(1)
+    lock = rt.lock()
+    full: Channel[Any] = rt.channel(1)
     semaphore = rt.semaphore(1)
 
     async def holder():
@@ -52,7 +57,7 @@ def test_a_waiting_task_sees_the_cancellation_at_its_wait():
         return await rt.future()
 
     held = rt.spawn(holder(), "holder")
-    waits = (
+    waits: tuple[Any, ...] = (
         rt.event().wait(), future(), lock.acquire(), semaphore.acquire(), full.put(1),
         rt.channel().get(), rt.sleep(20), rt.sleep_until(20), held.wait(),
     )  # fmt: skip
@@ -67,7 +72,7 @@ def test_a_waiting_task_sees_the_cancellation_at_its_wait():
 
 
 def test_a_cancelled_task_sees_it_at_every_later_await_also_in_finally():
-    seen = []
+    seen: list[Any] = []
 
     async def stubborn(rt):
         with rt.scope() as scope:
@@ -106,8 +111,8 @@ def test_an_await_that_need_not_wait_sees_the_cancellation_too():
 
 def test_a_delivered_result_wins_over_a_later_cancel_at_the_same_instant():
     rt = Runtime()
-    answer = rt.future()
-    seen = []
+    answer: Future[Any] = rt.future()
+    seen: list[Any] = []
 
     async def ask():
         seen.append(await answer)
@@ -127,8 +132,8 @@ def test_a_delivered_result_wins_over_a_later_cancel_at_the_same_instant():
 
 def test_a_cancel_before_the_result_wins_over_the_result():
     rt = Runtime()
-    answer = rt.future()
-    seen = []
+    answer: Future[Any] = rt.future()
+    seen: list[Any] = []
 
     async def ask():
         seen.append(await answer)
@@ -143,7 +148,7 @@ def test_a_cancel_before_the_result_wins_over_the_result():
 
 
 def test_a_scope_absorbs_its_own_cancellation():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         with rt.scope() as scope:
@@ -159,7 +164,7 @@ def test_a_scope_absorbs_its_own_cancellation():
 
 
 def test_a_scope_that_was_cancelled_but_not_noticed_absorbs_nothing():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         with rt.scope() as scope:
@@ -171,7 +176,7 @@ def test_a_scope_that_was_cancelled_but_not_noticed_absorbs_nothing():
 
 
 def test_the_cancellation_goes_to_the_outermost_scope_that_can_be_seen():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         with rt.scope() as outer:
@@ -203,7 +208,7 @@ def test_an_error_is_not_hidden_by_a_cancelled_scope():
 
 
 def test_a_shield_keeps_cancellation_out_until_it_ends():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         with rt.scope() as scope:
@@ -221,7 +226,7 @@ def test_a_shield_keeps_cancellation_out_until_it_ends():
 
 
 def test_a_shield_opened_in_a_cancelled_scope_lets_a_roll_back_finish():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         with rt.scope() as scope:
@@ -239,7 +244,7 @@ def test_a_shield_opened_in_a_cancelled_scope_lets_a_roll_back_finish():
 
 
 def test_a_shield_does_not_keep_its_own_timeouts_out():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         with rt.scope() as scope:
@@ -259,7 +264,7 @@ def test_a_shield_does_not_keep_its_own_timeouts_out():
 
 def test_tasks_reached_by_one_cancel_are_woken_in_order_of_creation():
     rt = Runtime()
-    order = []
+    order: list[Any] = []
 
     async def leaf(name, nested=None):
         try:
@@ -293,7 +298,7 @@ def test_tasks_reached_by_one_cancel_are_woken_in_order_of_creation():
 
 
 def test_a_timeout_raises_only_when_its_own_deadline_ended_the_block():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         with rt.timeout(5) as in_time:
@@ -324,7 +329,7 @@ def test_a_timeout_raises_only_when_its_own_deadline_ended_the_block():
 
 
 def test_an_outer_timeout_during_an_inner_one_is_the_outer_ones():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         try:
@@ -342,7 +347,7 @@ def test_an_outer_timeout_during_an_inner_one_is_the_outer_ones():
 
 
 def test_an_inner_timeout_during_an_outer_one_is_the_inner_ones():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         with rt.timeout(10):
@@ -359,7 +364,7 @@ def test_an_inner_timeout_during_an_outer_one_is_the_inner_ones():
 
 
 def test_two_timeouts_at_one_instant_are_the_outer_ones():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         try:
@@ -377,7 +382,7 @@ def test_two_timeouts_at_one_instant_are_the_outer_ones():
 
 
 def test_a_timeout_of_zero_gives_what_is_ready_a_chance():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         with rt.timeout(0):
@@ -391,7 +396,7 @@ def test_a_timeout_of_zero_gives_what_is_ready_a_chance():
 
 
 def test_a_scope_cancelled_before_its_block_cancels_it_from_the_start():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         scope = rt.scope()
@@ -406,7 +411,7 @@ def test_a_scope_cancelled_before_its_block_cancels_it_from_the_start():
 
 
 def test_a_cancel_after_the_block_has_no_effect():
-    seen = []
+    seen: list[Any] = []
 
     async def main(rt):
         with rt.scope() as scope:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from kernel.model.units import SECOND
@@ -88,7 +90,7 @@ def test_an_error_of_the_report_is_a_crash():
 def test_a_supervised_task_fails_alone():
     rt = Runtime()
     failing = Failing(rt, failures=100, work_ns=1)
-    ticks = []
+    ticks: list[Any] = []
 
     async def neighbour():
         for _ in range(5):

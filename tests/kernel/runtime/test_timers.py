@@ -1,17 +1,19 @@
 import gc
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.runtime import Runtime, RuntimeMisuse, TimedOut
+from kernel.runtime import Future, Runtime, RuntimeMisuse, TimedOut
 from kernel.runtime.timers import PURGE_FLOOR, Timers
 from tests.kernel.runtime.driving import run, run_tasks, step
 
 
 def test_now_is_the_stamp_of_the_step_never_an_older_deadline():
     rt = Runtime()
-    seen = []
+    seen: list[Any] = []
 
     async def late():
         await rt.sleep_until(10)
@@ -39,9 +41,9 @@ def test_stamps_never_go_back(stamps):
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=40))
 def test_timers_fire_by_deadline_and_then_in_order_of_registration(plan):
     rt = Runtime()
-    fired = []
+    fired: list[Any] = []
     for number, (deadline, cancelled) in enumerate(plan):
-        handle = rt.call_at(deadline, lambda at=(deadline, number): fired.append(at))
+        handle = rt.call_at(deadline, partial(fired.append, (deadline, number)))
         if cancelled:
             handle.cancel()
     run(rt)
@@ -59,7 +61,7 @@ def test_a_timeout_set_before_a_sleep_of_the_same_length_wins():
 
 def test_ready_tasks_are_drained_before_the_first_timer_and_after_each():
     rt = Runtime()
-    order = []
+    order: list[Any] = []
 
     async def follow(name):
         order.append(f"task of {name}")
@@ -77,8 +79,8 @@ def test_ready_tasks_are_drained_before_the_first_timer_and_after_each():
 
 def test_an_answer_at_the_instant_of_its_timeout_wins():
     rt = Runtime()
-    answer = rt.future()
-    got = []
+    answer: Future[Any] = rt.future()
+    got: list[Any] = []
 
     async def ask():
         with rt.timeout(10):
@@ -92,8 +94,8 @@ def test_an_answer_at_the_instant_of_its_timeout_wins():
 
 def test_an_answer_after_the_deadline_loses_even_when_the_step_was_late():
     rt = Runtime()
-    answer = rt.future()
-    got = []
+    answer: Future[Any] = rt.future()
+    got: list[Any] = []
 
     async def ask():
         try:
@@ -110,9 +112,9 @@ def test_an_answer_after_the_deadline_loses_even_when_the_step_was_late():
 
 def test_a_deadline_that_has_passed_is_due_next_in_the_order_of_its_deadline():
     rt = Runtime(100, 100)
-    fired = []
+    fired: list[Any] = []
     for deadline in (100, 70, 90):
-        rt.call_at(deadline, lambda at=deadline: fired.append((at, rt.now())))
+        rt.call_at(deadline, partial(lambda at: fired.append((at, rt.now())), deadline))
     assert rt.next_deadline() == 70
     rt.fire_due(100, inclusive=True)
     assert fired == [(70, 100), (90, 100), (100, 100)]
@@ -120,7 +122,7 @@ def test_a_deadline_that_has_passed_is_due_next_in_the_order_of_its_deadline():
 
 @pytest.mark.parametrize("duration", [0, -5])
 def test_a_sleep_of_zero_or_less_is_due_at_this_instant(duration):
-    order = []
+    order: list[Any] = []
 
     async def sleeper(rt):
         await rt.sleep(duration)
@@ -136,7 +138,7 @@ def test_a_sleep_of_zero_or_less_is_due_at_this_instant(duration):
 
 def test_timers_of_the_future_cannot_be_fired():
     rt = Runtime()
-    fired = []
+    fired: list[Any] = []
     rt.call_at(1, lambda: fired.append(1))
     with pytest.raises(RuntimeMisuse, match="not due"):
         rt.fire_due(1, inclusive=True)
@@ -145,7 +147,7 @@ def test_timers_of_the_future_cannot_be_fired():
 
 def test_a_cancelled_timer_never_fires():
     rt = Runtime()
-    fired = []
+    fired: list[Any] = []
     first = rt.call_at(1, lambda: fired.append("first"))
     second = rt.call_at(1, lambda: fired.append("second"))
     rt.call_at(0, first.cancel)
@@ -159,8 +161,8 @@ def test_a_cancelled_timer_never_fires():
 
 def test_dead_timers_are_purged_when_they_are_the_majority():
     timers = Timers()
-    fired = []
-    kept = [timers.add(n, lambda n=n: fired.append(n)) for n in range(100)]
+    fired: list[Any] = []
+    kept = [timers.add(n, partial(fired.append, n)) for n in range(100)]
     for n in range(10_000):
         timers.add(n, lambda: fired.append("dead")).cancel()
     assert len(timers) == 100
@@ -185,7 +187,7 @@ def test_a_timeout_that_did_not_fire_leaves_no_timer():
 
 def test_what_a_timer_raises_leaves_fire_due():
     rt = Runtime()
-    fired = []
+    fired: list[Any] = []
 
     def broken():
         raise ValueError("broken timer")
@@ -199,7 +201,7 @@ def test_what_a_timer_raises_leaves_fire_due():
 
 
 def test_a_ticker_stays_on_its_grid():
-    ticks = []
+    ticks: list[Any] = []
 
     async def periodic(rt):
         ticker = rt.ticker(10)
@@ -213,7 +215,7 @@ def test_a_ticker_stays_on_its_grid():
 
 def test_a_ticker_coalesces_the_periods_that_were_missed():
     rt = Runtime()
-    ticks = []
+    ticks: list[Any] = []
 
     async def periodic():
         ticker = rt.ticker(10, first_ns=5)
