@@ -25,9 +25,9 @@ from kernel.runtime.errors import TimedOut
 from kernel.trade.kill_switches import UNTIL_RESUMED, KillSwitches, Trip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from types import TracebackType
 
+    from kernel.model.rows import StoredState
     from kernel.runtime.primitives import Lock
     from kernel.trade.book import Position
     from kernel.trade.services import Services
@@ -327,9 +327,9 @@ class Risk:
             if (lock := self._lock(key)) is not None
         ]
 
-    def restore(self, rows: Iterable[LockRow]) -> None:
+    def restore(self, state: StoredState) -> None:
         """Locks of the process before."""
-        for row in rows:
+        for row in state.locks:
             self._locks[(row.venue, row.symbol)] = Trip(row.reason, row.until_ns)
 
     def pause(self, reason: str) -> None:
