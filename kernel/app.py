@@ -286,7 +286,15 @@ class Kernel:
         startup = Startup(
             services, recovery=self._recovery, ready=self._on_ready, restart=self._restart
         )
-        services.supervise("start", startup.run)
+        self._runtime.supervise(
+            startup.run, "start", on_failure=self._start_failed, max_restarts=0
+        )
+
+    def _start_failed(self, name: str, error: BaseException, failures: int) -> None:
+        """Half a start cannot be begun again: what it began goes on, entries never do."""
+        self._crashed(name, error, failures, None)
+        for desk in self.services.desks.values():
+            desk.block_entries("start failed")
 
     def _on_ready(self, state: StoredState) -> None:
         """The store is loaded: begin what is periodic, and listen for signals."""
