@@ -90,8 +90,6 @@ class OutcomeSettler:
         while not order.seen:
             if await self._round(desk, order, count, lifetime_end):
                 return self._never_placed(order, count)
-            if order.seen:
-                break
             await self._wait(order, wait_ns)
             wait_ns = min(2 * wait_ns, _LONGEST_WAIT_NS)
         services.decide(
@@ -209,6 +207,8 @@ class OutcomeSettler:
     async def _wait(self, order: TrackedOrder, wait_ns: int) -> None:
         """Sleep, but wake at once when an event of the order comes in."""
         runtime = self._services.runtime
+        if order.seen:
+            return
         order.changed.clear()
         with runtime.scope() as scope:
             timer = runtime.call_at(MonoNs(runtime.now() + wait_ns), scope.cancel)

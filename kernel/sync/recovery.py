@@ -150,7 +150,7 @@ class Recovery:
         self._services.runtime.supervise(
             lambda: self._resolve(position),
             f"recover {position.id}",
-            on_failure=lambda name, error, n: self._failed(position, error, n),
+            on_failure=lambda _name, error, n: self._failed(position, error, n),
             max_restarts=self._services.settings.max_recovery_attempts,
         )
 

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 POLLS_NS = (100 * MS, 200 * MS, 400 * MS, 800 * MS, *(6 * (SECOND,)))
 """The ten polls after the entry was placed (owner)."""
+_CAME_TO_LIFE = (PositionState.ACTIVE, PositionState.CLOSING, PositionState.CLOSED)
+"""A position that was ACTIVE, whatever became of it since."""
 CANCEL_RETRY_NS = (200 * MS, 400 * MS, 800 * MS, 1600 * MS, 5 * SECOND)
 
 
@@ -140,11 +142,8 @@ class Entries:
             async with runtime.group() as group:
                 for order in unknown:
                     group.spawn(self._settle(order), f"settle {order.client_order_id}")
-                result = await self._after_send(position, children)
-            if result is not None and unknown:
-                # What settled after the stop was live may have filled more.
-                result = position if not position.state.terminal else None
-            return result
+                await self._after_send(position, children)
+        return position if position.state in _CAME_TO_LIFE else None
 
     async def _after_send(
         self, position: Position, children: list[TrackedOrder]
@@ -162,7 +161,11 @@ class Entries:
         if reason:
             await self._roll_back(position, children, reason)
             return None
-        return await self.protect(position, children)
+        async with self._services.runtime.group() as group:
+            if not _all_terminal(children):
+                group.spawn(self._give_up(position, children), f"end children {position.id}")
+            return await self.protect(position, children)
+        return None
 
     async def protect(self, position: Position, children: list[TrackedOrder]) -> Position | None:
         """PENDING_SL: the stop, or the roll-back."""
@@ -456,13 +459,13 @@ class Entries:
     async def _end_child(self, desk: VenueDesk, order: TrackedOrder) -> None:
         """Cancel one entry child and look until it is terminal: a cancel error is a question."""
         for wait_ns in CANCEL_RETRY_NS:
-            if order.terminal:
+            if _ended(order):
                 return
             await self._cancel(desk, order)
             await self._query(desk, order)
             if order.executions_missing:
                 await self._executions(desk, order)
-            if order.terminal:
+            if _ended(order):
                 return
             await self._services.runtime.sleep(wait_ns)
         await self._settle(order)
@@ -514,6 +517,10 @@ class Entries:
         ]
         with self._services.runtime.shield():
             await self._roll_back(position, children, cause)
+
+
+def _ended(order: TrackedOrder) -> bool:
+    return order.terminal
 
 
 def _all_terminal(children: list[TrackedOrder]) -> bool:
