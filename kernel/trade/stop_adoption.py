@@ -119,7 +119,7 @@ class Adoption:
         )
 
     def _put_aside(self, position: Position, report: OrderReport, reason: str) -> None:
-        """Ours: into the to-cancel ledger, once a good stop stands. Anybody else's: let alone."""
+        """Ours: into the to-cancel ledger, for when a good stop stands. Others': let alone."""
         self._services.decide(
             "stop.refused",
             reason,
@@ -134,7 +134,8 @@ class Adoption:
             return
         order = self._registered(position, report)
         if position.stops.find(order.client_order_id) is None:
-            position.stops.add(StopOrder(order, self._services.runtime.now()))
+            stop = position.stops.add(StopOrder(order, self._services.runtime.now()))
+            stop.wanted = False
 
     def _registered(self, position: Position, report: OrderReport) -> TrackedOrder:
         services = self._services

@@ -112,7 +112,7 @@ class StopKeeper:
         """See a triggered stop to its end."""
         services, runtime = self._services, self._services.runtime
         limit_ns = services.settings.stop_fill_timeout_seconds * SECOND
-        deadline_ns = (fired.fired_ns or runtime.now()) + limit_ns
+        deadline_ns = (runtime.now() if fired.fired_ns is None else fired.fired_ns) + limit_ns
         services.decide(
             "stop.triggered",
             fired.order.row.status.value.lower(),

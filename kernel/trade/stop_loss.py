@@ -231,7 +231,7 @@ class StopOwner:
             since_ns = now
             if not self.covered(position):
                 stops.expose(now if position.row.protected_level else _filled_ns(position, now))
-                since_ns = stops.exposed_since_ns or now
+                since_ns = now if stops.exposed_since_ns is None else stops.exposed_since_ns
             deadline = services.settings.unprotected_deadline_seconds * SECOND - DEADLINE_MARGIN_NS
             stands = False
             try:

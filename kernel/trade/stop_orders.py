@@ -14,7 +14,7 @@ Source: venue-binance.md §3 (POST/GET/DELETE /fapi/v1/algoOrder, openAlgoOrders
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING
 
 from kernel.errors import (
@@ -64,7 +64,7 @@ def split_qty(instrument: Instrument, qty: Qty) -> list[Qty]:
     most = instrument.max_market_qty
     if not most or qty <= most:
         return [qty]
-    count = int(-(-qty // most))
+    count = int((qty / most).to_integral_value(rounding=ROUND_CEILING))
     part = instrument.qty_up(qty / count)
     parts: list[Decimal] = []
     rest = qty
@@ -334,10 +334,10 @@ class ConditionalStops:
         Raises:
             StopsCrowded: A confirmed stop stands and the ledger is not proven empty.
         """
-        if not position.stops.to_cancel():
+        if not position.stops.to_cancel() or not position.stops.live():
             return
         await self.discard(position)
-        if position.stops.to_cancel() and position.stops.live():
+        if position.stops.to_cancel():
             raise StopsCrowded(f"{position.id}: an old stop is not proven terminal")
 
     async def _cancel(self, stop: StopOrder) -> None:
@@ -380,7 +380,7 @@ class ConditionalStops:
             position = services.book.by_symbol(venue, report.symbol)
             if position is not None:
                 known = position.stops.find(report.client_order_id)
-                if known is None or known.wanted:
+                if known is not None and known.wanted:
                     continue
             services.decide(
                 "stop.swept",
