@@ -241,10 +241,10 @@ class Core:
             self.turns += 1
             if self.turns > self.turn_limit:
                 ready.appendleft(task)
-                raise self.livelock()
+                raise self.livelock(task)
             self.current = task
             thrown = task.thrown
-            task.parked = True
+            task.parked = True  # from here on it may be woken, if it registers itself somewhere
             try:
                 if thrown is None:
                     trap = task.coro.send(task.inbox)
@@ -256,17 +256,19 @@ class Core:
                 self._finish(task, stop.value, None)
             except BaseException as error:  # noqa: BLE001 - each kind is judged in _finish
                 self.current = None
+                thrown = None  # its traceback refers to this frame: no cycle
                 self._finish(task, None, error)
             else:
                 self.current = None
                 if trap is not PARKED:
                     self._refuse(task, trap)
 
-    def livelock(self) -> Livelock:
-        """The error to raise when the turns of this step are used up."""
-        busy = ", ".join(dict.fromkeys(task.name for task in list(self.ready)[:8]))
+    def livelock(self, *last: Task[Any]) -> Livelock:
+        """The error to raise when the turns of this step are used up; `last` ran last."""
+        busy = dict.fromkeys(task.name for task in (*last, *self.ready))
         return Livelock(
-            f"more than {self.turn_limit} turns at {self.mono_ns} ns; ready: {busy or 'none'}"
+            f"more than {self.turn_limit} turns at {self.mono_ns} ns; "
+            f"busy: {', '.join(list(busy)[:8]) or 'timers only'}"
         )
 
     def close(self) -> None:
@@ -325,7 +327,7 @@ class Core:
 
     def _judge(self, task: Task[Any], error: BaseException) -> None:
         if isinstance(error, Spinning):
-            raise self.livelock() from error
+            raise self.livelock(task) from error
         if not isinstance(error, Exception):
             raise error  # KeyboardInterrupt and its like end the run
         if task.group is None and not (task.tolerated and isinstance(error, task.tolerated)):

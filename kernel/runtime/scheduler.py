@@ -84,7 +84,7 @@ class Runtime:
         first_ns = self._core.mono_ns + period_ns if first_ns is None else first_ns
         return Ticker(self._core, period_ns, first_ns)
 
-    def call_at(self, mono_ns: int, callback: Callable[[], None]) -> TimerHandle:
+    def call_at(self, mono_ns: int, callback: Callable[[], object]) -> TimerHandle:
         """Call a function at an instant, outside of any task. What it raises leaves `fire_due`."""
         if self._core.closed:
             raise RuntimeClosed

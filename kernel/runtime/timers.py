@@ -23,10 +23,10 @@ class TimerHandle:
 
     __slots__ = ("_timers", "callback", "deadline_ns")
 
-    def __init__(self, timers: Timers, deadline_ns: int, callback: Callable[[], None]) -> None:
+    def __init__(self, timers: Timers, deadline_ns: int, callback: Callable[[], object]) -> None:
         self._timers = timers
         self.deadline_ns = deadline_ns
-        self.callback: Callable[[], None] | None = callback
+        self.callback: Callable[[], object] | None = callback
 
     @property
     def pending(self) -> bool:
@@ -63,7 +63,7 @@ class Timers:
         """Number of heap entries, dead ones included."""
         return len(self._heap)
 
-    def add(self, deadline_ns: int, callback: Callable[[], None]) -> TimerHandle:
+    def add(self, deadline_ns: int, callback: Callable[[], object]) -> TimerHandle:
         """Set a timer. A deadline that has passed is due at the next chance, in its order."""
         handle = TimerHandle(self, deadline_ns, callback)
         self._number += 1
@@ -81,7 +81,7 @@ class Timers:
             self._dead -= 1
         return None
 
-    def pop_due(self, last_ns: int) -> Callable[[], None] | None:
+    def pop_due(self, last_ns: int) -> Callable[[], object] | None:
         """Take the callback of the first pending timer whose deadline is at most `last_ns`."""
         heap = self._heap
         while heap and heap[0][0] <= last_ns:
