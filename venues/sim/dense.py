@@ -67,6 +67,10 @@ class _Side:
             lane, wish = self.waiting.pop(name)
             lane.drop(wish)
 
+    def clear_all(self) -> None:
+        for name in list(self.waiting):
+            self.clear(name)
+
     def quote(self, venue: str, symbol: str) -> QuoteRead:
         lane = self.lane(venue, symbol, PriceSource.LAST)
         market = self._markets[self._number(venue, symbol)]
@@ -124,6 +128,9 @@ class DensePriceService:
 
     def clear(self, watch_id: str) -> None:
         self._feed.clear(watch_id)
+
+    def clear_all(self) -> None:
+        self._feed.clear_all()
 
     def last(self, venue: str, symbol: str, source: PriceSource) -> PriceRead:
         return self._feed.lane(venue, symbol, source).read()

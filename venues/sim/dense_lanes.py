@@ -181,14 +181,15 @@ class PlayedLane:
         self.play()
         first_ns = stretches(self._tape).__next__().tick(1).ts_ns
         covered_ns, has_gap = TsNs(max(since_ns, first_ns)), self._has_gap(since_ns)
-        prices: list[Decimal] = []
-        newest_ns = 0
+        low = high = newest = None
         for tick in self._ticks_since(since_ns):
-            prices.append(self.price(tick))
-            newest_ns = tick.ts_ns
-        if not prices:
+            low = tick if low is None or tick.px < low.px else low
+            high = tick if high is None or tick.px > high.px else high
+            newest = tick
+        if low is None or high is None or newest is None:
             return ExtremesRead(covered_from_ns=covered_ns, has_gap=has_gap)
-        return ExtremesRead(min(prices), max(prices), covered_ns, has_gap, TsNs(newest_ns))
+        newest_ns = TsNs(newest.ts_ns)
+        return ExtremesRead(self.price(low), self.price(high), covered_ns, has_gap, newest_ns)
 
     def _ticks_since(self, since_ns: int) -> Iterator[Tick]:
         # What was seen after `since_ns`; of a stretch that was seen whole only both ends, since
@@ -204,7 +205,7 @@ class PlayedLane:
             if ends[0].place > self._seen.place:
                 return
             whole = ends[0].ts_ns > since_ns and ends[1].place <= self._seen.place
-            if whole and not self._feed.gaps:
+            if whole and not self._gap_touches(ends[0].ts_ns, ends[1].ts_ns):
                 yield from ends
                 continue
             for j in range(1, stretch.count + 1):
@@ -226,6 +227,9 @@ class PlayedLane:
 
     def _lost(self, ts_ns: int) -> bool:
         return any(start <= ts_ns < end for start, end in self._feed.gaps)
+
+    def _gap_touches(self, first_ns: int, last_ns: int) -> bool:
+        return any(start <= last_ns and first_ns < end for start, end in self._feed.gaps)
 
     def _has_gap(self, since_ns: int) -> bool:
         spans = list(self._feed.gaps)

@@ -176,6 +176,11 @@ class Side:
         if entry is not None:
             entry.cancel()
 
+    def clear_all(self) -> None:
+        """Forget all that was set."""
+        for name in list(self.pending):
+            self.clear(name)
+
     def last(self, venue: str, symbol: str, source: PriceSource) -> PriceRead:
         lane = self.lane(venue, symbol, source)
         return lane.read(lane.point())

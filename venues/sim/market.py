@@ -150,11 +150,15 @@ class Prices(Protocol):
         """Fire once at the first later price of the feed that reaches a bound.
 
         Later is what comes behind the present position. A watch under an id in use takes its
-        place. `set_at_ns` is the stamp of the step, and must be the present of the agenda.
+        place. `set_at_ns` is when the step happens in the world, which is the agenda's present
+        also where the kernel's own clock is off.
         """
 
     def clear(self, watch_id: str) -> None:
         """Forget a watch; nothing happens when it fired or was cleared before."""
+
+    def clear_all(self) -> None:
+        """Forget every watch: the kernel that set them is gone. Triggers of venues stay."""
 
     def last(self, venue: str, symbol: str, source: PriceSource) -> PriceRead:
         """See `PriceReader.last`."""

@@ -80,6 +80,9 @@ class PriceService:
     def clear(self, watch_id: str) -> None:
         self._feed.clear(watch_id)
 
+    def clear_all(self) -> None:
+        self._feed.clear_all()
+
     def last(self, venue: str, symbol: str, source: PriceSource) -> PriceRead:
         return self._feed.last(venue, symbol, source)
 

@@ -170,6 +170,15 @@ def test_clearing_what_fired_or_never_was_changes_nothing(kind):
     assert world.run() == [(20, "w", 90), (30, "next", 80)]
 
 
+def test_the_watches_of_a_dead_kernel_are_gone_while_the_stops_of_the_venue_stay(kind):
+    world = World(kind, market((10, 100), (20, 90), (30, 80)))
+    world.watch("first", below=95)
+    world.watch("second", below=85)
+    world.trigger("stop", below=95)
+    world.at(15, world.prices.clear_all)
+    assert world.run() == [(20, "stop", 90)]
+
+
 def test_a_trigger_that_is_through_already_waits_for_the_next_price(kind):
     world = World(kind, market((10, 100), (20, 90), (30, 80)))
     world.at(20, lambda: world.trigger("late", below=95))

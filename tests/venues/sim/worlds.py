@@ -66,7 +66,14 @@ def prices(r, start, span):
     return (tape if r.random() < 0.6 else bar_tape)(r, start, span)
 
 
-def feed(r, start, span):
+def times(tape):
+    """When prices were made: the instants at which an edge of a gap matters."""
+    if isinstance(tape, Tape):
+        return list(tape.ts)
+    return [at for bar in range(len(tape)) for at in tape.corner_times(bar)]
+
+
+def feed(r, start, span, made):
     delays, gaps = [], []
     at = start - r.randint(0, span // 4)
     for _ in range(r.choice((0, 1, 2, 4))):
@@ -74,7 +81,12 @@ def feed(r, start, span):
         at += r.randint(1, span // 2)
     for _ in range(r.choice((0, 0, 1, 3))):
         at = start + r.randint(-span // 10, span)
-        gaps.append((at, at + r.randint(1, span // 6)))
+        end = at + r.randint(1, span // 6)
+        if r.random() < 0.6:  # from one price, or just beside it, to another
+            at = r.choice(made) + r.randint(-1, 1)
+            end = max(at + 1, r.choice(made) + r.randint(-1, 1))
+            end = min(end, at + span // 6 + 1)
+        gaps.append((at, end))
     return FeedModel(tuple(delays), tuple(gaps))
 
 
@@ -93,16 +105,17 @@ def markets(r, start, span):
     out = []
     for number in range(r.randint(1, 4)):
         is_last = r.random() < 0.4
+        last = prices(r, start, span)
         out.append(
             Market(
                 ("north", "south")[number % 2],
                 ("AUSDT", "BUSDT")[number // 2],
-                prices(r, start, span),
+                last,
                 mark=None if is_last else prices(r, start, span),
                 mark_is_last=is_last,
                 quotes=quotes(r, start, span) if r.random() < 0.3 else None,
                 spread=Spread(r.choice((Decimal(0), Decimal(3), Decimal("120.5"))), Decimal(5)),
-                feed=feed(r, start, span),
+                feed=feed(r, start, span, times(last)),
             )
         )
     return out
@@ -124,6 +137,9 @@ class Programme:
         self.timers = sorted(start + self.r.randint(-span // 20, span) for _ in timers)
         for n in range(self.r.randint(1, 12)):
             due = start + self.r.randint(-1, span)
+            if self.r.random() < 0.5:  # at the instant of a price, where order matters
+                one = self.r.choice(world)
+                due = one.feed.arrival(self.r.choice(times(one.last))) + self.r.randint(0, 1)
             self.agenda.push(due, RANK_MESSAGE, partial(self.act, f"message {n}"))
 
     def run(self):
@@ -185,6 +201,8 @@ class Programme:
                 action=self.on_price(f"triggered {market.venue} {name}"),
             )
         elif roll < 0.66:
+            if r.random() < 0.1:
+                self.prices.clear_all()
             self.prices.clear(f"w{r.randint(0, 7)}")
         elif roll < 0.70:
             at_venue.clear(f"t{r.randint(0, 5)}")
@@ -200,6 +218,9 @@ class Programme:
 
     def read(self, market, source, at_venue):
         since = self.agenda.now_ns - self.r.randint(-2, self.span)
+        edges = [at for gap in market.feed.gaps for at in gap] + times(market.last)
+        if self.r.random() < 0.5:
+            since = self.r.choice(edges) + self.r.randint(-2, 1)
         self.note(self.prices.last(market.venue, market.symbol, source))
         self.note(self.prices.quote(market.venue, market.symbol))
         self.note(self.prices.extremes(market.venue, market.symbol, source, since))
