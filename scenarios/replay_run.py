@@ -1,0 +1,259 @@
+"""Runs a replay: world, driver, journal, checker and deaths by schedule, from plan to figures.
+
+A death is a draw: after a drawn time, at the n-th effect of an entry, a protective act or a commit
+that is about to leave, before or after it left. The kernel is gone for a drawn while and starts
+again from the store, as a process would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter  # noqa: TID251  the only wall clock: how long the run took
+
+import msgspec
+
+from kernel.app import Kernel
+from kernel.model.draws import draw
+from kernel.model.messages import Effect, Input, StepResult, StoreCommit, VenueCall
+from kernel.model.orders import FillKind
+from kernel.model.units import SECOND, ZERO, text
+from kernel.model.venue import EffectClass
+from replay.journal import Header, Recorder
+from replay.runs import ReplayResult
+from scenarios.driver import Driver, Sink
+from scenarios.invariants import Checker
+from scenarios.protection_checks import Limits
+from scenarios.replay_setup import TAIL_NS, ReplayPlan
+from scenarios.world import World
+from venues.sim.agenda import RANK_MESSAGE
+from venues.sim.truth import LedgerKind, Traded, TruthEvent
+from venues.sim.venue import SimVenue
+
+LONGEST_DOWN_NS = 60 * SECOND
+MOST_EFFECTS = 24
+"""A death waits for at most so many effects that matter."""
+SLICES = 400
+"""Parts of a run between which progress is told."""
+
+
+class Extras(msgspec.Struct, kw_only=True):
+    """What a caller adds to a replay.
+
+    `deaths` is how many crash-restarts are drawn; `progress` hears the share of simulated time.
+    """
+
+    journal: Path | None = None
+    header: Header = Header()
+    deaths: int = 0
+    sinks: tuple[Sink, ...] = ()
+    observers: tuple[Callable[[SimVenue], None], ...] = ()
+    progress: Callable[[float], None] | None = None
+
+
+def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> ReplayResult:
+    """Run a plan from its first price to the convergence behind its last.
+
+    Raises:
+        SettingsError: The journal cannot be written.
+    """
+    extras = extras or Extras()
+    began = perf_counter()
+    world = World(plan.setup)
+    disturbed = bool(extras.deaths) or any(setup.faults for setup in plan.setup.setups.values())
+    checker = Checker(world, plan.settings, Limits(faults=disturbed), level="sim")
+    tally = Tally(world)
+    for observe in extras.observers:
+        for venue in world.venues.values():
+            observe(venue)
+    with Recorder(extras.journal, extras.header) as recorder:
+        life = Life(recorder)
+        driver = Driver(
+            world, plan.settings, sinks=(JournalSink(recorder), checker, *extras.sinks, life)
+        )
+        life.attend(driver, deaths=extras.deaths, seed=plan.seed, end_ns=plan.end_ns)
+        driver.start()
+        _run(driver, plan, extras.progress)
+        checker.finish()
+        state = driver.kernel.state_digest() if driver.kernel is not None else ""
+        digest = recorder.digest()
+    return _result(
+        plan, driver, checker, tally,
+        digest=digest, state=state, deaths=life.deaths, wall_s=perf_counter() - began,
+    )  # fmt: skip
+
+
+def _run(driver: Driver, plan: ReplayPlan, progress: Callable[[float], None] | None) -> None:
+    start_ns, end_ns = plan.setup.start_ns, plan.end_ns + TAIL_NS
+    if progress is None:
+        driver.run(end_ns)
+        return
+    for part in range(1, SLICES + 1):
+        driver.run(start_ns + (end_ns - start_ns) * part // SLICES)
+        progress(part / SLICES)
+
+
+class JournalSink:
+    """Every step into the recorder."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.step = recorder.step
+
+    def born(self, kernel: Kernel) -> None:
+        """A kernel starts: its `Start` input will say so."""
+
+    def died(self, reason: str) -> None:
+        """The kernel is gone: the next `Start` will say so."""
+
+
+class Life:
+    """Kills the kernel at drawn points and starts it again.
+
+    Attributes:
+        deaths: How many there were.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.deaths = 0
+        self._recorder = recorder
+        self._driver: Driver | None = None
+        self._plans: list[tuple[int, int, bool]] = []
+        self._seed = 0
+        self._waiting = 0
+
+    def attend(self, driver: Driver, *, deaths: int, seed: int, end_ns: int) -> None:
+        """Draw the deaths of a run."""
+        self._driver = driver
+        self._seed = seed
+        start_ns = driver.world.agenda.now_ns
+        span = max(1, (end_ns - start_ns) // SECOND)
+        self._plans = sorted(
+            (
+                start_ns + draw(seed, "death time", n, span) * SECOND,
+                1 + draw(seed, "death effect", n, MOST_EFFECTS),
+                bool(draw(seed, "death before", n, 2)),
+            )
+            for n in range(deaths)
+        )
+        if self._plans:
+            driver.trap = self._trap
+
+    def step(self, item: Input, result: StepResult) -> None:
+        """See `Sink.step`."""
+
+    def born(self, kernel: Kernel) -> None:
+        """See `Sink.born`."""
+
+    def died(self, reason: str) -> None:
+        """Start a new kernel after a drawn while."""
+        driver = self._driver
+        assert driver is not None
+        agenda = driver.world.agenda
+        down = 1 + draw(self._seed, "death down", self.deaths, LONGEST_DOWN_NS // SECOND)
+        agenda.push(
+            agenda.now_ns + down * SECOND, RANK_MESSAGE, lambda: driver.start(f"after {reason}")
+        )
+
+    def _trap(self, effect: Effect) -> str:
+        if not self._plans:
+            return ""
+        driver = self._driver
+        assert driver is not None
+        at_ns, wanted, before = self._plans[0]
+        if driver.world.agenda.now_ns < at_ns or not _matters(effect):
+            return ""
+        self._waiting += 1
+        if self._waiting < wanted:
+            return ""
+        del self._plans[0]
+        self._waiting = 0
+        self.deaths += 1
+        return "crash-before" if before else "crash-after"
+
+
+def _matters(effect: Effect) -> bool:
+    body = effect.body
+    if type(body) is StoreCommit:
+        return True
+    return type(body) is VenueCall and effect.cls is not EffectClass.QUERY
+
+
+class Tally:
+    """Positions that opened and closed at the venues, in truth."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.opened = 0
+        self.closed = 0
+        self._held: dict[tuple[str, str, str], bool] = {}
+        for venue in world.venues.values():
+            venue.subscribe(self._listener(venue.name))
+
+    def _listener(self, venue: str) -> Callable[[TruthEvent], None]:
+        def hear(event: TruthEvent) -> None:
+            if type(event) is not Traded or event.fill.kind is FillKind.FUNDING:
+                return
+            place = (venue, event.fill.symbol, event.hedge_leg)
+            held, holds = self._held.get(place, False), bool(event.position_qty)
+            self._held[place] = holds
+            self.opened += holds and not held
+            self.closed += held and not holds
+
+        return hear
+
+    @property
+    def still_open(self) -> int:
+        """Positions that are open now."""
+        return sum(self._held.values())
+
+    def cash(self, kind: LedgerKind) -> str:
+        """Sum of all venues' ledgers of one kind, as text."""
+        sums = [venue.account.cash.get(kind, ZERO) for venue in self.world.venues.values()]
+        return text(sum(sums, ZERO))
+
+
+def _result(
+    plan: ReplayPlan,
+    driver: Driver,
+    checker: Checker,
+    tally: Tally,
+    *,
+    digest: str,
+    state: str,
+    deaths: int,
+    wall_s: float,
+) -> ReplayResult:
+    fired: dict[str, int] = {}
+    for name, venue in driver.world.venues.items():
+        for fault, count in venue.faults.fired.items():
+            if count and not fault.startswith("funding "):
+                fired[f"{name} {fault}"] = count
+    kernel = driver.kernel
+    crashes = [*driver.crashes, *(kernel.crashes if kernel is not None else [])]
+    violations = checker.violations
+    fees = tally.cash(LedgerKind.FEE)
+    return ReplayResult(
+        digest=digest,
+        state_digest=state,
+        ticks=plan.ticks,
+        wall_s=round(wall_s, 3),
+        positions_opened=tally.opened,
+        positions_closed=tally.closed,
+        realized_pnl=tally.cash(LedgerKind.REALIZED_PNL),
+        fees=fees.removeprefix("-") if fees.startswith("-") else fees,
+        max_unprotected_ms=-(-checker.protection.max_unprotected_ns // 1_000_000),
+        invariant_violations=sum(violations.counts.values()),
+        waves=plan.waves,
+        funding=tally.cash(LedgerKind.FUNDING),
+        steps=driver.steps,
+        kernel_starts=driver.starts,
+        crashes=deaths,
+        task_crashes=tuple(crashes),
+        faults_fired=fired,
+        violations=tuple(str(one) for one in violations.found),
+        open_positions=tally.still_open,
+        simulated_s=(plan.end_ns - plan.setup.start_ns) // SECOND,
+        signals=plan.signals,
+        data_digest=plan.data_digest,
+        unprotected_s=checker.protection.unprotected_ns / SECOND,
+    )

@@ -1,0 +1,312 @@
+"""From market data and signals to the world of a replay.
+
+Instruments are the well-known contracts, or rows of a file of steps, or (for other symbols) made
+from the data: its tick, and a quantity step that is worth at most about one unit of the quote
+currency at the first price. Which of the three it was stands in the notes of the plan.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+
+from kernel.config import Settings
+from kernel.errors import SettingsError
+from kernel.model.instrument import Instrument
+from kernel.model.units import ONE, text
+from replay.datasets import MarketData
+from replay.momentum import Recipe, generate
+from replay.series import CandleSet, FundingSet, Series
+from replay.tapes import bar_tape, feed_gaps, quote_tape, tick_tape
+from replay.waves import SignalRow, between
+from scenarios.signal_source import Arrival
+from scenarios.world import WorldSetup
+from venues.sim.account import AccountRules
+from venues.sim.bars import BarTape, Path as BarPath
+from venues.sim.fault_kinds import AnyFault, Cue, VenueAct
+from venues.sim.feed import FeedModel
+from venues.sim.instruments import known_instrument, known_symbols, make_instrument
+from venues.sim.market import Market
+from venues.sim.quotes import Spread
+from venues.sim.tape import Tape
+from venues.sim.venue import VenueSetup
+
+TAIL_NS = 240_000_000_000
+"""Quiet time behind the last price, in which everything must converge."""
+
+
+class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the caller says of a replay besides data and waves."""
+
+    venue: str = ""
+    """Trade all data on this venue; "": each series on its own."""
+    from_ns: int = 0
+    to_ns: int = 0
+    """0: to the end of the data."""
+    path: BarPath = "close-rule"
+    dense: bool = False
+    seed: int = 0
+    spread_bps: Decimal = ONE
+    slippage_bps: Decimal = Decimal(0)
+    deposit: Decimal = Decimal(100_000)
+    steps_file: Path | None = None
+    """CSV with symbol, tick_size, lot_size and perhaps min_order_size."""
+
+
+class ReplayPlan(msgspec.Struct, kw_only=True):
+    """Everything that a replay is made of. `end_ns` is where its prices end."""
+
+    settings: Settings
+    setup: WorldSetup
+    seed: int
+    end_ns: int
+    ticks: int
+    signals: int
+    waves: int
+    data_digest: str
+    instruments_hash: str
+    notes: tuple[str, ...]
+
+
+def plan_replay(
+    settings: Settings,
+    data: MarketData,
+    rows: list[SignalRow] | None,
+    options: ReplayOptions,
+    recipe: Recipe | None = None,
+) -> ReplayPlan:
+    """The plan of a replay.
+
+    Args:
+        settings: Of the kernel.
+        data: Every series of the run.
+        rows: Recorded signals; None: generated from closed candles with `options.seed`.
+        options: Period, venue, how bars are walked.
+        recipe: Of generated waves.
+
+    Raises:
+        SettingsError: Every problem of period, symbols and instruments.
+    """
+    series = _on_venue(data.series, options.venue)
+    start_ns, end_ns = _period(series, options)
+    if rows is None:
+        candles = [one for one in series if isinstance(one, CandleSet) and one.price == "last"]
+        rows = generate(options.seed, candles, recipe)
+    elif options.venue:
+        rows = [msgspec.structs.replace(row, exchange=options.venue) for row in rows]
+    rows = between(rows, start_ns, end_ns)
+    cut = [one for each in series if len(one := each.between(start_ns, end_ns))]
+    notes: list[str] = []
+    instruments = _instruments(cut, options, notes)
+    markets = _markets(cut, options, notes)
+    venues = list(dict.fromkeys(market.venue for market in markets))
+    account = AccountRules(deposit=options.deposit, keep_ledger=False)
+    setups = {
+        venue: VenueSetup(
+            account=account,
+            slippage_bps=options.slippage_bps,
+            seed=options.seed,
+            faults=_funding(cut, venue, start_ns),
+            origin_ns=start_ns,
+        )
+        for venue in venues
+    }
+    setup = WorldSetup(
+        start_ns=start_ns,
+        markets=markets,
+        instruments=instruments,
+        setups=setups,
+        arrivals=tuple(_arrival(row) for row in rows),
+        dense=options.dense,
+    )
+    return ReplayPlan(
+        settings=settings,
+        setup=setup,
+        seed=options.seed,
+        end_ns=end_ns,
+        ticks=sum(_ticks(market.last) for market in markets),
+        signals=len(rows),
+        waves=len(dict.fromkeys(row.candle_ns for row in rows)),
+        data_digest=data.digest(),
+        instruments_hash=instruments_hash(instruments),
+        notes=tuple(notes),
+    )
+
+
+def instruments_hash(instruments: list[Instrument]) -> str:
+    """32 hexadecimal characters that stand for the instruments, in their order."""
+    return blake2b(msgspec.msgpack.encode(instruments), digest_size=16).hexdigest()
+
+
+def _arrival(row: SignalRow) -> Arrival:
+    return Arrival(row.arrival_ns, msgspec.json.Encoder(decimal_format="number")
+                   .encode(row.payload()).decode())  # fmt: skip
+
+
+def _on_venue(series: tuple[Series, ...], venue: str) -> list[Series]:
+    return [replace(one, venue=venue) for one in series] if venue else list(series)
+
+
+def _period(series: list[Series], options: ReplayOptions) -> tuple[int, int]:
+    priced = [one for one in series if not isinstance(one, FundingSet)]
+    if not priced:
+        raise SettingsError(["data: holds no prices; give candles or trades"])
+    first = min(one.first_ns for one in priced)
+    last = max(one.end_ns for one in priced)
+    start = max(first, options.from_ns)
+    end = min(last, options.to_ns or last)
+    if start >= end:
+        raise SettingsError(
+            [f"period: from {options.from_ns} to {options.to_ns} ns holds no prices;"
+             f" the data lies in {first} to {last}"]
+        )  # fmt: skip
+    return start, end
+
+
+# ---------------------------------------------------------------- instruments
+
+
+def _instruments(
+    series: list[Series], options: ReplayOptions, notes: list[str]
+) -> list[Instrument]:
+    steps = _read_steps(options.steps_file) if options.steps_file else {}
+    made: dict[tuple[str, str], Instrument] = {}
+    problems: list[str] = []
+    for one in series:
+        if isinstance(one, FundingSet) or (one.venue, one.symbol) in made:
+            continue
+        try:
+            made[(one.venue, one.symbol)] = _instrument(one, steps, notes)
+        except SettingsError as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
+    return list(made.values())
+
+
+def _instrument(
+    one: Series, steps: dict[str, tuple[Decimal, Decimal, Decimal]], notes: list[str]
+) -> Instrument:
+    assert not isinstance(one, FundingSet)
+    venue, symbol, tick = one.venue, one.symbol, one.tick_size
+    if symbol in known_symbols():
+        known = known_instrument(venue, symbol)
+        finer = min(known.tick_size, tick)
+        return msgspec.structs.replace(known, tick_size=finer)
+    if symbol in steps:
+        told_tick, step, least = steps[symbol]
+        return make_instrument(
+            venue, symbol, tick_size=min(told_tick, tick), qty_step=step, min_qty=least
+        )
+    price = Decimal(_first_price(one)) * tick
+    step = _step_worth_one(price)
+    notes.append(f"{venue} {symbol}: made from the data: tick {text(tick)}, step {text(step)}")
+    return make_instrument(
+        venue, symbol, tick_size=tick, qty_step=step, min_notional=Decimal(5)
+    )
+
+
+def _first_price(one: Series) -> int:
+    if isinstance(one, CandleSet):
+        return int(one.open[0])
+    return int(getattr(one, "px", getattr(one, "bid", None))[0])
+
+
+def _step_worth_one(price: Decimal) -> Decimal:
+    """The largest power of ten of base units that is worth at most one unit of the quote."""
+    step = Decimal(1).scaleb(-price.adjusted())
+    return step if step * price <= 1 else step.scaleb(-1)
+
+
+def _read_steps(path: Path) -> dict[str, tuple[Decimal, Decimal, Decimal]]:
+    found: dict[str, tuple[Decimal, Decimal, Decimal]] = {}
+    problems: list[str] = []
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            for line, row in enumerate(csv.DictReader(stream), start=2):
+                try:
+                    tick, step = Decimal(row["tick_size"]), Decimal(row["lot_size"])
+                    least = Decimal(row.get("min_order_size") or row["lot_size"])
+                    if min(tick, step, least) <= 0:
+                        raise InvalidOperation
+                    found[row["symbol"]] = (tick, step, least)
+                except (KeyError, TypeError, InvalidOperation):
+                    problems.append(
+                        f"{path}:{line}: needs symbol, tick_size, lot_size above 0; correct it"
+                    )
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SettingsError([f"{path}: cannot be read: {error}"]) from error
+    if problems:
+        raise SettingsError(problems)
+    return found
+
+
+# ---------------------------------------------------------------- markets
+
+
+def _markets(series: list[Series], options: ReplayOptions, notes: list[str]) -> list[Market]:
+    """One market for each symbol with prices: trades where there are some, else candles."""
+    by_symbol: dict[tuple[str, str], dict[str, Series]] = {}
+    for one in series:
+        kind = str(one.kind)
+        if isinstance(one, CandleSet) and one.price == "mark":
+            kind = "mark"
+        held = by_symbol.setdefault((one.venue, one.symbol), {})
+        finest = held.get(kind)
+        if isinstance(finest, CandleSet) and isinstance(one, CandleSet):
+            if finest.interval_ns <= one.interval_ns:
+                continue
+        held[kind] = one
+    made = []
+    for (venue, symbol), held in sorted(by_symbol.items()):
+        last = held.get("trades") or held.get("candles")
+        if last is None:
+            continue
+        mark = held.get("mark")
+        if mark is None:
+            notes.append(f"{venue} {symbol}: no mark prices in the data: the mark is the last")
+        quotes = held.get("quotes")
+        made.append(
+            Market(
+                venue,
+                symbol,
+                _tape(last, options.path),
+                mark=None if mark is None else _tape(mark, options.path),
+                mark_is_last=mark is None,
+                quotes=None if quotes is None else quote_tape(quotes),  # type: ignore[arg-type]
+                spread=Spread(options.spread_bps, Decimal(1_000_000)),
+                feed=FeedModel(gaps=feed_gaps(last.gaps)),
+            )
+        )
+    return made
+
+
+def _tape(one: Series, path: BarPath) -> Tape | BarTape:
+    if isinstance(one, CandleSet):
+        return bar_tape(one, path)
+    return tick_tape(one)  # type: ignore[arg-type]
+
+
+def _ticks(tape: Tape | BarTape) -> int:
+    return 4 * len(tape.columns[0]) if isinstance(tape, BarTape) else len(tape.ts)
+
+
+def _funding(series: list[Series], venue: str, start_ns: int) -> tuple[AnyFault, ...]:
+    """Recorded settlements as acts of the venue; the rate is of the value at the mark."""
+    return tuple(
+        VenueAct(
+            name=f"funding {one.symbol}",
+            cue=Cue(at_ns=ts_ns - start_ns),
+            act="funding",
+            symbol=one.symbol,
+            rate=rate,
+        )
+        for one in series
+        if isinstance(one, FundingSet) and one.venue == venue
+        for ts_ns, rate in one.rates()
+    )
