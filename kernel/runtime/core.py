@@ -274,8 +274,6 @@ class Core:
     def close(self) -> None:
         """Cut the runtime off, then close what it was running, in order of creation."""
         self.closed = True
-        self.ready.clear()
-        self.timers.clear()
         if self.current is None:
             self._close_tasks()
 

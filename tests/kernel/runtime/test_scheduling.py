@@ -110,6 +110,29 @@ def test_a_loop_of_awaits_that_never_switch_is_a_livelock():
     rt.close()
 
 
+def test_tasks_that_spawn_each_other_without_end_are_a_livelock():
+    rt = Runtime(turn_limit=1000)
+
+    async def fertile():
+        rt.spawn(fertile(), "fertile")
+
+    rt.spawn(fertile(), "fertile")
+    with pytest.raises(Livelock, match="busy: fertile"):
+        rt.run_ready()
+    rt.close()
+
+
+def test_a_timer_that_sets_itself_again_at_the_same_instant_is_a_livelock():
+    rt = Runtime(turn_limit=1000)
+
+    def again():
+        rt.call_at(0, again)
+
+    again()
+    with pytest.raises(Livelock, match="busy: timers only"):
+        rt.fire_due(0, inclusive=True)
+
+
 def test_timers_that_never_let_time_move_are_a_livelock():
     rt = Runtime(turn_limit=1000)
 

@@ -416,12 +416,12 @@ def test_a_cancel_after_the_block_has_no_effect():
     async def main(rt):
         with rt.scope() as scope:
             await rt.sleep(1)
-        scope.cancel()
-        await rt.sleep(1)
-        seen.append(rt.now())
+        rt.call_at(2, scope.cancel)
+        await rt.sleep(2)
+        seen.append((rt.now(), scope.cancel_called, scope.absorbed))
 
     run_tasks(main)
-    assert seen == [2]
+    assert seen == [(3, True, False)]
 
 
 def test_scopes_are_entered_once_and_left_in_reverse_order():
