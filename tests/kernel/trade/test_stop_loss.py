@@ -1,5 +1,6 @@
 """The stop owner against a scripted venue with stops as orders of their own."""
 
+import itertools
 from decimal import Decimal
 
 import pytest
@@ -82,7 +83,7 @@ def test_one_try_and_three_retries_after_one_two_and_four_seconds(bench):
     bench.venue.rules.append(Rule("place_stop", errors.FilterViolation, "-1111"))
     assert protect(bench, position) is False
     times = [at for at, _ in bench.venue.requests("place_stop")]
-    gaps = [round((b - a) / SECOND) for a, b in zip(times, times[1:], strict=False)]
+    gaps = [round((b - a) / SECOND) for a, b in itertools.pairwise(times)]
     assert gaps == [1, 2, 4]
 
 

@@ -1,0 +1,129 @@
+"""Bulk reads: complete or nothing, stamped, shared."""
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from kernel import errors
+from kernel.model.orders import OrderClass
+from kernel.model.units import MS, SECOND
+from kernel.model.venue import OrderPage, PositionPage
+from tests.kernel.fakes import Bench, Rule
+
+D = Decimal
+
+
+@pytest.fixture
+def bench():
+    made = Bench().protection()
+    yield made
+    assert made.crashes == []
+
+
+def read(bench, max_age_ns=0, seconds=30):
+    task = bench.spawn(bench.snapshots.read("binance", max_age_ns))
+    bench.run(bench.runtime.now() + seconds * SECOND)
+    return task
+
+
+def fails(bench, max_age_ns=0):
+    caught = []
+
+    async def attempt():
+        try:
+            await bench.snapshots.read("binance", max_age_ns)
+        except errors.VenueError as error:
+            caught.append(error)
+
+    bench.spawn(attempt())
+    bench.run(bench.runtime.now() + 30 * SECOND)
+    return bool(caught)
+
+
+def test_a_snapshot_has_positions_and_both_lists_and_is_stamped_before_its_first_request(bench):
+    bench.protected()
+    asked = bench.runtime.now()
+    snapshot = read(bench).result()
+    assert snapshot.requested_ns == asked
+    assert snapshot.position("BTCUSDT").qty == D("0.005")
+    assert snapshot.position("ETHUSDT") is None
+    (stop,) = bench.venue.stops()
+    assert snapshot.stop(stop.client_order_id) == stop
+    assert snapshot.orders() == (stop,)
+
+
+@pytest.mark.parametrize("surface", [OrderClass.PLAIN, OrderClass.CONDITIONAL])
+def test_the_failure_of_either_order_list_is_the_failure_of_the_read(bench, surface):
+    bench.venue.rules.append(
+        Rule("open_orders", errors.OutcomeUnknown, when=lambda r: r.order_class is surface)
+    )
+    assert fails(bench)
+
+
+def test_the_failure_of_the_positions_is_the_failure_of_the_read(bench):
+    bench.venue.rules.append(Rule("positions", errors.OutcomeUnknown))
+    assert fails(bench)
+
+
+def test_every_page_is_read(bench):
+    bench.protected()
+    whole = bench.venue._open
+
+    def paged(request):
+        page = whole(request)
+        if request.cursor:
+            return page
+        return OrderPage(orders=(), next_cursor="more")
+
+    bench.venue._open = paged
+    snapshot = read(bench).result()
+    assert len(snapshot.conditional) == 1
+
+
+def test_a_failed_second_page_is_the_failure_of_the_read(bench):
+    bench.venue._positions = lambda request: PositionPage(positions=(), next_cursor="more")
+    bench.venue.rules.append(
+        Rule("positions", errors.OutcomeUnknown, when=lambda request: bool(request.cursor))
+    )
+    assert fails(bench)
+
+
+def test_young_answers_are_shared(bench):
+    first = read(bench, seconds=1).result()
+    assert read(bench, 5 * SECOND, seconds=1).result() is first
+    assert bench.snapshots.reads == 1
+    bench.run(bench.runtime.now() + 10 * SECOND)
+    assert read(bench, 5 * SECOND, seconds=1).result() is not first
+
+
+def test_concurrent_callers_share_one_read_in_flight(bench):
+    tasks = [bench.spawn(bench.snapshots.read("binance", 5 * SECOND)) for _ in range(3)]
+    bench.run(SECOND)
+    assert bench.snapshots.reads == 1
+    assert tasks[0].result() is tasks[2].result()
+
+
+def test_a_stricter_caller_does_not_get_a_read_that_was_asked_too_early(bench):
+    bench.spawn(bench.snapshots.read("binance", 0))
+    bench.run(5 * MS)
+    asked = bench.runtime.now()
+    snapshot = read(bench, 0, seconds=1).result()
+    assert snapshot.requested_ns >= asked
+
+
+def test_a_cancelled_caller_takes_nothing_from_the_others(bench):
+    first = bench.spawn(bench.snapshots.read("binance", 5 * SECOND))
+    second = bench.spawn(bench.snapshots.read("binance", 5 * SECOND))
+    bench.run(1 * MS)
+    first.scope.cancel()
+    bench.run(SECOND)
+    assert second.result().requested_ns == 0
+
+
+def test_rows_without_quantity_are_no_positions(bench):
+    bench.protected()
+    row = bench.venue.position_report("BTCUSDT")
+    empty = msgspec.structs.replace(row, qty=D(0))
+    bench.venue._positions = lambda request: PositionPage(positions=(empty,))
+    assert read(bench).result().positions == ()
