@@ -478,12 +478,18 @@ class Kernel:
             return
         until = TsNs(self._runtime.ts() + CRASH_LOCK_NS)
         services.risk.lock(venue, symbol, reason="a task of the position crashed", until_ns=until)
-        if not position.state.terminal:
+        if not position.state.terminal and not self._last_resort.holds(position):
             services.runtime.supervise(
-                partial(self._last_resort.take_over, position),
+                partial(self._take_over, position),
                 f"last resort {position.id}",
                 on_failure=self._last_resort_failed,
             )
+
+    async def _take_over(self, position: Position) -> None:
+        """Last resort; then on from the stored state with what no task carries on by itself."""
+        await self._last_resort.take_over(position)
+        if not position.state.terminal and position.state is not PositionState.ACTIVE:
+            self._recovery.resume(position)
 
     def _last_resort_failed(self, name: str, error: BaseException, failures: int) -> None:
         self._crashed(name, error, failures, None)

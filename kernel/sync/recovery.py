@@ -15,6 +15,7 @@ Nothing is concluded from a failed read, and nothing is cancelled by absence (ha
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
@@ -22,6 +23,7 @@ from kernel.model.orders import Fill, FillKind, PositionReport
 from kernel.model.positions import CloseReason, PositionState
 from kernel.model.units import SECOND
 from kernel.trade import evidence
+from kernel.trade.router import describe
 
 if TYPE_CHECKING:
     from kernel.model.rows import FillRow, StoredState
@@ -87,20 +89,24 @@ class Recovery:
 
         Returns when every symbol is protected or was handed to a task that goes on.
         """
+        services = self._services
         reports = await self._positions(desk)
-        runtime = self._services.runtime
         shown = {report.symbol: report for report in reports if report.qty}
-        async with runtime.group() as group:
-            for position in self._services.book.on_venue(desk.name):
-                report = shown.pop(position.symbol, None)
-                if position.state is PositionState.ACTIVE:
-                    group.spawn(self._secure(position, report), f"secure {position.id}")
-                else:
-                    self._resume(position, report)
-            for report in shown.values():
-                group.spawn(
-                    self._take(desk.name, report), f"take {desk.name} {report.symbol}"
+        tasks = []
+        for position in services.book.on_venue(desk.name):
+            report = shown.pop(position.symbol, None)
+            if position.state is PositionState.ACTIVE:
+                secure = partial(self._secure, position, report)
+                tasks.append(
+                    services.supervise(f"secure {position.id}", secure, position=position)
                 )
+            else:
+                self.resume(position, report)
+        for report in shown.values():
+            take = partial(self._take, desk.name, report)
+            tasks.append(services.supervise(f"take {desk.name} {report.symbol}", take))
+        for task in tasks:  # one that fails holds up no other
+            await task.wait()
 
     async def _positions(self, desk: VenueDesk) -> tuple[PositionReport, ...]:
         """The venue's positions; asked until an answer comes, for a start cannot do without."""
@@ -144,7 +150,8 @@ class Recovery:
 
     # ------------------------------------------------------------ the stories that go on
 
-    def _resume(self, position: Position, report: PositionReport | None) -> None:
+    def resume(self, position: Position, report: PositionReport | None = None) -> None:
+        """Go on with a position whose story was interrupted, by a crash of its task or of us."""
         if report is not None:
             position.hear(report)
         self._services.runtime.supervise(
@@ -180,7 +187,7 @@ class Recovery:
     def _failed(self, position: Position, error: BaseException, failures: int) -> None:
         self._services.decide(
             "recovery.failed",
-            repr(error),
+            describe(error),
             venue=position.venue,
             symbol=position.symbol,
             position_id=position.id,
@@ -191,7 +198,7 @@ class Recovery:
             self._services.alert(
                 "CRITICAL",
                 "recovery.frozen",
-                f"{position.symbol} could not be resolved after {failures} tries: {error!r}",
+                f"{position.symbol} is not resolved after {failures} tries: {describe(error)}",
                 venue=position.venue,
                 symbol=position.symbol,
             )
