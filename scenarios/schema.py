@@ -293,6 +293,8 @@ class Scenario(Part):
     duration: Duration = 30 * MINUTE
     heal: Duration = 4 * MINUTE
     """Quiet time after the last fault, in which everything must converge."""
+    unobservable: Duration = 0
+    """So much longer than the guarantee a loss may last, because no surface shows it before."""
     seed: int = Field(1, ge=0)
     settings: dict[str, str] = {}
     money: MoneyPart = MoneyPart()

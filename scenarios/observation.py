@@ -1,0 +1,136 @@
+"""What a run showed: a sink that keeps what expectations ask for, and the digest of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from hashlib import blake2b
+
+import msgspec
+
+from kernel.app import Kernel
+from kernel.model.ids import Leg, parse_client_order_id
+from kernel.model.messages import (
+    Alert,
+    Decision,
+    HttpRequest,
+    Input,
+    StepResult,
+    VenueCall,
+)
+from kernel.model.orders import FillKind
+from kernel.model.positions import PositionRow
+from kernel.model.venue import PlaceStop, SubmitOrder, VenueRequest
+from scenarios.world import World
+from venues.sim.truth import StopLive, Traded, TruthEvent
+from venues.sim.venue import SimVenue
+
+
+class Digest:
+    """Chained digest of every step: input, decisions, effects; reads are left out."""
+
+    def __init__(self) -> None:
+        self._hash = blake2b(digest_size=16)
+        self._encode = msgspec.msgpack.Encoder().encode
+
+    def born(self, kernel: Kernel) -> None:
+        """A life is told from the next by its `Start`."""
+
+    def died(self, reason: str) -> None:
+        """A crash is an input of the run as well."""
+        self._hash.update(reason.encode())
+
+    def step(self, item: Input, result: StepResult) -> None:
+        """See `Sink.step`."""
+        self._hash.update(self._encode((item, result.decisions, result.effects)))
+
+    def hexdigest(self) -> str:
+        """32 hexadecimal characters that stand for the run so far."""
+        return self._hash.hexdigest()
+
+
+class Observation:
+    """Decisions, alerts, requests and the stops of the venue's truth, in the order of time.
+
+    Attributes:
+        decisions: (wall time, decision).
+        alerts: (wall time, alert).
+        requests: Requests that left, by kind.
+        order_ids: Client order ids of orders that were asked for, by leg letter.
+        stop_prices: Per (venue, symbol): trigger prices as they came to life, per life from flat
+            to flat.
+        state_digest: Of the last kernel, taken when it ended or when the run did.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._kernel: Kernel | None = None
+        self.decisions: list[tuple[int, Decision]] = []
+        self.alerts: list[tuple[int, Alert]] = []
+        self.requests: dict[str, int] = {}
+        self.order_ids: dict[str, dict[str, None]] = {leg.value: {} for leg in Leg}
+        self.stop_prices: dict[tuple[str, str], list[list[Decimal]]] = {}
+        self.state_digest = ""
+        for venue in world.venues.values():
+            venue.subscribe(self._hearer(venue))
+
+    # ------------------------------------------------------------ sink
+
+    def born(self, kernel: Kernel) -> None:
+        """See `Sink.born`."""
+        self._kernel = kernel
+
+    def died(self, reason: str) -> None:
+        """See `Sink.died`."""
+        self._kernel = None
+
+    def step(self, item: Input, result: StepResult) -> None:
+        """See `Sink.step`."""
+        for decision in result.decisions:
+            self.decisions.append((item.ts_ns, decision))
+        for effect in result.effects:
+            body = effect.body
+            if type(body) is VenueCall:
+                self._requested(body.request)
+            elif type(body) is Alert:
+                self.alerts.append((item.ts_ns, body))
+            elif type(body) is HttpRequest:
+                self.requests["http"] = self.requests.get("http", 0) + 1
+
+    def finish(self) -> None:
+        """The run is over."""
+        if self._kernel is not None:
+            self.state_digest = self._kernel.state_digest()
+
+    # ------------------------------------------------------------ what it knows
+
+    def positions(self) -> list[PositionRow]:
+        """Every position that was ever stored, by venue, symbol and time."""
+        rows = [row for row in self._world.store.rows() if isinstance(row, PositionRow)]
+        return sorted(rows, key=lambda row: (row.venue, row.symbol, row.opened_ns))
+
+    # ------------------------------------------------------------ inside
+
+    def _requested(self, request: VenueRequest) -> None:
+        kind = str(request.__struct_config__.tag)
+        self.requests[kind] = self.requests.get(kind, 0) + 1
+        if isinstance(request, SubmitOrder | PlaceStop):
+            parts = parse_client_order_id(request.client_order_id)
+            if parts is not None:
+                self.order_ids[parts.leg.value][request.client_order_id] = None
+
+    def _hearer(self, venue: SimVenue) -> Callable[[TruthEvent], None]:
+        name = venue.name
+
+        def hear(event: TruthEvent) -> None:
+            if isinstance(event, StopLive):
+                lives = self.stop_prices.setdefault((name, event.stop.symbol), [[]])
+                price = event.stop.trigger_price
+                if not lives[-1] or lives[-1][-1] != price:
+                    lives[-1].append(price)
+            elif isinstance(event, Traded) and event.fill.kind is not FillKind.FUNDING:
+                lives = self.stop_prices.setdefault((name, event.fill.symbol), [[]])
+                if not event.position_qty and lives[-1]:
+                    lives.append([])
+
+        return hear

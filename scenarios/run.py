@@ -1,0 +1,228 @@
+"""One run of one scenario: assemble, play the timeline, judge."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from kernel.errors import KernelError, SettingsError
+from kernel.model.messages import Effect, Input, StepResult
+from kernel.model.units import MS
+from kernel.runtime.errors import TaskCrashed
+from scenarios.assembly import Assembly, assemble
+from scenarios.driver import Driver, Sink
+from scenarios.expectations import Verdict
+from scenarios.files import Entry
+from scenarios.invariants import Checker
+from scenarios.observation import Digest, Observation
+from scenarios.protection_checks import Limits
+from scenarios.schema import After, CrashPart, Happening
+from scenarios.world import World
+from venues.sim.agenda import RANK_MESSAGE
+
+PASSED, FAILED, ERROR = "passed", "failed", "error"
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one run. `status`: passed, failed, or error (it could not run)."""
+
+    name: str
+    venue: str
+    level: str
+    seed: int
+    status: str
+    title: str = ""
+    digest: str = ""
+    state_digest: str = ""
+    max_unprotected_ms: int = 0
+    steps: int = 0
+    problems: tuple[str, ...] = ()
+    story: tuple[str, ...] = ()
+    """The last decisions of a run that failed, one a line."""
+
+
+class Run:
+    """A scenario on its way through its world.
+
+    Args:
+        assembly: Its parts.
+        level: "sim" or "wire".
+        sinks: More sinks, for instance a journal; they come before the checker.
+    """
+
+    def __init__(self, assembly: Assembly, *, level: str, sinks: tuple[Sink, ...] = ()) -> None:
+        self.assembly = assembly
+        self.world = World(assembly.setup)
+        self.checker = Checker(
+            self.world,
+            assembly.settings,
+            Limits(
+                faults=assembly.has_faults,
+                unobservable_ns=assembly.scenario.unobservable,
+            ),
+            level=level,
+        )
+        self.seen = Observation(self.world)
+        self.digest = Digest()
+        self._traps: list[_Trap] = []
+        self.driver = Driver(
+            self.world,
+            assembly.settings,
+            level=level,
+            sinks=(self.digest, *sinks, self.seen, self.checker, self),
+        )
+
+    def play(self) -> list[str]:
+        """Run to the end; every difference from what the scenario expects, empty: passed."""
+        driver, scenario = self.driver, self.assembly.scenario
+        for happening in scenario.timeline:
+            self._plan(happening)
+        if self._traps:
+            driver.trap = self._trap
+        driver.start()
+        driver.run(self.assembly.end_ns)
+        self.checker.finish()
+        self.seen.finish()
+        verdict = Verdict(
+            scenario,
+            self.world,
+            seen=self.seen,
+            checker=self.checker,
+            stopped=driver.stopped,
+        )
+        missed = [trap.after for trap in self._traps if trap.seen < trap.after.nth]
+        return verdict.differences() + [
+            f"timeline: nothing matched after {one.effect or one.decision}" for one in missed
+        ]
+
+    # ------------------------------------------------------------ the timeline
+
+    def _plan(self, happening: Happening) -> None:
+        if happening.after is not None:
+            assert happening.crash is not None
+            self._traps.append(_Trap(happening.after, happening.crash))
+            return
+        assert happening.at is not None
+        due_ns = self.assembly.scenario.start + happening.at
+        for from_ns, span, act in (
+            (due_ns, happening.store_down, self.world.store.down),
+            (due_ns, happening.store_stall, self.world.store.stall),
+        ):
+            if span is not None:
+                act(from_ns, from_ns + span)
+        self.world.agenda.push(due_ns, RANK_MESSAGE, lambda: self._happen(happening))
+
+    def _happen(self, happening: Happening) -> None:
+        driver = self.driver
+        if happening.operator and driver.kernel is not None:
+            driver.operator(*happening.operator)
+        if happening.stall is not None:
+            driver.stall(happening.stall)
+        if happening.clock_step is not None:
+            driver.clock_step(happening.clock_step)
+        if happening.feed_down is not None:
+            self.world.feed_away(happening.feed_down)
+        if happening.restart is not None:
+            self._restart = happening.restart
+            driver.operator("stop")
+        if happening.crash is not None:
+            driver.crash(applied=happening.crash.applied)
+            self._start_again(happening.crash.down, "crash")
+
+    def _start_again(self, down_ns: int, reason: str) -> None:
+        agenda = self.world.agenda
+        agenda.push(agenda.now_ns + down_ns, RANK_MESSAGE, lambda: self.driver.start(reason))
+
+    _restart: CrashPart | None = None
+
+    # ------------------------------------------------------------ sink
+
+    def born(self, kernel: object) -> None:
+        """See `Sink.born`."""
+
+    def died(self, reason: str) -> None:
+        """See `Sink.died`: after an orderly stop the planned start follows."""
+        if reason == "stopped" and self._restart is not None:
+            self._start_again(self._restart.down, "restart")
+            self._restart = None
+
+    def step(self, item: Input, result: StepResult) -> None:
+        """See `Sink.step`: counts the decisions that a crash waits for."""
+        for trap in self._traps:
+            for decision in result.decisions:
+                if trap.decided(decision.kind, decision.values):
+                    crash = trap.crash
+                    agenda = self.world.agenda
+                    agenda.push(
+                        agenda.now_ns, RANK_MESSAGE, lambda crash=crash: self._crash(crash)
+                    )
+
+    def _crash(self, crash: CrashPart) -> None:
+        self.driver.crash(applied=crash.applied)
+        self._start_again(crash.down, "crash")
+
+    def _trap(self, effect: Effect) -> str:
+        for trap in self._traps:
+            if trap.left(effect.key):
+                self._start_again(trap.crash.down, "crash")
+                return "crash-before" if trap.after.before else "crash-after"
+        return ""
+
+
+class _Trap:
+    """A crash that waits for its moment."""
+
+    def __init__(self, after: After, crash: CrashPart) -> None:
+        self.after = after
+        self.crash = crash
+        self.seen = 0
+
+    def left(self, key: str) -> bool:
+        """Whether the effect with this key is the one."""
+        if not self.after.effect or not fnmatchcase(key, self.after.effect):
+            return False
+        self.seen += 1
+        return self.seen == self.after.nth
+
+    def decided(self, kind: str, values: dict[str, str]) -> bool:
+        """Whether this decision is the one."""
+        after = self.after
+        if not after.decision or not fnmatchcase(kind, after.decision):
+            return False
+        if after.state and after.state not in (values.get("after"), values.get("state")):
+            return False
+        self.seen += 1
+        return self.seen == after.nth
+
+
+def run_entry(entry: Entry, venue: str, *, level: str, seed: int | None = None) -> Result:
+    """Run one scenario of a suite; never raises for what a scenario or the kernel does wrong."""
+    given = seed
+    try:
+        scenario = entry.scenario(venue)
+        given = scenario.seed if seed is None else seed
+        assembly = assemble(scenario, venue, seed=given)
+        run = Run(assembly, level=level)
+    except SettingsError as error:
+        return Result(
+            name=entry.name, venue=venue, level=level, seed=given or 0, status=ERROR,
+            problems=tuple(error.problems),
+        )  # fmt: skip
+    try:
+        problems = run.play()
+    except (KernelError, TaskCrashed, ArithmeticError, LookupError) as error:
+        problems = [f"the run ended with {type(error).__name__}: {error}"]
+    return Result(
+        name=entry.name,
+        venue=venue,
+        level=level,
+        seed=given,
+        status=FAILED if problems else PASSED,
+        title=scenario.title,
+        digest=run.digest.hexdigest(),
+        state_digest=run.seen.state_digest,
+        max_unprotected_ms=-(-run.checker.protection.max_unprotected_ns // MS),
+        steps=run.driver.steps,
+        problems=tuple(problems),
+    )
