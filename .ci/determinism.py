@@ -151,7 +151,7 @@ def walk(node: object, place: str) -> Iterator[tuple[str, str]]:
 
 def label(node: dict[str, object]) -> str:
     """What distinguishes an entry of a list from the others."""
-    keys = ("name", "scenario", "level", "seed")
+    keys = ("name", "scenario", "venue", "level", "seed")
     return " ".join(str(node[key]) for key in keys if isinstance(node.get(key), str | int))
 
 

@@ -234,8 +234,10 @@ class Driver:
         if fate:
             self._end("crash", 0)
             return False
-        if type(effect.body) is Stopped:
+        if isinstance(effect.body, Stopped):
             self._end("stopped", 0)
+            if effect.body.restart:
+                self.start("restart")
             return False
         return True
 

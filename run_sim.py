@@ -1,0 +1,70 @@
+"""Simulation: scenarios, replays, journals, data. One of the two composition roots.
+
+Exit codes: 0 ok · 1 unexpected · 2 usage or settings · 10 a scenario or invariant failed ·
+11 a scenario could not run · 130 interrupted.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+COMMANDS = (
+    "replay.data_cli", "replay.replay_cli", "scenarios.replay_cli", "replay.journal_cli",
+    "scenarios.journal_cli", "replay.demo", "scenarios.demo",
+)  # fmt: skip
+"""Modules that add their commands by `register(subparsers)`, where they are in the tree."""
+
+
+def commit() -> str:
+    """The commit of this checkout, with "+" where files differ from it; "" outside of git."""
+    def git(*args: str) -> str:
+        done = subprocess.run(["git", "-C", str(ROOT), *args], capture_output=True, text=True,
+                              check=False)  # fmt: skip
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        name = git("rev-parse", "--short=12", "HEAD")
+        return name + ("+" if name and git("status", "--porcelain", "-uno") else "")
+    except OSError:
+        return ""
+
+
+def cmd_schema(args: argparse.Namespace) -> int:
+    """Print the JSON schema of scenario files."""
+    from scenarios.schema_json import scenario_schema
+
+    print(json.dumps(scenario_schema(), indent=2, ensure_ascii=False))
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All commands."""
+    parser = argparse.ArgumentParser(prog="run_sim.py", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    import_module("scenarios.scenario_cli").register(subparsers, commit=commit())
+    for name in COMMANDS:
+        if find_spec(name) is not None:
+            import_module(name).register(subparsers)
+    schema = subparsers.add_parser("schema", help="print the JSON schema of scenario files")
+    schema.set_defaults(func=cmd_schema)
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; the exit code."""
+    args = make_parser().parse_args(arguments)
+    try:
+        code: int = args.func(args)
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,150 @@
+"""`run_sim.py scenario`: run scenarios, tell what came of them.
+
+A progress bar on stderr where it is a terminal; the table or `--json` on stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from kernel.errors import SettingsError
+from scenarios.composition import LEVELS
+from scenarios.files import BOTH
+from scenarios.junit import junit_tree
+from scenarios.run import FAILED, PASSED, Result
+from scenarios.runner import (
+    OK,
+    USAGE,
+    Choice,
+    Job,
+    check,
+    choose,
+    exit_code,
+    json_text,
+    reproduce,
+    run_all,
+)
+from scenarios.schema import VENUES
+
+MAX_JOBS = 256
+
+
+class Subparsers(Protocol):
+    """What `ArgumentParser.add_subparsers` returns."""
+
+    def add_parser(self, name: str, *, help: str) -> argparse.ArgumentParser:  # noqa: A002
+        """Add a command."""
+
+
+def register(subparsers: Subparsers, *, commit: str) -> None:
+    """Add the command `scenario`.
+
+    Args:
+        subparsers: Of the program.
+        commit: Of this checkout, for the lines that reproduce a run; "" where it is not known.
+    """
+    parser = subparsers.add_parser("scenario", help="run scenarios against the simulated venues")
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help="names, globs, suites or .yaml files; none: everything")  # fmt: skip
+    parser.add_argument("--venue", choices=(*VENUES, BOTH), action="append", default=[],
+                        help="only on this venue (repeatable)")  # fmt: skip
+    parser.add_argument("--tag", action="append", default=[], help="only with this tag")
+    parser.add_argument("--level", choices=LEVELS, default="sim",
+                        help="sim: direct; wire: adapters and emulators in bytes")  # fmt: skip
+    parser.add_argument("--seed", type=int, help="instead of the scenarios' own seeds")
+    parser.add_argument("-j", "--jobs", type=_jobs, default=1, metavar="N", help="processes")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="also write a JUnit file")
+    parser.add_argument("--report", type=Path, metavar="FILE",
+                        help="also write the HTML report of one run")  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="only list what would run")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    parser.set_defaults(func=lambda args: run(args, commit))
+
+
+def _jobs(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= MAX_JOBS:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number from 1 to {MAX_JOBS}")
+    return int(text)
+
+
+def run(args: argparse.Namespace, commit: str) -> int:
+    """Run what the arguments ask for; the exit code."""
+    try:
+        jobs = choose(
+            Choice(
+                names=tuple(args.names),
+                venues=tuple(args.venue),
+                tags=tuple(args.tag),
+                level=args.level,
+                seed=args.seed,
+            )
+        )
+        problems = check(jobs)
+    except SettingsError as error:
+        problems, jobs = list(error.problems), []
+    if not problems and not jobs:
+        problems = ["nothing to run: no scenario fits names, venue, tag and level"]
+    if args.report is not None and len(jobs) > 1 and not problems:
+        problems = [f"--report shows one run, {len(jobs)} were chosen: add a name and --venue"]
+    if problems:
+        for line in problems:
+            print(line, file=sys.stderr)  # noqa: T201 - the command line
+        return USAGE
+    if args.list:
+        for job in jobs:
+            print(f"{job.name} [{job.venue}]")  # noqa: T201 - the command line
+        return OK
+    results = _run(jobs, args)
+    _write(results, args, commit)
+    return exit_code(results)
+
+
+def _run(jobs: list[Job], args: argparse.Namespace) -> list[Result]:
+    console = Console(stderr=True)
+    results: list[Result] = []
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=console, disable=not sys.stderr.isatty(), transient=True,
+    ) as progress:  # fmt: skip
+        bar = progress.add_task("scenarios", total=len(jobs))
+        for result in run_all(jobs, processes=args.jobs):
+            results.append(result)
+            progress.update(bar, advance=1, description=result.name)
+    return results
+
+
+def _write(results: list[Result], args: argparse.Namespace, commit: str) -> None:
+    if args.junit is not None:
+        args.junit.parent.mkdir(parents=True, exist_ok=True)
+        junit_tree(results, commit).write(args.junit, encoding="utf-8", xml_declaration=True)
+    if args.json:
+        print(json_text(results, commit))  # noqa: T201 - the command line
+        return
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "scenario", "venue", "unprotected", "digest"):
+        table.add_column(column)
+    for result in results:
+        mark = "[green]ok[/]" if result.status == PASSED else f"[red]{result.status}[/]"
+        table.add_row(
+            mark, result.name, result.venue, f"{result.max_unprotected_ms} ms", result.digest[:12]
+        )
+    console.print(table)
+    for result in results:
+        if result.status == PASSED:
+            continue
+        console.print(f"\n[red]{result.status}[/] {result.name} on {result.venue}: {result.title}")
+        for line in result.problems:
+            console.print(f"  {line}", markup=False, soft_wrap=True)
+        console.print(f"  {reproduce(result, commit)}", markup=False, soft_wrap=True)
+    failed = sum(1 for result in results if result.status == FAILED)
+    errors = len(results) - failed - sum(1 for one in results if one.status == PASSED)
+    passed = len(results) - failed - errors
+    console.print(f"\n{passed} passed, {failed} failed, {errors} could not run")
