@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import ClassVar
 
 from kernel.config import Settings
 from kernel.model.messages import (
@@ -27,9 +28,19 @@ class Server:
     Attributes:
         sent: (seconds since the start, what the feed did).
         answer: Text of the answer to a request; None: silence.
+        made: Every server of the running test; `close_all` throws their tasks away.
     """
 
+    made: ClassVar[list["Server"]] = []
+
+    @classmethod
+    def close_all(cls) -> None:
+        for server in cls.made:
+            server.runtime.close()
+        cls.made.clear()
+
     def __init__(self, start: str = "2026-01-05T12:10:00Z", **settings: object) -> None:
+        self.made.append(self)
         self.start_ns = parse_utc(start)
         self.runtime = Runtime(0, self.start_ns)
         self.outbox = Outbox(self.runtime)

@@ -7,8 +7,16 @@ is second 600.
 import json
 from itertools import pairwise
 
+import pytest
+
 from kernel.signals.feed import FeedState
 from tests.kernel.signals.server import Server
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left():
+    yield
+    Server.close_all()
 
 
 def signals(*symbols, wave="2026-01-05T12:00:00Z", score=10):
