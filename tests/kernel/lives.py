@@ -4,6 +4,7 @@ Wall times are given in seconds after 08:00. Waves come from the check at 08:06.
 """
 
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -32,7 +33,7 @@ def ramp(corners: tuple[tuple[int, int], ...]) -> Tape:
     """A tick a second on straight lines."""
     times: list[int] = []
     prices: list[int] = []
-    for (at, price), (end, last) in zip(corners, corners[1:], strict=False):
+    for (at, price), (end, last) in pairwise(corners):
         for second in range(at, end):
             times.append(START_NS + second * SECOND)
             prices.append(price + (last - price) * (second - at) // (end - at))

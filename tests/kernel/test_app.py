@@ -152,9 +152,12 @@ def test_without_the_store_a_start_only_protects_and_then_asks_for_another_start
     assert "position.untracked" in life.kinds()[before:]
     assert len(life.truth().stops) == 1
     assert not life.kernel.services.desks["binance"].entries_allowed
-    life.until(720)
+    life.until(760)
     ended = [one.body for one in life.effects if isinstance(one.body, Stopped)]
     assert ended == [Stopped(reason="the store is back", restart=True)]
+    assert life.driver.starts == 3
+    assert life.kernel.services.desks["binance"].entries_allowed
+    assert_settled(life, "binance")
 
 
 def test_while_the_store_is_down_there_is_no_entry_and_an_open_position_is_trailed():
@@ -273,7 +276,8 @@ def test_an_entry_that_crashes_after_its_fill_ends_protected_or_flat(venue, monk
     """The saga is gone, the position is not: last resort first, then on from the stored state."""
     life = Life((venue,), FLAT)
     life.until(300)
-    stops, failed = life.kernel._stops, []
+    stops = life.kernel._stops
+    failed: list[Any] = []
     real = stops.protect
 
     async def fail_once(position: Any) -> bool:
@@ -300,7 +304,8 @@ def test_an_event_that_cannot_be_handled_is_told_and_followed_by_a_resync(monkey
     life.until(300)
     services = life.kernel.services
 
-    real, refused = services.orders.on_fill, []
+    real = services.orders.on_fill
+    refused: list[Any] = []
 
     def refuse_once(venue: str, fill: Any) -> bool:
         if not refused:
