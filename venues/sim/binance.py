@@ -12,32 +12,26 @@ its child filled or not, or REJECTED when the engine refused it.
 from __future__ import annotations
 
 import re
-from collections import deque
 from decimal import Decimal
 
 import msgspec
 
 from kernel.model.instrument import Instrument
 from kernel.model.orders import (
-    Fill,
     FillKind,
     OrderClass,
-    OrderReport,
     OrderStatus,
     OrderType,
-    PositionReport,
     PriceSource,
     Side,
     TimeInForce,
 )
-from kernel.model.units import DAY, MINUTE, SECOND, ZERO, TsNs
+from kernel.model.units import MINUTE, SECOND, ZERO, TsNs
 from kernel.model.venue import (
     Acked,
     CancelOrder,
     Done,
-    OrderSurface,
     PlaceStop,
-    QueryOrder,
     SetLeverage,
     SetMarginMode,
     SetPositionStop,
@@ -45,24 +39,22 @@ from kernel.model.venue import (
     VenueReply,
 )
 from venues.sim.account import Booked, SimPosition
+from venues.sim.binance_queries import BinanceQueries
 from venues.sim.codes import Refused
 from venues.sim.codes_binance import BINANCE_CODES
 from venues.sim.fault_kinds import TriggerPlan
-from venues.sim.faults import Message, message_of
+from venues.sim.faults import message_of
 from venues.sim.matching import MatchRules
 from venues.sim.order import SimOrder
-from venues.sim.queries import PageRows, Queries, never_filled
+from venues.sim.queries import Queries
 from venues.sim.quota import Budget
-from venues.sim.surfaces import Listed
-from venues.sim.truth import OrderChanged, PositionChanged, TruthEvent
+from venues.sim.truth import PositionChanged, TruthEvent
 from venues.sim.venue import Said, SimVenue
 
 PLAIN_CAP = 200
 """Open orders a symbol (MAX_NUM_ORDERS)."""
 ALGO_CAP = 200
 """Open algo orders of the account."""
-UNFILLED_KEPT_NS = 3 * DAY
-CLOSED_KEPT_NS = 90 * DAY
 
 _CLIENT_ID = re.compile(r"^[.A-Z:/a-z0-9_-]{1,36}$")
 _FORCED = {
@@ -90,55 +82,6 @@ _BUDGETS = (
         text="Too many new orders; current limit is 1200 orders per MINUTE.",
     ),
 )  # fmt: skip
-
-
-class BinanceQueries(Queries):
-    """Look-ups in two id spaces; closed orders are kept 90 days, unfilled ones 3."""
-
-    rows = PageRows(executions=1000)
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self._closed: deque[OrderReport] = deque()
-
-    def record_order(self, event: OrderChanged, listed: Listed) -> None:
-        super().record_order(event, listed)
-        if not event.order.status.terminal:
-            return
-        self._closed.append(event.order)
-        while self._closed[0].updated_ns < event.ts_ns - CLOSED_KEPT_NS:
-            self.index.forget(event.ts_ns, self._closed.popleft())
-
-    def look_up(self, request: QueryOrder, message: Message) -> OrderReport | None:
-        if request.surface is OrderSurface.HISTORY:
-            return None
-        report = super().look_up(request, message)
-        if report is None or not report.status.terminal:
-            return report
-        kept = UNFILLED_KEPT_NS if never_filled(report) else CLOSED_KEPT_NS
-        return report if self._agenda.now_ns - report.updated_ns <= kept else None
-
-    def shown_position(self, report: PositionReport) -> PositionReport:
-        # positionRisk v3 tells neither leverage nor when it was opened; there is no sequence.
-        return msgspec.structs.replace(report, leverage=ZERO, opened_ns=TsNs(0), seq=0)
-
-    def shown_fill(self, fill: Fill) -> Fill:
-        # userTrades rows carry the order id only.
-        return Fill(
-            symbol=fill.symbol,
-            trade_id=fill.trade_id,
-            venue_order_id=fill.venue_order_id,
-            client_order_id="",
-            side=fill.side,
-            qty=fill.qty,
-            price=fill.price,
-            fee=fill.fee,
-            fee_asset=fill.fee_asset,
-            realized_pnl=fill.realized_pnl,
-            is_maker=fill.is_maker,
-            kind=FillKind.TRADE,
-            ts_ns=fill.ts_ns,
-        )
 
 
 class BinanceVenue(SimVenue):

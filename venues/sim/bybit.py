@@ -13,31 +13,24 @@ of anything else is an empty list. order/history shows closed orders, some time 
 
 from __future__ import annotations
 
-import re
-from collections import deque
 from decimal import Decimal
 from hashlib import blake2b
 
-from kernel.model.instrument import Instrument
 from kernel.model.orders import (
     Fill,
     FillKind,
     OrderClass,
-    OrderReport,
     OrderStatus,
     OrderType,
-    PositionReport,
     PriceSource,
     Side,
 )
-from kernel.model.units import DAY, MINUTE, SECOND, ZERO, Price, TsNs, canonical
+from kernel.model.units import MINUTE, SECOND, ZERO, Price, TsNs, canonical
 from kernel.model.venue import (
     Acked,
     CancelOrder,
     Done,
-    OrderSurface,
     PlaceStop,
-    QueryOrder,
     SetLeverage,
     SetMarginMode,
     SetPositionStop,
@@ -46,15 +39,16 @@ from kernel.model.venue import (
 )
 from venues.sim.account import Booked, SimPosition
 from venues.sim.agenda import RANK_MESSAGE
+from venues.sim.bybit_checks import BybitChecks, source_word
+from venues.sim.bybit_queries import BybitQueries
 from venues.sim.codes import Refused
 from venues.sim.codes_bybit import BYBIT_CODES
 from venues.sim.fault_kinds import AttachedLost, TriggerPlan
-from venues.sim.faults import Message, message_of
+from venues.sim.faults import message_of
 from venues.sim.matching import MatchRules
 from venues.sim.order import SimOrder
-from venues.sim.queries import PageRows, Queries, never_filled
+from venues.sim.queries import Queries
 from venues.sim.quota import Budget
-from venues.sim.surfaces import Listed, OrderIndex
 from venues.sim.truth import OrderChanged, PositionChanged, TruthEvent
 from venues.sim.venue import Said, SimVenue
 
@@ -62,10 +56,7 @@ PLAIN_CAP = 500
 """Open orders a symbol."""
 CONDITIONAL_CAP = 10
 """Untriggered conditionals a symbol."""
-UNFILLED_KEPT_NS = DAY
-"""How long order/history shows a closed order without fills."""
 
-_CLIENT_ID = re.compile(r"^[A-Za-z0-9_-]{1,36}$")
 _CLEARED = "CancelByTpSlTsClear"
 _TRADE_LIMIT = "Too many visits. Exceeded the API Rate Limit."
 _BUDGETS = (
@@ -89,59 +80,6 @@ _BUDGETS = (
 )  # fmt: skip
 
 
-class BybitQueries(Queries):
-    """order/realtime with its 500 closed orders, order/history with its delay."""
-
-    rows = PageRows(orders=50, positions=200, executions=100, instruments=1000)
-    newest_first = True
-
-    def __init__(self, *args: object, recent_closed: int, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.index = OrderIndex(one_space=True)
-        self._history = OrderIndex(one_space=True)
-        self._recent: deque[OrderReport] = deque()
-        self._recent_closed = recent_closed
-
-    def record_order(self, event: OrderChanged, listed: Listed) -> None:
-        super().record_order(event, listed)
-        if not event.order.status.terminal:
-            return
-        self._history.record(event.ts_ns, listed)
-        self._recent.append(event.order)
-        while len(self._recent) > self._recent_closed:
-            self.index.forget(event.ts_ns, self._recent.popleft())
-
-    def wipe(self) -> None:
-        """Order/realtime forgets what is closed (a restart of the venue)."""
-        while self._recent:
-            self.index.forget(self._agenda.now_ns, self._recent.popleft())
-
-    def look_up(self, request: QueryOrder, message: Message) -> OrderReport | None:
-        if request.surface is not OrderSurface.HISTORY:
-            return super().look_up(request, message)
-        report = self._history.find(
-            self.cut(self._legs.lag_history, message),
-            stop=False,
-            venue_order_id=request.venue_order_id,
-            client_order_id=request.client_order_id,
-        )
-        if report is not None and never_filled(report):
-            age = self._agenda.now_ns - report.updated_ns
-            return report if age <= UNFILLED_KEPT_NS else None
-        return report
-
-    def unknown(self) -> Refused:
-        return Refused("none", "the list is empty")
-
-    def classes_of(self, order_class: OrderClass) -> tuple[OrderClass, ...]:
-        if order_class is OrderClass.CONDITIONAL:
-            return (OrderClass.CONDITIONAL, OrderClass.ATTACHED)
-        return (order_class,)
-
-    def flat_rows(self, symbol: str, cut: int) -> list[PositionReport]:
-        return [self.flat_row(symbol, cut)] if symbol in self._instruments else []
-
-
 class BybitVenue(SimVenue):
     """One Bybit unified account, linear perpetuals."""
 
@@ -158,10 +96,10 @@ class BybitVenue(SimVenue):
     throttle_code = "10006"
 
     queries: BybitQueries
-    _used_ids: dict[str, bool]
+    checks: BybitChecks
 
     def make_queries(self) -> Queries:
-        self._used_ids = {}
+        self.checks = BybitChecks(self)
         return BybitQueries(
             self.agenda, self.prices, self.account,
             instruments=self.instruments, faults=self.faults, legs=self.setup.legs,
@@ -184,12 +122,12 @@ class BybitVenue(SimVenue):
     def submit(self, request: SubmitOrder) -> VenueReply:
         if request.order_type not in (OrderType.MARKET, OrderType.LIMIT):
             raise Refused("10001", "params error: orderType invalid")
-        instrument = self._instrument(request.symbol)
-        self._check_identity(request.client_order_id, request.position_side)
+        instrument = self.checks.instrument(request.symbol)
+        self.checks.identity(request.client_order_id, request.position_side)
         limit = request.order_type is OrderType.LIMIT
         position = self.account.position(request.symbol, request.position_side)
-        closing = request.reduce_only or self._closes_leg(request)
-        self._check_qty(instrument, request.qty, market=not limit and not closing)
+        closing = request.reduce_only or self.checks.closes_leg(request)
+        self.checks.qty(instrument, request.qty, market=not limit and not closing)
         if limit and not instrument.is_price(request.price):
             raise Refused("10001", "Price invalid")
         if closing:
@@ -199,26 +137,26 @@ class BybitVenue(SimVenue):
                 raise Refused("110017", "current position is zero, cannot fix reduce-only order "
                               "qty")
         else:
-            self._check_opening(instrument, request, position)
+            self.checks.opening(instrument, request, position)
         cap = self.cap(request, OrderClass.PLAIN, PLAIN_CAP)
         if limit and self.matching.open.count(OrderClass.PLAIN, request.symbol) >= cap:
             raise Refused("110020", "Can't have more than 500 active orders.")
         order = self.make_order(
             request, OrderClass.PLAIN,
-            price=self._in_band(instrument, request) if limit else ZERO,
+            price=self.checks.in_band(instrument, request) if limit else ZERO,
             reduce_only=request.reduce_only,
             time_in_force=request.time_in_force,
             stop_loss=request.stop_loss,
             stop_trigger_by=request.stop_trigger_by,
         )  # fmt: skip
-        self._used_ids[request.client_order_id] = True
+        self.checks.used_ids[request.client_order_id] = True
         self.take_in(order)
         return Acked(client_order_id=order.client_order_id, venue_order_id=order.venue_order_id)
 
     def place_stop(self, request: PlaceStop) -> VenueReply:
-        instrument = self._instrument(request.symbol)
-        self._check_identity(request.client_order_id, request.position_side)
-        self._check_qty(instrument, request.qty, market=False)
+        instrument = self.checks.instrument(request.symbol)
+        self.checks.identity(request.client_order_id, request.position_side)
+        self.checks.qty(instrument, request.qty, market=False)
         if not instrument.is_price(request.trigger_price):
             raise Refused("10001", "TriggerPrice invalid")
         now = self.price(request.symbol, request.trigger_by)
@@ -226,7 +164,7 @@ class BybitVenue(SimVenue):
             rising = request.side is Side.BUY
             code, word, sign = ("110092", "Rising", "<=") if rising else ("110093", "Falling", ">=")
             raise Refused(code, f"expect {word}, but trigger_price[{request.trigger_price}] {sign} "
-                          f"current[{now}]??{_source(request.trigger_by)}")
+                          f"current[{now}]??{source_word(request.trigger_by)}")
         cap = self.cap(request, OrderClass.CONDITIONAL, CONDITIONAL_CAP)
         if self.matching.open.count(OrderClass.CONDITIONAL, request.symbol) >= cap:
             raise Refused("110009", "already had 10 working normal stop orders")
@@ -236,7 +174,7 @@ class BybitVenue(SimVenue):
             trigger_by=request.trigger_by,
             reduce_only=True,
         )  # fmt: skip
-        self._used_ids[request.client_order_id] = True
+        self.checks.used_ids[request.client_order_id] = True
         self.take_in(order)
         return Acked(client_order_id=order.client_order_id, venue_order_id=order.venue_order_id)
 
@@ -262,8 +200,8 @@ class BybitVenue(SimVenue):
     # ------------------------------------------------------------------ the stop of the position
 
     def set_position_stop(self, request: SetPositionStop) -> VenueReply:
-        instrument = self._instrument(request.symbol)
-        self._check_mode(request.position_side)
+        instrument = self.checks.instrument(request.symbol)
+        self.checks.mode(request.position_side)
         position = self.account.position(request.symbol, request.position_side)
         if not position.qty or not self._knows(position, request):
             raise Refused("10001", "can not set tp/sl/ts for zero position")
@@ -276,7 +214,7 @@ class BybitVenue(SimVenue):
             return Done()
         if not instrument.is_price(trigger):
             raise Refused("10001", "StopLoss Price invalid")
-        self._check_stop_side(position.side.entry_side, request.symbol, trigger, source)
+        self.checks.stop_side(position.side.entry_side, request.symbol, trigger, source)
         if stop is None:
             self._attach(position, trigger, source)
         elif (stop.trigger_price, stop.trigger_by) == (trigger, source):
@@ -320,7 +258,7 @@ class BybitVenue(SimVenue):
     # ------------------------------------------------------------------ settings
 
     def set_leverage(self, request: SetLeverage) -> VenueReply:
-        instrument = self._instrument(request.symbol)
+        instrument = self.checks.instrument(request.symbol)
         most = instrument.max_leverage or Decimal(100)
         if not 1 <= request.leverage <= most:
             raise Refused("110013", f"cannot set leverage [{request.leverage}] gt maxLeverage "
@@ -453,88 +391,7 @@ class BybitVenue(SimVenue):
             ts_ns=TsNs(self.agenda.now_ns),
         )
 
-    # ------------------------------------------------------------------ checks
-
-    def _instrument(self, symbol: str) -> Instrument:
-        instrument = self.instruments.get(symbol)
-        if instrument is None:
-            raise Refused("10001", "params error: symbol invalid")
-        return instrument
-
-    def _check_mode(self, position_side: str) -> None:
-        if (position_side == "BOTH") is self.account.hedge_mode:
-            raise Refused("10001", "position idx not match position mode")
-
-    def _check_identity(self, client_order_id: str, position_side: str) -> None:
-        if client_order_id and not _CLIENT_ID.match(client_order_id):
-            raise Refused("10001", "params error: OrderLinkID invalid")
-        if client_order_id in self._used_ids:
-            raise Refused("110072", "OrderLinkedID is duplicate")
-        self._check_mode(position_side)
-
-    @staticmethod
-    def _closes_leg(request: SubmitOrder) -> bool:
-        if request.position_side == "BOTH":
-            return False
-        return (request.side is Side.BUY) == (request.position_side == "SHORT")
-
-    @staticmethod
-    def _check_qty(instrument: Instrument, qty: Decimal, *, market: bool) -> None:
-        if not instrument.is_qty(qty) or qty < instrument.min_qty:
-            raise Refused("10001", "Qty invalid")
-        most = instrument.max_market_qty if market else instrument.max_qty
-        if most and qty > most:
-            raise Refused("10001", "The number of contracts exceeds maximum limit allowed")
-
-    def _check_opening(
-        self, instrument: Instrument, request: SubmitOrder, position: SimPosition
-    ) -> None:
-        if not self.account.can_trade:
-            raise Refused("110023", "you can only reduce positions currently")
-        if not instrument.trading:
-            code = "30228" if instrument.delist_ns else "110074"
-            raise Refused(code, "This contract is not live")
-        price = request.price or self.price(request.symbol, PriceSource.MARK)
-        value = price * request.qty
-        if instrument.min_notional and value < instrument.min_notional:
-            raise Refused("110094", "Order does not meet minimum order value "
-                          f"{instrument.min_notional}USDT")
-        if request.stop_loss:
-            if not instrument.is_price(request.stop_loss):
-                raise Refused("10001", "StopLoss Price invalid")
-            self._check_stop_side(
-                request.side, request.symbol, request.stop_loss, request.stop_trigger_by
-            )
-        opening = max(request.qty - position.room_to_close(request.side), ZERO)
-        if opening * price / self.account.leverage(request.symbol) > self.account.available:
-            raise Refused("110007", "ab not enough for new order")
-
-    def _check_stop_side(
-        self, entry_side: Side, symbol: str, trigger: Price, source: PriceSource
-    ) -> None:
-        base = self.price(symbol, source)
-        if not base or not self.matching.through(entry_side.opposite, trigger, base):
-            return
-        held, word = ("Buy", "lower than") if entry_side is Side.BUY else ("Sell", "greater")
-        raise Refused("10001", f"StopLoss:{trigger} set for {held} position should {word} "
-                      f"base_price:{base}??{_source(source)}")
-
-    def _in_band(self, instrument: Instrument, request: SubmitOrder) -> Price:
-        # A limit price beyond the band is moved to its edge, not refused.
-        mark = self.price(request.symbol, PriceSource.MARK)
-        up, down = instrument.price_band_up, instrument.price_band_down
-        if request.side is Side.BUY and up and request.price > mark * up:
-            return instrument.price_down(mark * up)
-        if request.side is Side.SELL and down and request.price < mark * down:
-            return instrument.price_up(mark * down)
-        return request.price
-
 
 def _uuid(content: str) -> str:
     text = blake2b(content.encode(), digest_size=16).hexdigest()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def _source(source: PriceSource) -> str:
-    return "LastPrice" if source is PriceSource.LAST else "MarkPrice"
-

@@ -7,7 +7,7 @@ content of the message, n-th such message), so that one fault more or less moves
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 import msgspec
 
@@ -45,9 +45,15 @@ class Message(NamedTuple):
     reduce_only: bool | None = None
 
 
+TAGS: dict[type, str] = {
+    kind: str(kind.__struct_config__.tag) for kind in get_args(VenueRequest.__value__)
+}
+"""Kind of a request → its tag."""
+
+
 def kind_of(request: VenueRequest) -> str:
     """The tag of a request."""
-    return str(request.__struct_config__.tag)
+    return TAGS[type(request)]
 
 
 def message_of(request: VenueRequest) -> Message:

@@ -21,7 +21,7 @@ from venues.sim.fault_kinds import (
     Throttle,
     UnknownCode,
 )
-from venues.sim.faults import FaultBook, Message, message_of
+from venues.sim.faults import FaultBook, Message, kind_of, message_of
 from venues.sim.quota import Quota
 
 _FAULTS = (AckDelay, AckDrop, Overload, Reject, RequestDrop, Throttle, UnknownCode)
@@ -66,13 +66,13 @@ class Gate:
         self._quota = quota
         self._throttle_code = throttle_code
         self._execute = execute
+        self._faulty = faults.installed(*_FAULTS)
         self._draws: dict[str, int] = {}
 
     def answer(self, request: VenueRequest) -> Answer:
         """Let a request through to the venue, and its answer back."""
-        message = message_of(request)
-        excess = self._quota.take(message.kind, self._agenda.now_ns)
-        if not self._faults.installed(*_FAULTS):
+        excess = self._quota.take(kind_of(request), self._agenda.now_ns)
+        if not self._faulty:
             if excess is None:
                 return Answer(self._execute(request, None))
             return Answer(
@@ -82,6 +82,7 @@ class Gate:
                 )
             )  # fmt: skip
         now = self._agenda.now_ns
+        message = message_of(request)
         if self._faults.first(RequestDrop, message, now) is not None:
             return Answer(None)
         late = sum(fault.dt_ns for fault in self._faults.every(AckDelay, message, now))

@@ -41,6 +41,7 @@ from kernel.model.venue import (
     QuerySymbolConfig,
     ServerTime,
     SymbolConfig,
+    VenueRequest,
 )
 from venues.sim.account import CENT, Account
 from venues.sim.agenda import Agenda
@@ -56,6 +57,7 @@ EVERYTHING = 1 << 60
 """Rows a page where the venue does not page."""
 
 _WALLET = "wallet"
+_UNSEEN = Message("query", "")
 
 
 class PageRows(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +91,7 @@ class Queries:
         self._account = account
         self._instruments = instruments
         self._faults = faults
+        self._faulty = faults.installed(RestLag, Amnesia, PageLimit, OmitClass)
         self._legs = legs
         self.lists = {order_class: OpenList() for order_class in OrderClass}
         self.index = OrderIndex()
@@ -129,16 +132,22 @@ class Queries:
 
     # ------------------------------------------------------------------ lags and faults
 
+    def _message(self, request: VenueRequest) -> Message:
+        # Only faults look at it, and without them most questions are answered in microseconds.
+        return message_of(request) if self._faulty else _UNSEEN
+
     def cut(self, lag_ns: int, message: Message) -> int:
         """The moment that a surface shows now."""
         now = self._agenda.now_ns
+        if not self._faulty:
+            return now - lag_ns
         for fault in self._faults.every(RestLag, message, now):
             lag_ns += fault.lag_ns
         return now - lag_ns
 
     def forgotten(self, message: Message, report: OrderReport, *, in_list: bool = False) -> bool:
         """Whether the venue denies an order that it has."""
-        if not self._faults.installed(Amnesia):
+        if not self._faulty:
             return False
         about = message._replace(
             symbol=report.symbol,
@@ -156,7 +165,7 @@ class Queries:
         Raises:
             Refused: The surface does not show it.
         """
-        message = message_of(request)
+        message = self._message(request)
         report = self.look_up(request, message)
         if report is None or self.forgotten(message, report):
             raise self.unknown()
@@ -179,7 +188,7 @@ class Queries:
 
     def open_orders(self, request: QueryOpenOrders) -> OrderPage:
         """One page of open orders of one class."""
-        message = message_of(request)
+        message = self._message(request)
         conditional = request.order_class is not OrderClass.PLAIN
         cut = self.cut(
             self._legs.lag_conditional if conditional else self._legs.lag_plain, message
@@ -196,9 +205,7 @@ class Queries:
         return (order_class,)
 
     def _special(self, request: QueryOpenOrders) -> bool:
-        return bool(request.symbol or request.cursor) or self._faults.installed(
-            Amnesia, PageLimit, OmitClass
-        )
+        return bool(request.symbol or request.cursor) or self._faulty
 
     def _open_page(
         self,
@@ -236,6 +243,8 @@ class Queries:
         )
 
     def _page_size(self, rows: int, message: Message) -> tuple[int, bool]:
+        if not self._faulty:
+            return rows, True
         fault = self._faults.first(PageLimit, message, self._agenda.now_ns)
         if fault is None or fault.rows >= rows:
             return rows, True
@@ -245,7 +254,7 @@ class Queries:
 
     def positions(self, request: QueryPositions) -> PositionPage:
         """One page of positions, each with its mark price of this moment."""
-        message = message_of(request)
+        message = self._message(request)
         cut = self.cut(self._legs.lag_positions, message)
         rows = self._positions.at(cut)
         reports = [
@@ -299,7 +308,7 @@ class Queries:
 
     def execution_page(self, request: QueryExecutions) -> ExecutionPage:
         """One page of executions, oldest first."""
-        message = message_of(request)
+        message = self._message(request)
         cut = self.cut(self._legs.lag_executions, message)
         start = int(request.cursor) if request.cursor else -1
         rows, told = self._page_size(self.rows.executions, message)
@@ -331,7 +340,7 @@ class Queries:
     def balance(self, request: QueryBalance) -> BalanceReport:
         """The wallet."""
         now = self._agenda.now_ns
-        cut = self.cut(self._legs.lag_balance, message_of(request))
+        cut = self.cut(self._legs.lag_balance, self._message(request))
         if cut == now:
             return self._account.balance(now, "", ZERO, "")
         return self._balance.at(cut)[_WALLET]
@@ -340,7 +349,7 @@ class Queries:
         """One page of instruments."""
         known = list(self._instruments.values())
         start = int(request.cursor) if request.cursor else 0
-        size, told = self._page_size(self.rows.instruments, message_of(request))
+        size, told = self._page_size(self.rows.instruments, self._message(request))
         more = start + size < len(known) and told
         return InstrumentPage(
             instruments=tuple(known[start : start + size]),
