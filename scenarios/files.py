@@ -1,7 +1,7 @@
 """Suites: YAML files of scenarios, read strictly, with every problem at once.
 
 A suite is `suite: NAME`, `defaults: …` and `scenarios: […]`; a scenario overrides the defaults
-field by field (lists as a whole). A mapping whose only names are venues stands for the value on
+field by field (lists as a whole, null takes a field away). A mapping whose only names are venues stands for the value on
 the venue of the run: `code: {binance: "-2021", bybit: "110093"}`; a venue that is not named leaves
 the field out. Numbers are exact decimals, a name that comes twice is a problem.
 """
@@ -155,12 +155,16 @@ def read_suites(folder: Path = SUITES) -> list[Entry]:
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`base` with the fields of `over`, mapping by mapping."""
+    """`base` with the fields of `over`, mapping by mapping; null takes a field away."""
     out = dict(base)
     for name, value in over.items():
+        if value is None:
+            out.pop(name, None)
+            continue
         held = out.get(name)
-        both = isinstance(held, dict) and isinstance(value, dict) and not _by_venue(value)
-        out[name] = merged(held, value) if both else value
+        below = dict(held) if isinstance(held, dict) else {}
+        deep = isinstance(value, dict) and not _by_venue(value)
+        out[name] = merged(below, value) if deep else value
     return out
 
 

@@ -177,20 +177,23 @@ def _instruments(
     steps = _read_steps(options.steps_file) if options.steps_file else {}
     made: dict[tuple[str, str], Instrument] = {}
     problems: list[str] = []
+    derived: list[str] = []
     for one in series:
         if isinstance(one, FundingSet) or (one.venue, one.symbol) in made:
             continue
         try:
-            made[(one.venue, one.symbol)] = _instrument(one, steps, notes)
+            made[(one.venue, one.symbol)] = _instrument(one, steps, derived)
         except SettingsError as error:
             problems += error.problems
     if problems:
         raise SettingsError(problems)
+    if derived:
+        notes.append(f"instruments made from the data: {', '.join(derived)}")
     return list(made.values())
 
 
 def _instrument(
-    one: Series, steps: dict[str, tuple[Decimal, Decimal, Decimal]], notes: list[str]
+    one: Series, steps: dict[str, tuple[Decimal, Decimal, Decimal]], derived: list[str]
 ) -> Instrument:
     assert not isinstance(one, FundingSet)
     venue, symbol, tick = one.venue, one.symbol, one.tick_size
@@ -205,7 +208,7 @@ def _instrument(
         )
     price = Decimal(_first_price(one)) * tick
     step = _step_worth_one(price)
-    notes.append(f"{venue} {symbol}: made from the data: tick {text(tick)}, step {text(step)}")
+    derived.append(f"{symbol} (tick {text(tick)}, step {text(step)})")
     return make_instrument(
         venue, symbol, tick_size=tick, qty_step=step, min_notional=Decimal(5)
     )
@@ -263,13 +266,14 @@ def _markets(series: list[Series], options: ReplayOptions, notes: list[str]) -> 
                 continue
         held[kind] = one
     made = []
+    unmarked: list[str] = []
     for (venue, symbol), held in sorted(by_symbol.items()):
         last = held.get("trades") or held.get("candles")
         if last is None:
             continue
         mark = held.get("mark")
         if mark is None:
-            notes.append(f"{venue} {symbol}: no mark prices in the data: the mark is the last")
+            unmarked.append(symbol)
         quotes = held.get("quotes")
         made.append(
             Market(
@@ -283,6 +287,8 @@ def _markets(series: list[Series], options: ReplayOptions, notes: list[str]) -> 
                 feed=FeedModel(gaps=feed_gaps(last.gaps)),
             )
         )
+    if unmarked:
+        notes.append(f"no mark prices, the mark is the last price: {', '.join(unmarked)}")
     return made
 
 

@@ -1,0 +1,284 @@
+"""`run_sim.py replay`: waves over recorded prices, through the whole kernel.
+
+Exit codes: 0 ok · 2 usage, settings or data · 10 an invariant failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from kernel.config import Settings
+from kernel.errors import SettingsError
+from kernel.model.units import install_decimal_context
+from kernel.signals.timestamps import format_utc, parse_utc
+from replay.data_cli import add_recipe_options, add_source_options, recipe, source_options
+from replay.datasets import open_data
+from replay.journal import Header
+from replay.outside import code_hash, commit_of, python_build, seconds
+from replay.problems import LayoutError
+from replay.progress import file_progress
+from replay.runs import ReplayResult
+from replay.waves import read_waves
+from scenarios.durations import exact
+from scenarios.replay_run import Extras, run_replay
+from scenarios.replay_setup import ReplayOptions, ReplayPlan, plan_replay
+from scenarios.replay_swarm import with_swarm
+from scenarios.replay_text import summary
+from venues.sim.bars import PATHS
+
+OK, BAD_INPUT, VIOLATED = 0, 2, 10
+GENERATE = "generate:"
+SWARM = "swarm:"
+PROFILES: dict[str, dict[str, str]] = {
+    "full": {},
+    "parity": {
+        "protection_bulk_seconds": "0",
+        "stop_check_interval_seconds": "0",
+        "sync_interval_seconds": "0",
+        "signal_idle_request_interval_seconds": "0",
+        "guard_enabled": "false",
+    },
+}
+"""`full`: every rule at its interval. `parity`: without the periodic checks and polls."""
+
+
+def add_replay(parser: argparse.ArgumentParser) -> None:
+    """Put the arguments of `replay` on a parser."""
+    parser.add_argument(
+        "--data", nargs="+", type=Path, required=True, metavar="PATH",
+        help="files, folders or imported datasets",
+    )  # fmt: skip
+    parser.add_argument(
+        "--waves", nargs="+", default=[f"{GENERATE}1"], metavar="FILE|generate:SEED",
+        help="recorded signals (.jsonl), or generated from closed candles",
+    )  # fmt: skip
+    parser.add_argument("--from", dest="start", default="", metavar="UTC", help="2025-05-04T00:00Z")
+    parser.add_argument("--to", dest="end", default="", metavar="UTC")
+    parser.add_argument("--journal", type=Path, metavar="F", help="write every step to this file")
+    parser.add_argument("--report", type=Path, metavar="F", help="write one HTML page")
+    parser.add_argument("--timeline", type=Path, metavar="F", help="write one fact a line; - is"
+                        " the terminal")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="one JSON object, nothing else")
+    parser.add_argument("--details", action="store_true", help="with --json: every figure")
+    parser.add_argument("--faults", default="", metavar="swarm:SEED", help="one fault an hour")
+    parser.add_argument("--crashes", type=int, default=0, metavar="N", help="crash-restarts")
+    parser.add_argument("--profile", choices=tuple(PROFILES), default="full")
+    parser.add_argument("--path", choices=PATHS, default="close-rule", help="of candles")
+    parser.add_argument("--dense", action="store_true", help="evaluate every price (slow)")
+    parser.add_argument("--spread-bps", default="1", metavar="X", help="where no quotes are")
+    parser.add_argument("--slippage-bps", default="0", metavar="X")
+    parser.add_argument("--deposit", default="100000", metavar="USD", help="on each venue")
+    parser.add_argument("--instruments", type=Path, metavar="CSV",
+                        help="symbol,tick_size,lot_size[,min_order_size]")  # fmt: skip
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                        help="a setting; may be repeated")  # fmt: skip
+    parser.add_argument("--env", type=Path, metavar="F", help="settings, NAME=VALUE a line")
+    add_source_options(parser)
+    add_recipe_options(parser)
+    parser.set_defaults(func=cmd_replay)
+
+
+def cmd_replay(args: argparse.Namespace) -> int:
+    """`replay`: run it, print its figures."""
+    install_decimal_context()
+    try:
+        plan = _plan(args)
+        result = _run(args, plan)
+    except SettingsError as error:
+        for line in error.problems:
+            sys.stderr.write(f"{line}\n")
+        return BAD_INPUT
+    if args.json:
+        told = msgspec.structs.asdict(result) if args.details else result.contract()
+        sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
+    else:
+        sys.stdout.write(summary(plan, result))
+        if args.journal:
+            sys.stdout.write(f"journal   {args.journal}: journal replay checks it bit for bit\n")
+        if args.report:
+            sys.stdout.write(f"report    {args.report}\n")
+    return VIOLATED if result.invariant_violations or result.task_crashes else OK
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Settings from the profile, then `--env`, then `--set`.
+
+    Raises:
+        SettingsError: Every problem at once.
+    """
+    values = {name.upper(): value for name, value in PROFILES[args.profile].items()}
+    problems: list[str] = []
+    lines = [(f"--set {told}", told) for told in args.set]
+    if args.env is not None:
+        try:
+            told = args.env.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError([f"{args.env}: cannot be read: {error}"]) from error
+        lines = [
+            (f"{args.env}:{number}", line)
+            for number, line in enumerate(told, start=1)
+            if line.strip() and not line.lstrip().startswith("#")
+        ] + lines
+    for place, line in lines:
+        name, equals, value = line.partition("=")
+        if equals:
+            values[name.strip().upper()] = value.strip()
+        else:
+            problems.append(f"{place}: must be NAME=VALUE")
+    try:
+        settings = Settings.load(values)
+    except SettingsError as error:
+        raise SettingsError(problems + list(error.problems)) from error
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _plan(args: argparse.Namespace) -> ReplayPlan:
+    problems: list[str] = []
+
+    def tried[T](make: Callable[[], T], otherwise: T) -> T:
+        try:
+            return make()
+        except SettingsError as error:
+            problems.extend(error.problems)
+        except LayoutError as error:
+            problems.append(error.problem("waves").sentence())
+        return otherwise
+
+    settings = tried(lambda: settings_of(args), None)
+    options = tried(lambda: _options(args), None)
+    chosen = tried(lambda: recipe(args), None)
+    if args.crashes < 0:
+        problems.append(f"--crashes {args.crashes}: must be 0 or more")
+    files = [Path(name) for name in args.waves if not name.startswith(GENERATE)]
+    if files and len(files) < len(args.waves):
+        problems.append("--waves: give files or generate:SEED, not both")
+    rows = tried(lambda: read_waves(files), None) if files else None
+    problems += _unwritable(args)
+    swarm = tried(lambda: _seed(args.faults, SWARM, "--faults"), None) if args.faults else None
+    if problems:
+        raise SettingsError(problems)
+    assert settings is not None
+    assert options is not None
+    with file_progress(args.data, quiet=args.json) as progress:
+        data = open_data(args.data, source_options(args), progress)
+    try:
+        plan = plan_replay(settings, data, rows, options, chosen)
+    except LayoutError as error:
+        raise SettingsError([error.problem("waves").sentence()]) from error
+    if swarm is not None:
+        with_swarm(plan, swarm)
+    return plan
+
+
+def _options(args: argparse.Namespace) -> ReplayOptions:
+    problems: list[str] = []
+    numbers: dict[str, Decimal] = {}
+    for name, low, high in (
+        ("spread_bps", 0, 1000), ("slippage_bps", 0, 1000), ("deposit", 1, 10**12),
+    ):  # fmt: skip
+        told = getattr(args, name)
+        try:
+            numbers[name] = exact(told)
+            if not low <= numbers[name] <= high:
+                raise ValueError("out of range")
+        except ValueError:
+            flag = name.replace("_", "-")
+            problems.append(f"--{flag} {told}: must be a number from {low} to {high}")
+    times = {}
+    for name, flag in (("start", "--from"), ("end", "--to")):
+        told = getattr(args, name)
+        try:
+            times[name] = parse_utc(_full_time(told)) if told else 0
+        except ValueError:
+            problems.append(f"{flag} {told}: must be a UTC time such as 2025-05-04T16:00:00Z")
+    seed = 1
+    if args.waves[0].startswith(GENERATE):
+        try:
+            seed = _seed(args.waves[0], GENERATE, "--waves")
+        except SettingsError as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
+    return ReplayOptions(
+        venue=args.venue,
+        from_ns=times["start"],
+        to_ns=times["end"],
+        path=args.path,
+        dense=args.dense,
+        seed=args.seed or seed,
+        steps_file=args.instruments,
+        **numbers,
+    )
+
+
+def _full_time(told: str) -> str:
+    """`2025-05-04`, `2025-05-04T16:00Z` and `2025-05-04T16:00:00` are understood as UTC."""
+    day, _, clock = told.removesuffix("Z").partition("T")
+    clock = clock or "00:00:00"
+    return f"{day}T{clock}{':00' if clock.count(':') == 1 else ''}Z"
+
+
+def _seed(told: str, prefix: str, flag: str) -> int:
+    number = told.removeprefix(prefix)
+    if not told.startswith(prefix) or not (number.isascii() and number.isdigit()):
+        raise SettingsError([f"{flag} {told}: must be {prefix}SEED, a whole number from 0"])
+    return int(number)
+
+
+def _unwritable(args: argparse.Namespace) -> list[str]:
+    return [
+        f"--{name} {path}: its folder does not exist; make it first"
+        for name in ("journal", "report", "timeline")
+        if (path := getattr(args, name)) is not None and not path.parent.is_dir()
+    ]
+
+
+def header_of(plan: ReplayPlan, name: str, root: Path | None = None) -> Header:
+    """The journal header of a replay."""
+    settings = plan.settings
+    return Header(
+        commit=commit_of() if root is None else commit_of(root),
+        code=code_hash() if root is None else code_hash(root),
+        python=python_build(),
+        venues=tuple(plan.setup.setups),
+        seed=plan.seed,
+        settings=settings.canonical_json(),
+        settings_hash=settings.settings_hash(),
+        name=name,
+        instruments_hash=plan.instruments_hash,
+    )
+
+
+def _run(args: argparse.Namespace, plan: ReplayPlan) -> ReplayResult:
+    extras = Extras(
+        journal=args.journal,
+        header=header_of(plan, f"replay {format_utc(plan.setup.start_ns)}"),
+        deaths=args.crashes,
+        seconds=seconds,
+    )
+    with run_progress(quiet=args.json) as progress:
+        extras.progress = progress
+        return run_replay(plan, extras)
+
+
+@contextmanager
+def run_progress(*, quiet: bool) -> Iterator[Callable[[float], None] | None]:
+    """A function to call with the share of the run that is done; None where nobody looks."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415  only a terminal pays for it
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("replaying", total=1.0)
+        yield lambda share: bar.update(task, completed=share)

@@ -1,0 +1,31 @@
+"""The figures of a replay as text for a terminal, the worst first."""
+
+from __future__ import annotations
+
+from kernel.signals.timestamps import format_utc
+from replay.runs import ReplayResult
+from scenarios.replay_setup import ReplayPlan
+
+
+def summary(plan: ReplayPlan, result: ReplayResult) -> str:
+    """Lines of the form `name      value`, ending with a newline."""
+    days = result.simulated_s / 86_400
+    speed = f", {days / result.wall_s:.1f} simulated days a second" if result.wall_s else ""
+    rows = [
+        ("period", f"{format_utc(plan.setup.start_ns)} to {format_utc(plan.end_ns)}"),
+        ("prices", f"{result.ticks} ({len(plan.setup.markets)} symbols)"),
+        ("signals", f"{result.signals} in {result.waves} waves"),
+        ("positions", f"{result.positions_opened} opened, {result.positions_closed} closed,"
+                      f" {result.open_positions} open at the end"),
+        ("PnL", f"{result.realized_pnl} before fees {result.fees} and funding {result.funding}"),
+        ("naked", f"{result.max_unprotected_ms} ms at most, {result.unprotected_s:.3f} s in all"),
+        ("starts", f"{result.kernel_starts}, {result.crashes} of them after a crash"),
+        ("faults", ", ".join(f"{n} {name}" for name, n in result.faults_fired.items()) or "none"),
+        ("run", f"{result.steps} steps in {result.wall_s:.1f} s{speed}"),
+        ("digest", f"{result.digest}, state {result.state_digest}"),
+    ]  # fmt: skip
+    bad = [f"VIOLATED  {line}" for line in result.violations]
+    bad += [f"CRASHED   {line}" for line in result.task_crashes]
+    notes = [f"note      {note}" for note in plan.notes]
+    lines = bad + [f"{name:<9} {value}" for name, value in rows] + notes
+    return "\n".join(lines) + "\n"
