@@ -100,6 +100,9 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, default=0)
     group.add_argument("--quantile", type=int, default=75, help="0-100: how rare a move must be")
     group.add_argument("--max-signals", type=int, default=0, help="in one wave; 0: no limit")
+    group.add_argument(
+        "--fewest", type=int, default=16, help="grid times before the first signal (2 or more)"
+    )
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -137,14 +140,14 @@ def recipe(args: argparse.Namespace) -> Recipe:
     Raises:
         LayoutError: A number out of its range.
     """
-    if not 0 <= args.quantile <= 100 or args.max_signals < 0:
+    if not 0 <= args.quantile <= 100 or args.max_signals < 0 or args.fewest < 2:
         raise LayoutError(
             "recipe",
-            f"--quantile {args.quantile} --max-signals {args.max_signals}",
-            "quantile 0 to 100, max-signals 0 or more",
+            f"--quantile {args.quantile} --max-signals {args.max_signals} --fewest {args.fewest}",
+            "quantile 0 to 100, max-signals 0 or more, fewest 2 or more",
             "other numbers",
         )
-    return Recipe(quantile=args.quantile, max_signals=args.max_signals)
+    return Recipe(quantile=args.quantile, max_signals=args.max_signals, fewest=args.fewest)
 
 
 def cmd_import(args: argparse.Namespace) -> int:

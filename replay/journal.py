@@ -50,6 +50,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     version: int = VERSION
     commit: str = ""
+    code: str = ""
+    """Hash of the kernel's source files."""
     python: str = ""
     level: str = "sim"
     venues: tuple[str, ...] = ()
@@ -187,8 +189,10 @@ class JournalReader:
             if version != VERSION:
                 raise SettingsError(
                     [
-                        f"journal {self.path}: format version {version}, this program reads "
-                        f"{VERSION}; replay it with the program that wrote it"
+                        (
+                            f"journal {self.path}: format version {version}, this program reads"
+                            f" {VERSION}; replay it with the program that wrote it"
+                        )
                     ]
                 )
             return msgspec.msgpack.decode(raw, type=Header), 8 + length

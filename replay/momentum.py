@@ -5,7 +5,7 @@ Rules, on the 15-minute grid, for each (venue, symbol) with candles of last pric
 1. C(T) is the close of the candle that closes exactly at T; F(T) the newest C at or before T.
 2. move(T) = C(T) / C(T - 15 min) - 1. A signal needs both closes, a move other than zero, and a
    |move| larger than `quantile` percent of the |moves| at the 96 grid times before (as many as
-   exist, at least 15).
+   exist, at least `fewest` - 1).
 3. The side is the sign of the move: BUY up, SELL down.
 4. week(T) = F(T) / F(T - 7 d) - 1, month(T) the same over 30 d; both from the first candle on
    where the history is shorter.
@@ -39,8 +39,6 @@ from replay.waves import CANDLE_NS, SignalRow
 _WEEK = 7 * DAY // CANDLE_NS
 _MONTH = 30 * DAY // CANDLE_NS
 _DAY = DAY // CANDLE_NS
-_FEWEST = 16
-"""Grid times before the first signal."""
 _EARLIEST_NS = 5 * MINUTE
 _WAVE_SPREAD_MS = 150_000
 _SIGNAL_SPREAD_MS = 30_000
@@ -54,6 +52,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     max_signals: int = 0
     """Signals in one wave, the best by (score_week, symbol); 0: no limit."""
     source: str = "momentum"
+    fewest: int = 16
+    """Grid times before the first signal, 2 or more; short recordings need fewer."""
 
 
 def generate(
@@ -89,7 +89,7 @@ def generate(
 def _signals(seed: int, candles: CandleSet, recipe: Recipe) -> list[SignalRow]:
     first, closes = _grid(candles)
     known = np.flatnonzero(closes > 0)
-    if len(known) <= _FEWEST:
+    if len(known) <= recipe.fewest:
         return []
     newest = closes[np.maximum.accumulate(np.where(closes > 0, np.arange(len(closes)), 0))]
     move = _change(newest, 1)
@@ -97,7 +97,7 @@ def _signals(seed: int, candles: CandleSet, recipe: Recipe) -> list[SignalRow]:
     week, month = _change(newest, _WEEK), _change(newest, _MONTH)
     whole = closes > 0
     rows = []
-    for at in range(_FEWEST, len(closes)):
+    for at in range(recipe.fewest, len(closes)):
         if not whole[at] or not whole[at - 1] or move[at] == 0:
             continue
         lately = size[max(1, at - _DAY) : at]

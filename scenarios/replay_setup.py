@@ -19,15 +19,17 @@ from kernel.config import Settings
 from kernel.errors import SettingsError
 from kernel.model.instrument import Instrument
 from kernel.model.units import ONE, text
+from kernel.signals.timestamps import format_utc
 from replay.datasets import MarketData
 from replay.momentum import Recipe, generate
-from replay.series import CandleSet, FundingSet, Series
+from replay.series import CandleSet, FundingSet, QuoteSet, Series, TradeSet
 from replay.tapes import bar_tape, feed_gaps, quote_tape, tick_tape
 from replay.waves import SignalRow, between
 from scenarios.signal_source import Arrival
 from scenarios.world import WorldSetup
 from venues.sim.account import AccountRules
-from venues.sim.bars import BarTape, Path as BarPath
+from venues.sim.bars import BarTape
+from venues.sim.bars import Path as BarPath
 from venues.sim.fault_kinds import AnyFault, Cue, VenueAct
 from venues.sim.feed import FeedModel
 from venues.sim.instruments import known_instrument, known_symbols, make_instrument
@@ -161,10 +163,9 @@ def _period(series: list[Series], options: ReplayOptions) -> tuple[int, int]:
     start = max(first, options.from_ns)
     end = min(last, options.to_ns or last)
     if start >= end:
-        raise SettingsError(
-            [f"period: from {options.from_ns} to {options.to_ns} ns holds no prices;"
-             f" the data lies in {first} to {last}"]
-        )  # fmt: skip
+        asked = f"period: {format_utc(start)} to {format_utc(end)} holds no prices"
+        held = f"the data lies in {format_utc(first)} to {format_utc(last)}"
+        raise SettingsError([f"{asked}: {held}; choose a part of it"])
     return start, end
 
 
@@ -214,10 +215,10 @@ def _instrument(
     )
 
 
-def _first_price(one: Series) -> int:
+def _first_price(one: CandleSet | TradeSet | QuoteSet) -> int:
     if isinstance(one, CandleSet):
         return int(one.open[0])
-    return int(getattr(one, "px", getattr(one, "bid", None))[0])
+    return int(one.px[0]) if isinstance(one, TradeSet) else int(one.bid[0])
 
 
 def _step_worth_one(price: Decimal) -> Decimal:
@@ -261,10 +262,8 @@ def _markets(series: list[Series], options: ReplayOptions, notes: list[str]) -> 
             kind = "mark"
         held = by_symbol.setdefault((one.venue, one.symbol), {})
         finest = held.get(kind)
-        if isinstance(finest, CandleSet) and isinstance(one, CandleSet):
-            if finest.interval_ns <= one.interval_ns:
-                continue
-        held[kind] = one
+        if not _is_coarser(one, finest):
+            held[kind] = one
     made = []
     unmarked: list[str] = []
     for (venue, symbol), held in sorted(by_symbol.items()):
@@ -282,7 +281,7 @@ def _markets(series: list[Series], options: ReplayOptions, notes: list[str]) -> 
                 _tape(last, options.path),
                 mark=None if mark is None else _tape(mark, options.path),
                 mark_is_last=mark is None,
-                quotes=None if quotes is None else quote_tape(quotes),  # type: ignore[arg-type]
+                quotes=quote_tape(quotes) if isinstance(quotes, QuoteSet) else None,
                 spread=Spread(options.spread_bps, Decimal(1_000_000)),
                 feed=FeedModel(gaps=feed_gaps(last.gaps)),
             )
@@ -292,10 +291,16 @@ def _markets(series: list[Series], options: ReplayOptions, notes: list[str]) -> 
     return made
 
 
+def _is_coarser(one: Series, held: Series | None) -> bool:
+    both = isinstance(one, CandleSet) and isinstance(held, CandleSet)
+    return both and one.interval_ns >= held.interval_ns  # type: ignore[union-attr]
+
+
 def _tape(one: Series, path: BarPath) -> Tape | BarTape:
     if isinstance(one, CandleSet):
         return bar_tape(one, path)
-    return tick_tape(one)  # type: ignore[arg-type]
+    assert isinstance(one, TradeSet)
+    return tick_tape(one)
 
 
 def _ticks(tape: Tape | BarTape) -> int:

@@ -7,9 +7,8 @@ is one that a venue is known for, and none of them lasts longer than a kernel mu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, cast
 
 import msgspec
 
@@ -46,25 +45,34 @@ STOP = Target(kinds=("place_stop", "position_stop"))
 CLOSING = Target(kinds=("submit",), reduce_only=True)
 CANCEL = Target(kinds=("cancel",))
 ORDERS = Target(kinds=("submit", "place_stop", "position_stop", "cancel"))
-ANY = Target()
 
 
-class _Codes(NamedTuple):
-    vague: str
-    through: str
-    cap: str
-    margin: str
-    busy: str
-
-
-CODES = {
-    "binance": _Codes("-1007", "-2021", "-4045", "-2019", "-1008"),
-    "bybit": _Codes("10016", "110092", "110009", "110007", "10000"),
-}
+CODES: dict[str, dict[str, str]] = {
+    "binance": {
+        "vague": "-1007", "through": "-2021", "cap": "-4045", "margin": "-2019", "busy": "-1008",
+    },
+    "bybit": {
+        "vague": "10016", "through": "110092", "cap": "110009", "margin": "110007",
+        "busy": "10000",
+    },
+}  # fmt: skip
 """Codes by venue: outcome unknown, would trigger now, too many orders, no margin, busy."""
 
-type Make = Callable[[When, Callable[[int], int], _Codes], Matched]
-"""Makes a fault from its window, further draws below a bound, and the venue's codes."""
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind of fault of the swarm.
+
+    `lasts_ns` 0: it strikes one to three times. `code` names a column of `CODES`, `span` a field
+    of the fault that is drawn from `least` to `most` seconds.
+    """
+
+    name: str
+    fault: Matched
+    lasts_ns: int = 0
+    code: str = ""
+    span: str = ""
+    least: int = 1
+    most: int = 1
 
 
 def with_swarm(plan: ReplayPlan, seed: int) -> None:
@@ -77,68 +85,60 @@ def with_swarm(plan: ReplayPlan, seed: int) -> None:
 def swarm(seed: int, venue: str, span_ns: int) -> tuple[AnyFault, ...]:
     """The faults of a run of `span_ns` on a venue; a function of its arguments."""
     made: list[AnyFault] = []
-    for hour in range(max(0, span_ns - QUIET_NS) // HOUR + 1):
-        start = hour * HOUR + draw(seed, f"swarm minute/{venue}", hour, 45) * MINUTE
-        if start >= span_ns - QUIET_NS:
+    last_ns = span_ns - QUIET_NS
+    for hour in range(max(0, last_ns) // HOUR + 1):
+        start_ns = hour * HOUR + draw(seed, f"swarm minute/{venue}", hour, 45) * MINUTE
+        if start_ns >= last_ns:
             break
-        label = f"swarm/{venue}/{hour}"
-
-        def pick(bound: int, n: list[int] = [0], label: str = label) -> int:  # noqa: B006
-            n[0] += 1
-            return draw(seed, label, n[0], bound)
-
-        name, lasting, make = KINDS[draw(seed, f"swarm kind/{venue}", hour, len(KINDS))]
-        end = start + (lasting if lasting else 2 * HOUR)
-        end = min(end, span_ns - QUIET_NS)
-        times = 0 if lasting else 1 + draw(seed, f"swarm times/{venue}", hour, 3)
-        fault = make(When(from_ns=start, to_ns=end, times=times), pick, CODES[venue])
-        made.append(msgspec.structs.replace(fault, name=f"{name} in hour {hour}"))  # type: ignore[arg-type]
+        kind = KINDS[draw(seed, f"swarm kind/{venue}", hour, len(KINDS))]
+        times = 0 if kind.lasts_ns else 1 + draw(seed, f"swarm times/{venue}", hour, 3)
+        end_ns = min(last_ns, start_ns + (kind.lasts_ns or 2 * HOUR))
+        changes: dict[str, Any] = {
+            "name": f"{kind.name} in hour {hour}",
+            "when": When(from_ns=start_ns, to_ns=end_ns, times=times),
+        }
+        if kind.code:
+            changes["code"] = CODES[venue][kind.code]
+        if kind.span:
+            more = draw(seed, f"swarm span/{venue}", hour, kind.most - kind.least + 1)
+            changes[kind.span] = (kind.least + more) * SECOND
+        made.append(cast("AnyFault", msgspec.structs.replace(kind.fault, **changes)))
     return tuple(made)
 
 
-def _half(dt_ns: int) -> tuple[FillStep, ...]:
-    return (FillStep(portion=Decimal("0.4")), FillStep(dt_ns=dt_ns, portion=Decimal("0.6")))
+HALVES = (
+    FillStep(portion=Decimal("0.4")),
+    FillStep(dt_ns=2 * SECOND, portion=Decimal("0.6")),
+)
+LATE = (FillStep(dt_ns=3 * SECOND, portion=Decimal(1)),)
 
-
-KINDS: tuple[tuple[str, int, Make], ...] = (
-    ("entry request late", 0, lambda w, p, c: RequestDelay(
-        target=ENTRY, when=w, dt_ns=(1 + p(7)) * SECOND)),
-    ("entry request lost", 0, lambda w, p, c: RequestDrop(target=ENTRY, when=w)),
-    ("entry reply lost", 0, lambda w, p, c: AckDrop(target=ENTRY, when=w)),
-    ("entry outcome unknown", 0, lambda w, p, c: UnknownCode(
-        target=ENTRY, when=w, code=c.vague)),
-    ("entry refused for margin", 0, lambda w, p, c: Reject(
-        target=ENTRY, when=w, code=c.margin, text="insufficient")),
-    ("entry fills in parts", 0, lambda w, p, c: FillPlan(
-        target=ENTRY, when=w, steps=_half((1 + p(4)) * SECOND))),
-    ("entry fills late", 0, lambda w, p, c: FillPlan(
-        target=ENTRY, when=w, steps=(FillStep(dt_ns=(1 + p(4)) * SECOND, portion=Decimal(1)),))),
-    ("stop request lost", 0, lambda w, p, c: RequestDrop(target=STOP, when=w)),
-    ("stop reply lost", 0, lambda w, p, c: AckDrop(target=STOP, when=w)),
-    ("stop outcome unknown", 0, lambda w, p, c: UnknownCode(
-        target=STOP, when=w, code=c.vague)),
-    ("stop refused as through", 0, lambda w, p, c: Reject(
-        target=STOP, when=w, code=c.through, text="would trigger at once")),
-    ("stop refused by a cap", 0, lambda w, p, c: Reject(
-        target=STOP, when=w, code=c.cap, text="too many open orders")),
-    ("stop reply late", 0, lambda w, p, c: AckDelay(
-        target=STOP, when=w, dt_ns=(1 + p(5)) * SECOND)),
-    ("cancel reply lost", 0, lambda w, p, c: AckDrop(target=CANCEL, when=w)),
-    ("cancel request lost", 0, lambda w, p, c: RequestDrop(target=CANCEL, when=w)),
-    ("close reply lost", 0, lambda w, p, c: AckDrop(target=CLOSING, when=w)),
-    ("budget used up", 0, lambda w, p, c: Throttle(
-        target=ORDERS, when=w, retry_ns=(1 + p(8)) * SECOND)),
-    ("busy minute", MINUTE, lambda w, p, c: Overload(target=ORDERS, when=w, code=c.busy)),
-    ("lists lag", 2 * MINUTE, lambda w, p, c: RestLag(
-        target=ANY, when=w, lag_ns=(1 + p(4)) * SECOND)),
-    ("stream cut", 40 * SECOND, lambda w, p, c: StreamGap(target=ANY, when=w, closed=True)),
-    ("stream silent", 20 * SECOND, lambda w, p, c: StreamGap(target=ANY, when=w)),
-    ("stream half open", 0, lambda w, p, c: HalfOpen(target=ANY, when=w)),
-    ("stream doubles", 10 * MINUTE, lambda w, p, c: StreamDup(
-        target=ANY, when=w, dt_ns=p(3) * SECOND)),
-    ("stream late", 5 * MINUTE, lambda w, p, c: StreamDelay(
-        target=ANY, when=w, dt_ns=(1 + p(8)) * SECOND)),
-    ("stream reorders", 10 * MINUTE, lambda w, p, c: StreamReorder(
-        target=ANY, when=w, dt_ns=(1 + p(3)) * SECOND)),
+KINDS: tuple[Kind, ...] = (
+    Kind(name="entry request late", fault=RequestDelay(target=ENTRY, dt_ns=0),
+         span="dt_ns", most=8),
+    Kind(name="entry request lost", fault=RequestDrop(target=ENTRY)),
+    Kind(name="entry reply lost", fault=AckDrop(target=ENTRY)),
+    Kind(name="entry outcome unknown", fault=UnknownCode(target=ENTRY, code=""), code="vague"),
+    Kind(name="entry refused for margin", fault=Reject(target=ENTRY, code=""), code="margin"),
+    Kind(name="entry fills in parts", fault=FillPlan(target=ENTRY, steps=HALVES)),
+    Kind(name="entry fills late", fault=FillPlan(target=ENTRY, steps=LATE)),
+    Kind(name="stop request lost", fault=RequestDrop(target=STOP)),
+    Kind(name="stop reply lost", fault=AckDrop(target=STOP)),
+    Kind(name="stop outcome unknown", fault=UnknownCode(target=STOP, code=""), code="vague"),
+    Kind(name="stop refused as through", fault=Reject(target=STOP, code=""), code="through"),
+    Kind(name="stop refused by a cap", fault=Reject(target=STOP, code=""), code="cap"),
+    Kind(name="stop reply late", fault=AckDelay(target=STOP, dt_ns=0), span="dt_ns", most=6),
+    Kind(name="cancel reply lost", fault=AckDrop(target=CANCEL)),
+    Kind(name="cancel request lost", fault=RequestDrop(target=CANCEL)),
+    Kind(name="close reply lost", fault=AckDrop(target=CLOSING)),
+    Kind(name="budget used up", fault=Throttle(target=ORDERS), span="retry_ns", most=9),
+    Kind(name="busy minute", fault=Overload(target=ORDERS, code=""), lasts_ns=MINUTE, code="busy"),
+    Kind(name="lists lag", fault=RestLag(lag_ns=0), lasts_ns=2 * MINUTE, span="lag_ns", most=4),
+    Kind(name="stream cut", fault=StreamGap(closed=True), lasts_ns=40 * SECOND),
+    Kind(name="stream silent", fault=StreamGap(), lasts_ns=20 * SECOND),
+    Kind(name="stream half open", fault=HalfOpen()),
+    Kind(name="stream doubles", fault=StreamDup(), lasts_ns=10 * MINUTE, span="dt_ns", most=3),
+    Kind(name="stream late", fault=StreamDelay(dt_ns=0), lasts_ns=5 * MINUTE, span="dt_ns",
+         most=8),
+    Kind(name="stream reorders", fault=StreamReorder(dt_ns=0), lasts_ns=10 * MINUTE,
+         span="dt_ns", most=3),
 )  # fmt: skip
-"""Name, how long it lasts (0: it strikes a few times), how it is made."""

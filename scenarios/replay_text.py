@@ -11,12 +11,12 @@ def summary(plan: ReplayPlan, result: ReplayResult) -> str:
     """Lines of the form `name      value`, ending with a newline."""
     days = result.simulated_s / 86_400
     speed = f", {days / result.wall_s:.1f} simulated days a second" if result.wall_s else ""
+    count = f"{result.positions_opened} opened, {result.positions_closed} closed"
     rows = [
         ("period", f"{format_utc(plan.setup.start_ns)} to {format_utc(plan.end_ns)}"),
         ("prices", f"{result.ticks} ({len(plan.setup.markets)} symbols)"),
         ("signals", f"{result.signals} in {result.waves} waves"),
-        ("positions", f"{result.positions_opened} opened, {result.positions_closed} closed,"
-                      f" {result.open_positions} open at the end"),
+        ("positions", f"{count}, {result.open_positions} open at the end"),
         ("PnL", f"{result.realized_pnl} before fees {result.fees} and funding {result.funding}"),
         ("naked", f"{result.max_unprotected_ms} ms at most, {result.unprotected_s:.3f} s in all"),
         ("starts", f"{result.kernel_starts}, {result.crashes} of them after a crash"),
