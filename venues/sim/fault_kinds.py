@@ -20,7 +20,7 @@ FOREVER = 1 << 62
 CERTAIN = 1_000_000
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which messages. Empty fields match everything; `client_order_id` is a glob."""
 
     kinds: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     reduce_only: bool | None = None
 
 
-class When(msgspec.Struct, frozen=True, kw_only=True):
+class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which of the matching messages: [from_ns, to_ns), and then n-th, times, chance."""
 
     from_ns: int = 0
@@ -49,7 +49,7 @@ class When(msgspec.Struct, frozen=True, kw_only=True):
     """Chance in a million, drawn for each message."""
 
 
-class Cue(msgspec.Struct, frozen=True, kw_only=True):
+class Cue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When an act happens: at `at_ns`, or `after_ns` after the `nth` event that matches.
 
     `event`: "" (the time counts), "order" (an order is taken), "fill", "stop" (a stop is live),
@@ -68,7 +68,9 @@ _ANY = Target()
 _ALWAYS = When()
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault"):
+class Fault(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="fault", forbid_unknown_fields=True
+):
     """Base of all faults; `name` is what the registry counts it under ("": the tag)."""
 
     name: str = ""
@@ -144,7 +146,7 @@ class Overload(Matched, frozen=True, kw_only=True, tag_field="fault", tag="overl
 # ---------------------------------------------------------------- executions
 
 
-class FillStep(msgspec.Struct, frozen=True, kw_only=True):
+class FillStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """After `dt_ns`, this share of the order's quantity; `price` ZERO: the price of the moment."""
 
     dt_ns: int = 0

@@ -23,6 +23,7 @@ from kernel.model.venue import (
     VenueRequest,
 )
 from venues.sim.fault_kinds import CERTAIN, Act, AnyFault, Matched, Target, When
+from venues.sim.occurrences import Occurrences
 
 _SURFACES: dict[str, str] = {
     "positions": "positions",
@@ -101,7 +102,7 @@ def hits(target: Target, message: Message) -> bool:
 class _Armed:
     """A fault with its counts."""
 
-    __slots__ = ("counts", "fault", "fired", "label", "matched", "name", "target", "when")
+    __slots__ = ("fault", "fired", "label", "matched", "name", "seen", "target", "when")
 
     def __init__(self, fault: Matched, name: str, number: int) -> None:
         self.fault = fault
@@ -111,7 +112,7 @@ class _Armed:
         self.when: When = fault.when
         self.matched = 0
         self.fired = 0
-        self.counts: dict[str, int] = {}
+        self.seen = Occurrences()
 
     def fires(self, message: Message, now_ns: int, seed: int) -> bool:
         """Whether this message meets the fault; counts it."""
@@ -125,8 +126,7 @@ class _Armed:
             return False
         if when.chance_ppm < CERTAIN:
             key = f"{message.kind}/{message.topic}/{message.entity}"
-            n = self.counts.get(key, 0)
-            self.counts[key] = n + 1
+            n = self.seen.next(key)
             if draw(seed, f"{self.label}/{key}", n, CERTAIN) >= when.chance_ppm:
                 return False
         self.fired += 1

@@ -22,6 +22,7 @@ from venues.sim.fault_kinds import (
     UnknownCode,
 )
 from venues.sim.faults import FaultBook, Message, kind_of, message_of
+from venues.sim.occurrences import Occurrences
 from venues.sim.quota import Quota
 
 _FAULTS = (AckDelay, AckDrop, Overload, Reject, RequestDrop, Throttle, UnknownCode)
@@ -67,7 +68,7 @@ class Gate:
         self._throttle_code = throttle_code
         self._execute = execute
         self._faulty = faults.installed(*_FAULTS)
-        self._draws: dict[str, int] = {}
+        self._seen = Occurrences()
 
     def answer(self, request: VenueRequest) -> Answer:
         """Let a request through to the venue, and its answer back."""
@@ -141,6 +142,4 @@ class Gate:
         return self._codes.reply(fault.code, fault.text)
 
     def _toss(self, label: str, ppm: int) -> bool:
-        n = self._draws.get(label, 0)
-        self._draws[label] = n + 1
-        return self._faults.chance(label, n, ppm)
+        return self._faults.chance(label, self._seen.next(label), ppm)

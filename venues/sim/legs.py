@@ -10,6 +10,7 @@ import msgspec
 
 from kernel.model.draws import draw
 from kernel.model.units import MS, SECOND
+from venues.sim.occurrences import Occurrences
 
 
 class Delay(msgspec.Struct, frozen=True):
@@ -49,7 +50,7 @@ class LegClock:
         self.legs = legs
         self._seed = seed
         self._venue = venue
-        self._counts: dict[str, int] = {}
+        self._seen = Occurrences()
 
     def delay(self, leg: str, content: str) -> int:
         """Nanoseconds that this message takes on this leg.
@@ -62,6 +63,5 @@ class LegClock:
         if not delay.jitter_ns:
             return delay.base_ns
         label = f"leg/{self._venue}/{leg}/{content}"
-        n = self._counts.get(label, 0)
-        self._counts[label] = n + 1
+        n = self._seen.next(label)
         return delay.base_ns + draw(self._seed, label, n, delay.jitter_ns + 1)

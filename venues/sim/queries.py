@@ -7,6 +7,7 @@ What the two venues show differently is in the two subclasses.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
@@ -22,7 +23,7 @@ from kernel.model.orders import (
     PositionSide,
     PriceSource,
 )
-from kernel.model.units import ZERO, TsNs, canonical
+from kernel.model.units import DAY, ZERO, TsNs, canonical
 from kernel.model.venue import (
     AccountConfig,
     ExecutionPage,
@@ -314,8 +315,8 @@ class Queries:
         rows, told = self._page_size(self.rows.executions, message)
         fills: list[Fill] = []
         place = -1
-        for at, fill in self.executions.between(request.symbol, request.since_ns, cut):
-            if at <= start or not self.wanted(request, fill):
+        for at, fill in self._wanted(request, cut):
+            if at <= start:
                 continue
             if len(fills) == rows:
                 return ExecutionPage(fills=tuple(fills), next_cursor=str(place) if told else "")
@@ -323,13 +324,13 @@ class Queries:
             place = at
         return ExecutionPage(fills=tuple(fills))
 
-    def wanted(self, request: QueryExecutions, fill: Fill) -> bool:
-        """Whether an execution belongs to what was asked for."""
-        if request.venue_order_id:
-            return fill.venue_order_id == request.venue_order_id
-        if request.client_order_id:
-            return fill.client_order_id == request.client_order_id
-        return True
+    def _wanted(self, request: QueryExecutions, cut: int) -> Iterable[tuple[int, Fill]]:
+        # Without a time and without an order both venues show the last seven days.
+        order_id = request.venue_order_id or request.client_order_id
+        if order_id:
+            return self.executions.of_order(request.symbol, order_id, request.since_ns, cut)
+        since = request.since_ns or cut - 7 * DAY
+        return self.executions.between(request.symbol, since, cut)
 
     def shown_fill(self, fill: Fill) -> Fill:
         """An execution as a row of the list."""

@@ -176,10 +176,15 @@ class Executions:
     def __init__(self) -> None:
         self._fills: dict[str, list[Fill]] = {}
         self._times: dict[str, list[int]] = {}
+        self._places: dict[tuple[str, str], list[int]] = {}
 
     def record(self, fill: Fill) -> None:
         """One more execution."""
-        self._fills.setdefault(fill.symbol, []).append(fill)
+        fills = self._fills.setdefault(fill.symbol, [])
+        for order_id in (fill.venue_order_id, fill.client_order_id):
+            if order_id:
+                self._places.setdefault((fill.symbol, order_id), []).append(len(fills))
+        fills.append(fill)
         self._times.setdefault(fill.symbol, []).append(fill.ts_ns)
 
     def between(self, symbol: str, since_ns: int, through_ns: int) -> Iterable[tuple[int, Fill]]:
@@ -191,3 +196,12 @@ class Executions:
         last = bisect_right(times, through_ns)
         for place in range(bisect_left(times, since_ns), last):
             yield place, fills[place]
+
+    def of_order(
+        self, symbol: str, order_id: str, since_ns: int, through_ns: int
+    ) -> Iterable[tuple[int, Fill]]:
+        """The same of one order, by either of its ids."""
+        for place in self._places.get((symbol, order_id), ()):
+            fill = self._fills[symbol][place]
+            if since_ns <= fill.ts_ns <= through_ns:
+                yield place, fill

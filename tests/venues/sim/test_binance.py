@@ -252,6 +252,16 @@ def test_executions_carry_the_order_id_but_no_client_id() -> None:
     assert desk.do(QueryExecutions(symbol=BTC, since_ns=T0 + 1)).fills == ()
 
 
+def test_executions_of_long_ago_need_a_time_or_an_order() -> None:
+    desk = Desk(path=FLAT)
+    acked = desk.market("0.01")
+    desk.run_to(8 * DAY // MS)
+    assert desk.do(QueryExecutions(symbol=BTC)).fills == ()
+    assert len(desk.do(QueryExecutions(symbol=BTC, since_ns=T0)).fills) == 1
+    by_order = QueryExecutions(symbol=BTC, venue_order_id=acked.venue_order_id)
+    assert len(desk.do(by_order).fills) == 1
+
+
 def test_positions_show_what_the_list_tells_and_nothing_more() -> None:
     desk = Desk(path=[(0, "60000")], mark=[(0, "60010")])
     assert desk.do(QueryPositions()).positions == ()

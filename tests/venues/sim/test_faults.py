@@ -117,6 +117,10 @@ def test_faults_come_from_plain_data_and_bad_data_is_named() -> None:
     assert fault == AckDrop(applied=False, target=Target(legs="E"))
     with pytest.raises(msgspec.ValidationError, match="applied"):
         decode_fault({"fault": "ack_drop", "applied": "no"})
+    with pytest.raises(msgspec.ValidationError, match="aplied"):
+        decode_fault({"fault": "ack_drop", "aplied": True})
+    with pytest.raises(msgspec.ValidationError, match="symbl"):
+        decode_fault({"fault": "ack_drop", "target": {"symbl": "BTCUSDT"}})
 
 
 # ---------------------------------------------------------------- requests
