@@ -43,6 +43,8 @@ class VenueTraits(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a stop is refused while the venue shows no position."""
     per_endpoint_budget: bool
     """True: each trade endpoint has an order budget of its own."""
+    history_by_id: bool
+    """Whether ended orders have a surface of their own (Bybit order/history)."""
 
 
 TRAITS: dict[str, VenueTraits] = {
@@ -60,6 +62,7 @@ TRAITS: dict[str, VenueTraits] = {
         unknown_proof_ns=60 * SECOND,
         position_needed_for_stop=False,
         per_endpoint_budget=False,
+        history_by_id=False,
     ),
     "bybit": VenueTraits(
         name="bybit",
@@ -75,5 +78,6 @@ TRAITS: dict[str, VenueTraits] = {
         unknown_proof_ns=10 * SECOND,
         position_needed_for_stop=True,
         per_endpoint_budget=True,
+        history_by_id=True,
     ),
 }

@@ -146,6 +146,8 @@ class OutcomeSettler:
         return await self._query(desk, order, surface)
 
     async def _in_history(self, desk: VenueDesk, order: TrackedOrder) -> bool:
+        if not desk.traits.history_by_id:
+            return True
         return await self._query(desk, order, OrderSurface.HISTORY)
 
     async def _query(self, desk: VenueDesk, order: TrackedOrder, surface: OrderSurface) -> bool:

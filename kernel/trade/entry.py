@@ -387,7 +387,10 @@ class Entries:
 
     async def _query(self, desk: VenueDesk, order: TrackedOrder) -> None:
         row = order.row
-        for surface in (OrderSurface.PLAIN, OrderSurface.HISTORY):
+        if row.client_order_id in self._settling:
+            return  # it is looked up already
+        surfaces = (OrderSurface.PLAIN, OrderSurface.HISTORY)
+        for surface in surfaces if desk.traits.history_by_id else surfaces[:1]:
             request = QueryOrder(
                 symbol=row.symbol,
                 surface=surface,

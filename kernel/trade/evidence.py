@@ -106,8 +106,9 @@ async def look_up(services: Services, order: TrackedOrder) -> bool:
         return False
     plain = row.order_class is OrderClass.PLAIN
     first = OrderSurface.PLAIN if plain else OrderSurface.CONDITIONAL
-    gateway = services.desks[row.venue].gateway
-    for surface in (first, OrderSurface.HISTORY):
+    desk = services.desks[row.venue]
+    gateway = desk.gateway
+    for surface in (first, OrderSurface.HISTORY) if desk.traits.history_by_id else (first,):
         try:
             report = await gateway.order(
                 row.symbol,
