@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from venues.sim.fault_kinds import Matched
 
 
@@ -80,3 +84,13 @@ type AnyFeedFault = (
     FeedDelay | FeedReorder | FeedDup | FeedDrop | FeedTruncate | FeedGarbage | FeedFlood
     | FeedWrongCandle | FeedReplay | FeedAway | FeedSilent | FeedAuthRefused
 )  # fmt: skip
+
+
+def decode_feed_fault(data: Any) -> AnyFeedFault:
+    """A fault of the feed from plain data: {"fault": tag, field: value, …}.
+
+    Raises:
+        msgspec.ValidationError: It is none; the message names field and expectation.
+    """
+    fault: AnyFeedFault = msgspec.convert(data, AnyFeedFault)
+    return fault

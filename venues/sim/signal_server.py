@@ -93,6 +93,7 @@ class SignalServer:
         self._connection = 0
         self._up = False
         self._latest_ns = 0
+        self._away_until_ns = 0
         for away in self.faults.matched(FeedAway):
             start = self._setup.origin_ns + away.when.from_ns
             if start >= agenda.now_ns:
@@ -116,6 +117,11 @@ class SignalServer:
         self._connection += 1
         self._up = False
 
+    def away(self, until_ns: int) -> None:
+        """Go away until a wall time: the connection ends, and new ones fail."""
+        self._away_until_ns = until_ns
+        self.drop("the server went away")
+
     def drop(self, reason: str) -> None:
         """End the connection, where there is one."""
         if self._up:
@@ -132,7 +138,8 @@ class SignalServer:
         def connected() -> None:
             if connection != self._connection:
                 return
-            if self._meets(FeedAway, "connect"):
+            away = self._agenda.now_ns < self._away_until_ns
+            if away or self._meets(FeedAway, "connect"):
                 self._emit("feed/down", FeedDown(reason="connection refused"))
                 return
             self._up = True

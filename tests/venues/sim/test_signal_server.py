@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from kernel.model.messages import (
@@ -31,6 +32,7 @@ from venues.sim.feed_faults import (
     FeedSilent,
     FeedTruncate,
     FeedWrongCandle,
+    decode_feed_fault,
 )
 from venues.sim.signal_server import Posted, SignalServer, SignalServerSetup
 
@@ -161,3 +163,24 @@ def test_a_client_that_hangs_up_hears_no_more() -> None:
     one = Listener().ready().ask(1000)
     one.server.accept(FeedClose())
     assert one.run_to(2000).heard == []
+
+
+def test_a_server_can_be_sent_away_at_any_moment() -> None:
+    one = Listener().ready()
+    one.server.away(T0 + SECOND)
+    one.server.accept(FeedOpen())
+    one.run_to(970)
+    one.server.accept(FeedOpen())
+    assert one.run_to(2000).heard == [
+        (100, FeedDown(reason="the server went away")),
+        (150, FeedDown(reason="connection refused")),
+        (1020, FeedUp()),
+        (1025, FeedText(text='{"type": "auth_required"}')),
+    ]
+
+
+def test_faults_of_the_feed_come_from_plain_data() -> None:
+    fault = decode_feed_fault({"fault": "feed_flood", "copies": 3, "when": {"nth": 2}})
+    assert fault == FeedFlood(copies=3, when=When(nth=2))
+    with pytest.raises(msgspec.ValidationError, match="copiez"):
+        decode_feed_fault({"fault": "feed_flood", "copiez": 3})
