@@ -82,8 +82,7 @@ class Outbox:
         future = self._waiting.pop(key, None)
         if future is None:
             return False
-        future.set_result(answer)
-        return True
+        return future.set_result(answer)
 
     def decide(self, decision: Decision) -> None:
         """Record a decision with its cause."""
