@@ -43,13 +43,14 @@ class Bucket:
         "capacity",
         "entries_held",
         "held",
+        "limits",
         "used",
         "window_ns",
     )
 
     def __init__(self, capacity: int, window_ns: int) -> None:
-        self.capacity = capacity
         self.window_ns = window_ns
+        self.resize(capacity)
         self.used = 0
         self.held = 0
         """Units kept for entries that were reserved, their stops and their closes."""
@@ -58,12 +59,19 @@ class Bucket:
         self.blocked_until_ns = 0
         self._uses: deque[tuple[int, int]] = deque()
 
+    def resize(self, capacity: int) -> None:
+        """Take over another number of units a window."""
+        self.capacity = capacity
+        self.limits = {cls: max(capacity * share // 100, 1) for cls, share in SHARE.items()}
+
     def has_room(self, units: int, cls: EffectClass, now_ns: int) -> bool:
         """Whether a class may take so many units now."""
-        self.expire(now_ns)
         if now_ns < self.blocked_until_ns:
             return False
-        limit = max(self.capacity * SHARE[cls] // 100, 1)
+        limit = self.limits[cls]
+        if self.used + self.held + units <= limit:
+            return True  # what left the window meanwhile need not be counted
+        self.expire(now_ns)
         taken = self.used
         reserved = cls is EffectClass.ENTRY and self.entries_held >= units
         if cls is EffectClass.QUERY or (cls is EffectClass.ENTRY and not reserved):
@@ -73,7 +81,7 @@ class Bucket:
     def can_hold(self, units: int, now_ns: int) -> bool:
         """Whether so many units can be kept for an entry."""
         self.expire(now_ns)
-        limit = max(self.capacity * SHARE[EffectClass.ENTRY] // 100, 1)
+        limit = self.limits[EffectClass.ENTRY]
         taken = self.used + self.held
         return now_ns >= self.blocked_until_ns and (
             taken + units <= limit or (taken == 0 and units <= self.capacity)
@@ -209,7 +217,7 @@ class Limiter:
     ) -> None:
         """Take over what the venue states: its limit, and how much of it is used."""
         bucket = self.buckets.setdefault(name, Bucket(capacity or 1, window_ns or 1))
-        bucket.capacity = capacity or bucket.capacity
+        bucket.resize(capacity or bucket.capacity)
         bucket.window_ns = window_ns or bucket.window_ns
         if used is not None:
             bucket.correct(used, self._runtime.now())
@@ -278,6 +286,8 @@ class Limiter:
         for cls in PRIORITY:
             queue = self._queues[cls]
             for waiter in list(queue):
+                if waiter.granted.abandoned:
+                    continue  # given up; its own end takes it out of the queue
                 if any(name in starved for name, _ in waiter.cost) or not self._try(waiter, now):
                     starved.update(dict.fromkeys(self._lacking(waiter, now)))
                     continue
