@@ -299,7 +299,8 @@ class ProtectionChecks:
         if not held.qty:
             return
         biggest = self._venues[place[0]].instruments[place[1]].max_market_qty
-        needed = max(1, -int(-abs(held.qty) // biggest)) if biggest else 1
+        whole, rest = divmod(abs(held.qty), biggest) if biggest else (Decimal(1), ZERO)
+        needed = max(1, int(whole) + (rest > 0))
         own = [name for name, stop in held.stops.items() if self._own(stop)]
         if len(own) > 2 * needed:
             self._tell("I9", place, f"{len(own)} stops of ours for one position")

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 CANDLE_NS = 15 * MINUTE
 STORM_NS = 60 * SECOND
 STORM = 20
-"""Equal requests that fail within a minute: more is a storm."""
+"""Equal orders and cancels that fail within a minute: more is a storm."""
+QUERY_STORM = 60
+"""The same of queries: evidence of absence is gathered from several surfaces, each many times."""
+_QUERIES = ("query_order", "open_orders", "positions", "executions", "balance", "symbol_config")
 _PROVEN_UNDONE = ("NotSent", "Throttled")
 
 
@@ -254,7 +257,8 @@ class RequestChecks:
         times.append(now_ns)
         while times[0] < now_ns - STORM_NS:
             del times[0]
-        if len(times) == STORM + 1:
+        most = QUERY_STORM if kind in _QUERIES else STORM
+        if len(times) == most + 1:
             self._tell("I14", now_ns, venue, request,
                        f"{len(times)} times {reply.code} within a minute")  # fmt: skip
 
