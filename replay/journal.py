@@ -22,6 +22,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from hashlib import blake2b
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -70,6 +71,8 @@ class Record(msgspec.Struct, frozen=True):
     effects: list[Effect]
     decisions: list[Decision]
     reads: list[Read]
+    canonical: bytes = b""
+    """The part that the digest covers, as it was written."""
 
 
 class Recorder:
@@ -166,8 +169,12 @@ class JournalReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.torn = 0
+        self._read = 0
         try:
-            self._data = path.read_bytes()
+            with path.open("rb") as file:
+                self._data: bytes | mmap = (
+                    mmap(file.fileno(), 0, access=ACCESS_READ) if path.stat().st_size else b""
+                )
         except OSError as error:
             raise SettingsError([f"journal {path}: cannot be read: {error}"]) from error
         self.header, self._start = self._read_header()
@@ -216,13 +223,20 @@ class JournalReader:
             if stored != crc:
                 raise self._damaged(at, index, "its check sum does not match")
             middle = at + _LENGTHS.size + _LENGTHS.unpack_from(data, at)[0]
+            part = data[at + _LENGTHS.size : middle]
             try:
-                item, effects, decisions = canonical.decode(data[at + _LENGTHS.size : middle])
+                item, effects, decisions = canonical.decode(part)
                 looked_up = reads.decode(data[middle : end - 4])
             except (msgspec.DecodeError, msgspec.ValidationError) as error:
                 raise self._damaged(at, index, str(error)) from error
-            yield Record(index, item, effects, decisions, looked_up)
+            yield Record(index, item, effects, decisions, looked_up, part)
             at, index = end, index + 1
+            self._read = at
+
+    @property
+    def share(self) -> float:
+        """How much of the file the reading in progress has seen, 0 to 1."""
+        return self._read / len(self._data) if self._data else 1.0
 
     def digest(self) -> str:
         """Digest over the canonical parts of the whole records, without decoding them."""

@@ -18,7 +18,13 @@ from kernel.config import Settings
 from kernel.errors import SettingsError
 from kernel.model.units import install_decimal_context
 from kernel.signals.timestamps import format_utc, parse_utc
-from replay.data_cli import add_recipe_options, add_source_options, recipe, source_options
+from replay.data_cli import (
+    Subparsers,
+    add_recipe_options,
+    add_source_options,
+    recipe,
+    source_options,
+)
 from replay.datasets import open_data
 from replay.journal import Header
 from replay.outside import code_hash, commit_of, python_build, seconds
@@ -49,7 +55,12 @@ PROFILES: dict[str, dict[str, str]] = {
 """`full`: every rule at its interval. `parity`: without the periodic checks and polls."""
 
 
-def add_replay(parser: argparse.ArgumentParser) -> None:
+def register(subparsers: Subparsers) -> None:
+    """Add the command `replay`; it leaves its function in `args.func`."""
+    add_arguments(subparsers.add_parser("replay", help="waves over recorded prices"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Put the arguments of `replay` on a parser."""
     parser.add_argument(
         "--data", nargs="+", type=Path, required=True, metavar="PATH",
