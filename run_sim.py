@@ -13,11 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-COMMANDS = (
-    "replay.data_cli", "replay.replay_cli", "scenarios.replay_cli", "replay.journal_cli",
-    "scenarios.journal_cli", "replay.demo", "scenarios.demo",
-)  # fmt: skip
-"""Modules that add their commands by `register(subparsers)`, where they are in the tree."""
+COMMANDS = {
+    "data": "replay.data_cli",
+    "replay": "scenarios.replay_cli",
+    "journal": "replay.journal_cli",
+    "demo": "scenarios.demo",
+}
+"""Command → the module that adds it by `register(subparsers)`, where it is in the tree."""
 
 
 def commit() -> str:
@@ -42,15 +44,21 @@ def cmd_schema(args: argparse.Namespace) -> int:
     return 0
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """All commands."""
+def make_parser(asked: str = "") -> argparse.ArgumentParser:
+    """The command that is asked for, or all of them.
+
+    Only its modules are imported: a journal replays where the simulated venue does not exist.
+    """
     parser = argparse.ArgumentParser(prog="run_sim.py", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    wanted = [asked] if asked in COMMANDS else list(COMMANDS)
+    for name in wanted:
+        if find_spec(COMMANDS[name]) is not None:
+            import_module(COMMANDS[name]).register(subparsers)
+    if asked in COMMANDS:
+        return parser
     import_module("scenarios.scenario_cli").register(subparsers, commit=commit())
-    for name in COMMANDS:
-        if find_spec(name) is not None:
-            import_module(name).register(subparsers)
     schema = subparsers.add_parser("schema", help="print the JSON schema of scenario files")
     schema.set_defaults(func=cmd_schema)
     return parser
@@ -58,7 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Run one command; the exit code."""
-    args = make_parser().parse_args(arguments)
+    args = make_parser(arguments[0] if arguments else "").parse_args(arguments)
     try:
         code: int = args.func(args)
     except KeyboardInterrupt:
