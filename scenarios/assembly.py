@@ -19,18 +19,20 @@ from scenarios.durations import parse_duration
 from scenarios.files import BOTH, for_venue
 from scenarios.markets import make_market
 from scenarios.schema import VENUES, InstrumentPart, Scenario, WavePart
-from scenarios.signal_source import Arrival, signal_item
+from scenarios.signal_items import signal_item
 from scenarios.world import WorldSetup
 from venues.sim.account import AccountRules
 from venues.sim.fault_kinds import Act, AnyFault, Matched
 from venues.sim.faults import decode_fault
+from venues.sim.feed_faults import AnyFeedFault, decode_feed_fault
 from venues.sim.instruments import known_instrument, known_symbols, make_instrument
 from venues.sim.legs import Delay, Legs
 from venues.sim.market import Market
+from venues.sim.signal_server import Posted, SignalServerSetup
 from venues.sim.venue import VenueSetup
 
 CANDLE_NS = 15 * MINUTE
-_SPANS = ("at", "after", "from", "to", "dt", "lag", "retry")
+_SPANS = ("at", "after", "from", "to", "dt", "lag", "retry", "age")
 """Names of fault fields in nanoseconds; a file writes them without `_ns`, as durations."""
 
 
@@ -73,7 +75,7 @@ def assemble(scenario: Scenario, venue: str, *, seed: int) -> Assembly:
     legs = tried(lambda: _legs(scenario.legs))
     end_ns = _end(scenario, faults or {})
     markets = tried(lambda: _markets(scenario, instruments or [], end_ns, seed))
-    arrivals = tuple(_arrivals(scenario.waves))
+    feed_faults = tried(lambda: _feed_faults(scenario))
     if problems or settings is None or faults is None or legs is None:
         raise SettingsError(problems)
     setups = {
@@ -93,14 +95,17 @@ def assemble(scenario: Scenario, venue: str, *, seed: int) -> Assembly:
         markets=markets or [],
         instruments=instruments or [],
         setups=setups,
-        arrivals=arrivals,
+        posted=tuple(_posted(scenario.waves)),
+        feed=SignalServerSetup(faults=feed_faults or (), seed=seed, origin_ns=scenario.start),
     )
     return Assembly(
         scenario=scenario,
         settings=settings,
         setup=setup,
         venues=venues,
-        has_faults=any(faults.values()) or any(_disturbs(one) for one in scenario.timeline),
+        has_faults=any(faults.values())
+        or bool(feed_faults)
+        or any(_disturbs(one) for one in scenario.timeline),
         end_ns=end_ns,
     )
 
@@ -198,6 +203,19 @@ def _faults(scenario: Scenario, venue: str) -> tuple[AnyFault, ...]:
     return tuple(made)
 
 
+def _feed_faults(scenario: Scenario) -> tuple[AnyFeedFault, ...]:
+    made: list[AnyFeedFault] = []
+    problems: list[str] = []
+    for place, raw in enumerate(scenario.feed_faults):
+        try:
+            made.append(decode_feed_fault(_in_ns(raw)))
+        except (msgspec.ValidationError, ValueError) as error:
+            problems.append(f"feed_faults.{place}: {error}")
+    if problems:
+        raise SettingsError(problems)
+    return tuple(made)
+
+
 def _in_ns(value: Any) -> Any:
     """Durations as whole nanoseconds under the names that the fault types have."""
     if isinstance(value, list):
@@ -259,7 +277,7 @@ def _end(scenario: Scenario, faults: dict[str, tuple[AnyFault, ...]]) -> int:
 # ---------------------------------------------------------------- waves
 
 
-def _arrivals(waves: tuple[WavePart, ...]) -> list[Arrival]:
+def _posted(waves: tuple[WavePart, ...]) -> list[Posted]:
     made = []
     for wave in waves:
         arrives_ns = wave.candle + CANDLE_NS + wave.arrives
@@ -277,5 +295,5 @@ def _arrivals(waves: tuple[WavePart, ...]) -> list[Arrival]:
                 month=signal.month,
                 more=more,
             )
-            made.append(Arrival(arrives_ns, item))
+            made.append(Posted(arrives_ns, item))
     return made

@@ -13,7 +13,7 @@ import msgspec
 
 from kernel.errors import SettingsError
 from kernel.model.orders import FillKind, OrderClass, PriceSource
-from kernel.model.units import HOUR, Price, Qty, TsNs, canonical
+from kernel.model.units import HOUR, MINUTE, Price, Qty, TsNs, canonical
 from venues.sim.account import CENT, SimPosition
 from venues.sim.agenda import RANK_MESSAGE
 from venues.sim.fault_kinds import (
@@ -39,6 +39,8 @@ from venues.sim.truth import (
 if TYPE_CHECKING:
     from venues.sim.venue import SimVenue
 
+CLOSING_ONLY_NS = 30 * MINUTE
+"""Before a delisting, positions can only be closed for this long."""
 _ACTS = ("liquidation", "adl", "settle", "delist", "funding", "restart")
 
 
@@ -187,6 +189,24 @@ class VenueActs:
             self._take_position(settle, position)
         self._put_instrument(symbol, trading=False)
 
+    def plan_delisting(self, symbol: str) -> None:
+        """Let an announced delisting happen: opening ends half an hour before it."""
+        venue = self._venue
+        due, now = venue.instruments[symbol].delist_ns, venue.agenda.now_ns
+        if due <= now:
+            return
+
+        def stop_opening() -> None:
+            if venue.instruments[symbol].delist_ns == due:
+                self._put_instrument(symbol, trading=False)
+
+        def delist() -> None:
+            if venue.instruments[symbol].delist_ns == due:
+                self._delist(symbol)
+
+        venue.agenda.push(max(due - CLOSING_ONLY_NS, now), RANK_MESSAGE, stop_opening)
+        venue.agenda.push(due, RANK_MESSAGE, delist)
+
     def _open_of(self, symbol: str) -> list[SimPosition]:
         return [
             held
@@ -202,7 +222,11 @@ class VenueActs:
         changed = {
             field: getattr(act, field) for field in fields if getattr(act, field) is not None
         }
+        if act.delist_ns is not None:
+            changed["delist_ns"] = TsNs(self._venue.faults.origin_ns + act.delist_ns)
         self._put_instrument(act.symbol, **changed)
+        if act.delist_ns is not None:
+            self.plan_delisting(act.symbol)
 
     def _put_instrument(self, symbol: str, **changed: object) -> None:
         venue = self._venue
@@ -218,10 +242,8 @@ class VenueActs:
             account.hedge_mode = act.hedge_mode
         if act.can_trade is not None:
             account.can_trade = act.can_trade
-        if act.leverage is not None:
-            account.set_leverage(act.symbol, act.leverage)
-        if act.isolated is not None:
-            account.set_isolated(act.symbol, isolated=act.isolated)
+        if act.leverage is not None or act.isolated is not None:
+            self._venue.change_margin(act.symbol, leverage=act.leverage, isolated=act.isolated)
         self._venue.emit(
             Announced(ts_ns=self._now(), kind="config_change", symbol=act.symbol, text="")
         )

@@ -36,6 +36,7 @@ from kernel.model.venue import (
     SetMarginMode,
     SetPositionStop,
     SubmitOrder,
+    VenueNotice,
     VenueReply,
 )
 from venues.sim.account import Booked, SimPosition
@@ -48,7 +49,7 @@ from venues.sim.matching import MatchRules
 from venues.sim.order import SimOrder
 from venues.sim.queries import Queries
 from venues.sim.quota import Budget
-from venues.sim.truth import PositionChanged, TruthEvent
+from venues.sim.truth import Announced, PositionChanged, TruthEvent
 from venues.sim.venue import Said, SimVenue
 
 PLAIN_CAP = 200
@@ -116,6 +117,8 @@ class BinanceVenue(SimVenue):
         return str(self.number(f"trade/{order.symbol}"))
 
     def said(self, event: TruthEvent) -> list[Said]:
+        if isinstance(event, Announced):
+            return self._announced(event)
         if not isinstance(event, PositionChanged):
             return super().said(event)
         # ACCOUNT_UPDATE: amount and entry price, no mark, leverage or liquidation price.
@@ -123,6 +126,16 @@ class BinanceVenue(SimVenue):
             event.position, leverage=ZERO, liquidation_price=ZERO, opened_ns=TsNs(0), seq=0
         )
         return [("position", report.symbol, report.symbol, report)]
+
+    @staticmethod
+    def _announced(event: Announced) -> list[Said]:
+        # ACCOUNT_CONFIG_UPDATE, and contractInfo for listings and delistings; filters change
+        # without a word.
+        status = "trading=" in event.text or "delist_ns=" in event.text
+        if event.kind == "config_change" or (event.kind == "instrument_change" and status):
+            notice = VenueNotice(kind=event.kind, symbol=event.symbol, raw=event.text)
+            return [("notice", event.symbol, event.kind, notice)]
+        return []
 
     def forced_client_id(self, kind: FillKind, symbol: str) -> str:
         return f"{_FORCED[kind]}{self.agenda.now_ns // 1_000_000}"
@@ -219,7 +232,7 @@ class BinanceVenue(SimVenue):
         if leverage < held and self._holds(request.symbol):
             raise Refused("-4161", "Leverage reduction is not supported in Isolated Margin Mode "
                           "with open positions.")
-        self.account.set_leverage(request.symbol, leverage)
+        self.change_margin(request.symbol, leverage=leverage)
         return Done(already=leverage == held)
 
     def set_margin_mode(self, request: SetMarginMode) -> VenueReply:
@@ -230,7 +243,7 @@ class BinanceVenue(SimVenue):
             raise Refused("-4048", "Margin type cannot be changed if there exists position.")
         if self.matching.open.of_symbol(request.symbol):
             raise Refused("-4047", "Margin type cannot be changed if there exists open orders.")
-        self.account.set_isolated(request.symbol, isolated=request.isolated)
+        self.change_margin(request.symbol, isolated=request.isolated)
         return Done()
 
     # ------------------------------------------------------------------ life of a stop

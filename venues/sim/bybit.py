@@ -265,7 +265,7 @@ class BybitVenue(SimVenue):
                           f"[{most}] by risk limit")
         if request.leverage == self.account.leverage(request.symbol):
             raise Refused("110043", "leverage not modified")
-        self.account.set_leverage(request.symbol, request.leverage)
+        self.change_margin(request.symbol, leverage=request.leverage)
         return Done()
 
     def set_margin_mode(self, request: SetMarginMode) -> VenueReply:

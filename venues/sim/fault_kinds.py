@@ -10,6 +10,7 @@ happen at a time, or some time after an event.
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import ClassVar
 
 import msgspec
 
@@ -77,7 +78,9 @@ class Fault(
 
 
 class Matched(Fault, frozen=True, kw_only=True, tag_field="fault"):
-    """A fault that is matched on messages."""
+    """A fault that is matched on messages. `once`: it strikes once unless `times` says more."""
+
+    once: ClassVar[bool] = False
 
     target: Target = _ANY
     when: When = _ALWAYS
@@ -253,7 +256,9 @@ class StreamGarbage(Matched, frozen=True, kw_only=True, tag_field="fault", tag="
 
 
 class HalfOpen(Matched, frozen=True, kw_only=True, tag_field="fault", tag="half_open"):
-    """From its first match on the stream delivers nothing until it is opened anew."""
+    """From its match on the stream delivers nothing until it is opened anew."""
+
+    once: ClassVar[bool] = True
 
 
 # ---------------------------------------------------------------- acts
@@ -276,7 +281,7 @@ class FilterChange(Act, frozen=True, kw_only=True, tag_field="fault", tag="filte
     min_notional: Decimal | None = None
     trading: bool | None = None
     delist_ns: int | None = None
-    """Announced end of trading, wall time."""
+    """Announced end of trading, counted from the origin; it comes about by itself."""
 
 
 class ModeSet(Act, frozen=True, kw_only=True, tag_field="fault", tag="mode_set"):

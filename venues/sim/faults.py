@@ -122,7 +122,8 @@ class _Armed:
         self.matched += 1
         if when.nth and self.matched != when.nth:
             return False
-        if when.times and self.fired >= when.times:
+        times = when.times or (1 if self.fault.once else 0)
+        if times and self.fired >= times:
             return False
         if when.chance_ppm < CERTAIN:
             key = f"{message.kind}/{message.topic}/{message.entity}"
@@ -207,14 +208,6 @@ class FaultBook:
             for armed in known:
                 counts[armed.name] = counts.get(armed.name, 0) + armed.fired
         return dict(sorted(counts.items()))
-
-    def windows_end_ns(self) -> int:
-        """The last wall time at which a window closes or an act is due, where that is known."""
-        ends: list[int] = []
-        for known in self._armed.values():
-            ends += [a.when.to_ns for a in known if a.when.to_ns < 1 << 61]
-        ends += [act.cue.at_ns for act in self.acts if not act.cue.event]
-        return self.origin_ns + max(ends, default=0)
 
 
 def decode_fault(data: Any) -> AnyFault:

@@ -21,7 +21,7 @@ from venues.sim.agenda import RANK_MESSAGE, Agenda
 from venues.sim.fault_kinds import RequestDelay
 from venues.sim.faults import message_of
 from venues.sim.streams import Stream
-from venues.sim.truth import OrderChanged, Traded, TruthEvent
+from venues.sim.truth import Announced, OrderChanged, Traded, TruthEvent
 from venues.sim.venue import SimVenue
 
 type Emit = Callable[[str, InputBody], None]
@@ -92,6 +92,9 @@ class SimVenueLink:
 
     def _hear(self, event: TruthEvent) -> None:
         if not self._stream.up:
+            return
+        if isinstance(event, Announced) and event.kind == "restart":
+            self._stream.drop("the venue restarts")
             return
         client = ""
         if isinstance(event, OrderChanged):

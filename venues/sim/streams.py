@@ -68,7 +68,7 @@ class Stream[P]:
         for fault in faults.matched(StreamGap):
             start = faults.origin_ns + fault.when.from_ns
             if fault.closed and _whole(fault.when) and start >= agenda.now_ns:
-                agenda.push(start, RANK_MESSAGE, lambda: self._drop("closed by the venue"))
+                agenda.push(start, RANK_MESSAGE, lambda: self.drop("closed by the venue"))
 
     @property
     def up(self) -> bool:
@@ -87,6 +87,13 @@ class Stream[P]:
         """The listener hangs up."""
         self._connection = 0
         self._up = False
+
+    def drop(self, reason: str) -> None:
+        """The venue hangs up; nothing happens when nobody is connected."""
+        if self._up:
+            self._connection = 0
+            self._up = False
+            self._went_down(reason)
 
     def send(
         self, topic: str, symbol: str, entity: str, payload: P, *, client_order_id: str = ""
@@ -134,7 +141,7 @@ class Stream[P]:
             self._deaf = True
         for fault in self._faults.every(StreamGap, message, now):
             if fault.closed and not _whole(fault.when):
-                self._drop("closed by the venue")
+                self.drop("closed by the venue")
             return True
         return self._deaf
 
@@ -155,12 +162,6 @@ class Stream[P]:
             fault.closed and _whole(fault.when) and fault.when.from_ns <= at < fault.when.to_ns
             for fault in self._faults.matched(StreamGap)
         )
-
-    def _drop(self, reason: str) -> None:
-        if self._up:
-            self._connection = 0
-            self._up = False
-            self._went_down(reason)
 
     def _arrive(self, due_ns: int, place: tuple[str, str] | None, payload: P) -> None:
         # `place` None: later events of the topic need not wait for this one.

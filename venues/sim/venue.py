@@ -42,7 +42,6 @@ from kernel.model.venue import (
     SetPositionStop,
     SubmitOrder,
     VenueEvent,
-    VenueNotice,
     VenueReply,
     VenueRequest,
 )
@@ -62,7 +61,6 @@ from venues.sim.quota import Budget, Quota
 from venues.sim.truth import (
     Announced,
     BalanceChanged,
-    LiveStop,
     OrderChanged,
     PositionChanged,
     StopGone,
@@ -154,6 +152,8 @@ class SimVenue(ABC):
         self._ordinal = 0
         self.acts = VenueActs(self)
         self.acts.plan(tuple(self.faults.acts))
+        for instrument in instruments:
+            self.acts.plan_delisting(instrument.symbol)
 
     # ------------------------------------------------------------------ the ways in
 
@@ -277,10 +277,7 @@ class SimVenue(ABC):
                 return [("position", position.symbol, position.symbol, position)]
             case BalanceChanged(balance=balance):
                 return [("balance", "", "account", balance)]
-            case Announced(kind=kind, symbol=symbol, text=text):
-                notice = VenueNotice(kind=kind, symbol=symbol, raw=text)
-                return [("notice", symbol, kind, notice)]
-            case StopLive() | StopGone():
+            case Announced() | StopLive() | StopGone():
                 return []
 
     # ------------------------------------------------------------------ hooks of the core
@@ -382,6 +379,18 @@ class SimVenue(ABC):
         elif plan.outcome == "expired":
             self._plans[order.venue_order_id] = FillPlan()
 
+    def change_margin(
+        self, symbol: str, *, leverage: Decimal | None = None, isolated: bool | None = None
+    ) -> None:
+        """Leverage or margin mode changed: open positions have another liquidation price now."""
+        if leverage is not None:
+            self.account.set_leverage(symbol, leverage)
+        if isolated is not None:
+            self.account.set_isolated(symbol, isolated=isolated)
+        for _, position in sorted(self.account.open.items()):
+            if position.symbol == symbol:
+                self.matching.tell_position(position)
+
     def cap(self, request: VenueRequest, order_class: OrderClass, default: int) -> int:
         """The cap on open orders of a class that holds for this request."""
         fault = self.faults.first(Cap, message_of(request), self.agenda.now_ns)
@@ -475,8 +484,3 @@ def _ordinal(order: SimOrder) -> int:
 
 def _waits(order: SimOrder) -> bool:
     return order.is_stop and order.status is OrderStatus.NEW and not order.held
-
-
-def live_stops_of(venue: SimVenue, symbol: str) -> list[LiveStop]:
-    """The live stops of one symbol, in the order of their arrival."""
-    return [order.live_stop() for order in venue.matching.open.of_symbol(symbol) if _waits(order)]

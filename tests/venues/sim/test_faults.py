@@ -19,7 +19,10 @@ from kernel.model.venue import (
     QueryOpenOrders,
     QueryPositions,
     QuerySymbolConfig,
+    SetLeverage,
     SetPositionStop,
+    StreamDown,
+    VenueNotice,
 )
 from tests.venues.sim.desk import BTC, Desk, limit_order, market_order, stop_order
 from venues.sim.fault_kinds import (
@@ -49,7 +52,7 @@ from venues.sim.fault_kinds import (
     When,
 )
 from venues.sim.faults import FaultBook, Message, decode_fault, message_of
-from venues.sim.truth import OrderChanged, StopGone, StopLive, Traded
+from venues.sim.truth import OrderChanged, PositionChanged, StopGone, StopLive, Traded
 
 FLAT = [(0, "60000"), (60_000, "60000")]
 FALLING = [(0, "60000"), (1000, "59000"), (2000, "58700"), (3000, "58000"), (4000, "57900")]
@@ -460,3 +463,38 @@ def test_orders_taken_and_ended_are_told_exactly_once() -> None:
         mine = [event for event in events if event.order.venue_order_id == order_id]
         assert [event.first for event in mine] == [True] + [False] * (len(mine) - 1)
         assert [event.order.status.terminal for event in mine].count(True) == 1
+
+
+def test_a_delisting_that_was_announced_comes_about() -> None:
+    one = desk(FilterChange(symbol=BTC, delist_ns=60 * MINUTE, cue=Cue(at_ns=SECOND)))
+    one.market("0.01")
+    one.do(limit_order("0.01", "59000"))
+    one.run_to(30 * 60_000)
+    assert one.market("0.01", cid="e-2").kind == "EntriesForbidden"
+    assert isinstance(one.market("0.004", Side.SELL, "x-1", reduce_only=True), Acked)
+    one.run_to(60 * 60_000)
+    assert one.of(Traded)[-1].fill.kind is FillKind.SETTLEMENT
+    assert (one.qty(), one.venue.snapshot_truth().open_orders) == (0, ())
+    notices = [notice.kind for _, notice in one.said(VenueNotice)]
+    assert notices == ["instrument_change"] * 3
+
+
+def test_filters_change_without_a_word() -> None:
+    one = desk(FilterChange(symbol=BTC, tick_size=Decimal("0.5"), cue=Cue(at_ns=SECOND)))
+    assert one.run_to(2000).said(VenueNotice) == []
+
+
+@pytest.mark.parametrize("venue", ["binance", "bybit"])
+def test_another_leverage_is_another_liquidation_price(venue) -> None:
+    one = desk(venue=venue)
+    one.market("0.01")
+    before = one.of(PositionChanged)[-1].position.liquidation_price
+    one.do(SetLeverage(symbol=BTC, leverage=Decimal(20)))
+    after = one.of(PositionChanged)[-1].position.liquidation_price
+    assert before < after < Decimal(60000)
+
+
+def test_a_restart_of_the_venue_ends_the_stream() -> None:
+    one = desk(VenueAct(act="restart", cue=Cue(at_ns=SECOND)))
+    one.run_to(2000)
+    assert one.said(StreamDown) == [(1000, StreamDown(reason="the venue restarts"))]

@@ -114,7 +114,7 @@ def test_garbage_comes_before_an_event_or_in_its_place(replaces) -> None:
 
 
 def test_a_half_open_stream_is_deaf_until_it_is_opened_anew() -> None:
-    one = desk(HalfOpen(when=When(from_ns=SECOND, nth=1)))
+    one = desk(HalfOpen(when=When(from_ns=SECOND)))
     buy(one.run_to(1000), "e-1")
     buy(one.run_to(2000), "e-2")
     assert fills(one.run_to(3000)) == []
