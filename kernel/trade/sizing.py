@@ -81,7 +81,7 @@ def size(
     if notional > limits.most:
         return SizeRefusal.TOO_LARGE
     children = split(instrument, qty)
-    if not 1 <= len(children) <= CHILDREN_MAX:
+    if not children:
         return SizeRefusal.CHILDREN
     least = min(children)
     if least < instrument.min_qty:
@@ -94,13 +94,16 @@ def size(
 def split(instrument: Instrument, qty: Qty) -> tuple[Qty, ...]:
     """`qty` as equal children, to one step, none above the market maximum; the larger first.
 
-    Equal, so that no small rest falls below a minimum. Empty where a step exceeds the maximum.
+    Equal, so that no small rest falls below a minimum. Empty where a step exceeds the maximum, and
+    where more than `CHILDREN_MAX` would be needed.
     """
     most = instrument.qty_down(instrument.max_market_qty or instrument.max_qty or qty)
     if most <= 0:
         return ()
     steps = int(qty / instrument.qty_step)
     count = -(-steps // int(most / instrument.qty_step))
+    if count > CHILDREN_MAX:
+        return ()
     each, larger = divmod(steps, count)
     return tuple(
         canonical((each + (child < larger)) * instrument.qty_step) for child in range(count)

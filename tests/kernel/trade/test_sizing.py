@@ -1,0 +1,120 @@
+"""Quantities are exact multiples, inside every limit, and the children are the position."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel.config import Settings
+from kernel.model.messages import QuoteRead
+from kernel.model.orders import Side
+from kernel.trade.sizing import (
+    CHILDREN_MAX,
+    Sized,
+    SizeLimits,
+    SizeRefusal,
+    size,
+    split,
+    spread_percent,
+)
+from tests.kernel.trade.wave_bench import instrument
+
+D = Decimal
+LIMITS = SizeLimits.of(Settings())
+
+
+def quote(bid="99.99", ask="100.01"):
+    return QuoteRead(D(bid), D(ask))
+
+
+def sized(side=Side.BUY, limits=LIMITS, book=None, **filters):
+    return size(instrument("BTCUSDT", **filters), side, book or quote(), limits)
+
+
+def test_a_buy_is_sized_at_the_ask_and_a_sell_at_the_bid():
+    book = quote("100", "160")
+    assert sized(Side.BUY, book=book).qty == D("1.25")
+    assert sized(Side.SELL, book=book).qty == D(2)
+    assert sized(Side.BUY, book=book).reference_price == D(160)
+
+
+def test_the_quantity_is_floored_to_the_step():
+    result = sized(qty_step=D("0.1"), book=quote("29.9", "30"))
+    assert result == Sized(
+        reference_price=D(30), qty=D("6.6"), children=(D("6.6"),), notional=D(198)
+    )
+
+
+@pytest.mark.parametrize(
+    ("filters", "book", "reason"),
+    [
+        ({}, quote("0", "0"), SizeRefusal.NO_QUOTE),
+        ({"qty_step": D(0)}, quote(), SizeRefusal.NO_FILTERS),
+        ({"tick_size": D(0)}, quote(), SizeRefusal.NO_FILTERS),
+        ({"min_qty": D(3)}, quote(), SizeRefusal.MIN_QTY),
+        ({"qty_step": D(10)}, quote(), SizeRefusal.MIN_QTY),
+        ({"min_notional": D(250)}, quote(), SizeRefusal.MIN_NOTIONAL),
+        ({"qty_step": D("0.1")}, quote("1999", "1999.9"), SizeRefusal.MIN_NOTIONAL),
+        ({"max_market_qty": D("0.05")}, quote(), SizeRefusal.CHILDREN),
+        ({"max_market_qty": D("0.0001")}, quote(), SizeRefusal.CHILDREN),
+        ({"max_market_qty": D("0.5"), "min_notional": D(60)}, quote(), SizeRefusal.MIN_NOTIONAL),
+    ],
+)
+def test_what_no_order_can_be_made_of_is_refused(filters, book, reason):
+    minimum = {"min_notional": D(201)} if book.ask > 1999 else {}
+    assert sized(book=book, **(minimum | filters)) is reason
+
+
+def test_the_owners_limits_of_a_position_hold():
+    small = SizeLimits(notional=D(9), least=D(10), most=D(5000))
+    assert sized(limits=small) is SizeRefusal.TOO_SMALL
+    large = SizeLimits(notional=D(5001), least=D(10), most=D(5000))
+    assert sized(limits=large) is SizeRefusal.TOO_LARGE
+    floored = SizeLimits(notional=D(12), least=D(10), most=D(5000))
+    assert sized(limits=floored, qty_step=D("0.1"), book=quote("90", "91")) is SizeRefusal.TOO_SMALL
+
+
+def test_btcusdt_on_binance_needs_50_usd():
+    """200 USD at 120 000 is one step of 0.001: 120 USD, enough; 40 USD never is."""
+    btc = {"qty_step": D("0.001"), "min_notional": D(50), "tick_size": D("0.1")}
+    assert sized(book=quote("120000", "120000"), **btc).qty == D("0.001")
+    forty = SizeLimits(notional=D(40), least=D(10), most=D(5000))
+    assert sized(limits=forty, book=quote("20000", "20000"), **btc) is SizeRefusal.MIN_NOTIONAL
+
+
+QUANTITIES = st.integers(1, 10**6).map(lambda steps: D(steps) * D("0.001"))
+
+
+@given(qty=QUANTITIES, most=QUANTITIES)
+def test_children_add_up_and_differ_by_one_step_at_most(qty, most):
+    children = split(instrument("X", max_market_qty=most), qty)
+    if qty > CHILDREN_MAX * most:
+        assert children == ()
+        return
+    assert sum(children) == qty
+    assert max(children) <= most
+    assert max(children) - min(children) <= D("0.001")
+    assert list(children) == sorted(children, reverse=True)
+
+
+@given(
+    price=st.decimals("0.0001", "100000", places=4),
+    step=st.sampled_from(["0.001", "0.1", "1", "10"]),
+    most=st.integers(1, 10**6),
+)
+def test_whatever_is_sized_keeps_every_limit(price, step, most):
+    filters = {"qty_step": D(step), "min_qty": D(step), "max_market_qty": D(step) * most}
+    result = sized(book=QuoteRead(price, price), **filters)
+    if isinstance(result, Sized):
+        assert sum(result.children) == result.qty
+        assert D(10) <= result.notional <= D(200)
+        assert all(not child % D(step) and child <= D(step) * most for child in result.children)
+        assert all(child * price >= 5 for child in result.children)
+
+
+def test_the_spread_is_in_percent_of_the_middle():
+    assert spread_percent(quote("99", "101")) == 2
+    assert spread_percent(quote("100", "100")) == 0
+    assert spread_percent(quote("0", "100")) is None
+    assert spread_percent(quote("101", "100")) is None
