@@ -6,6 +6,7 @@ content of the message, n-th such message), so that one fault more or less moves
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, cast, get_args
 
@@ -134,6 +135,9 @@ class _Armed:
         return True
 
 
+type Heard = Callable[[str, Message, int], None]
+
+
 class FaultBook:
     """The faults of one venue in one run.
 
@@ -149,6 +153,8 @@ class FaultBook:
         self.seed = seed
         self.origin_ns = origin_ns
         self.acts: list[Act] = []
+        self.heard: Heard | None = None
+        """Called with (name, message, wall time) each time a fault fires; it only looks."""
         self._armed: dict[type[Matched], list[_Armed]] = {}
         self._acted: dict[str, int] = {}
         for number, fault in enumerate(faults):
@@ -168,9 +174,8 @@ class FaultBook:
         known = self._armed.get(kind)
         if not known:
             return None
-        at = now_ns - self.origin_ns
         for armed in known:
-            if armed.fires(message, at, self.seed):
+            if self._fires(armed, message, now_ns):
                 return cast("F", armed.fault)
         return None
 
@@ -179,10 +184,16 @@ class FaultBook:
         known = self._armed.get(kind)
         if not known:
             return []
-        at = now_ns - self.origin_ns
         return [
-            cast("F", armed.fault) for armed in known if armed.fires(message, at, self.seed)
+            cast("F", armed.fault) for armed in known if self._fires(armed, message, now_ns)
         ]
+
+    def _fires(self, armed: _Armed, message: Message, now_ns: int) -> bool:
+        if not armed.fires(message, now_ns - self.origin_ns, self.seed):
+            return False
+        if self.heard is not None:
+            self.heard(armed.name, message, now_ns)
+        return True
 
     def matched[F: Matched](self, kind: type[F]) -> list[F]:
         """Every installed fault of a kind."""
