@@ -32,7 +32,7 @@ from venues.sim.signal_server import Posted, SignalServerSetup
 from venues.sim.venue import VenueSetup
 
 CANDLE_NS = 15 * MINUTE
-_SPANS = ("at", "after", "from", "to", "dt", "lag", "retry", "age")
+_SPANS = ("at", "after", "from", "to", "dt", "lag", "retry", "age", "delist")
 """Names of fault fields in nanoseconds; a file writes them without `_ns`, as durations."""
 
 

@@ -472,7 +472,7 @@ def test_a_delisting_that_was_announced_comes_about() -> None:
     one.run_to(30 * 60_000)
     assert one.market("0.01", cid="e-2").kind == "EntriesForbidden"
     assert isinstance(one.market("0.004", Side.SELL, "x-1", reduce_only=True), Acked)
-    one.run_to(60 * 60_000)
+    one.run_to(60 * 60_000 + 10)
     assert one.of(Traded)[-1].fill.kind is FillKind.SETTLEMENT
     assert (one.qty(), one.venue.snapshot_truth().open_orders) == (0, ())
     notices = [notice.kind for _, notice in one.said(VenueNotice)]
