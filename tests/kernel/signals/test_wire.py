@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.model.orders import Side
-from kernel.model.units import TsNs
+from kernel.model.signal import Signal
+from kernel.model.units import TsNs, canonical
+from kernel.signals.schedule import CANDLE_NS
 from kernel.signals.timestamps import parse_utc
-from kernel.signals.wire import MalformedMessage, Origin, read_message
+from kernel.signals.wire import MalformedMessage, Origin, read_message, write_signal
 
 ORIGIN = Origin(source="feed", default_venue="binance", arrived_ns=TsNs(7))
 GOOD = (
@@ -174,3 +176,37 @@ def test_whatever_stands_in_the_items_each_is_a_signal_or_a_flaw(items):
     text = json.dumps({"type": "signals", "signals": [json.loads(GOOD) | item for item in items]})
     message = read_message(text, ORIGIN)
     assert len(message.signals) + len(message.flaws) == len(items)
+
+
+SCORES = st.decimals("-1000000", "1000000", places=6, allow_nan=False)
+
+
+@given(
+    symbol=st.text(
+        st.characters(codec="utf-8", categories=("Lu", "Nd", "Lo")), min_size=1, max_size=20
+    ),
+    side=st.sampled_from(["BUY", "SELL"]),
+    scores=st.tuples(SCORES, st.none() | SCORES),
+    quarter=st.integers(0, 10**6),
+    extra=st.dictionaries(
+        st.text(min_size=1, max_size=4), st.integers() | st.text(max_size=4), max_size=3
+    ),
+)
+def test_a_recorded_signal_reads_back_as_itself(symbol, side, scores, quarter, extra):
+    """Replays read what was recorded."""
+    known = ("timestamp", "symbol", "side", "score_week", "score_month", "exchange", "id")
+    week, month = scores
+    unknown = {name: value for name, value in extra.items() if name not in known}
+    signal = Signal(
+        source="feed",
+        venue="bybit",
+        symbol=symbol,
+        side=Side(side),
+        candle_ns=TsNs(quarter * CANDLE_NS),
+        score_week=canonical(week),
+        score_month=None if month is None else canonical(month),
+        signal_id="7",
+        arrived_ns=TsNs(7),
+        extra=json.dumps(unknown, sort_keys=True, separators=(",", ":")),
+    )
+    assert batch(write_signal(signal)).signals == (signal,)
