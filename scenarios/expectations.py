@@ -184,8 +184,10 @@ class Verdict:
                 yield f"no_alerts: {', '.join(hit)}"
 
     def _faults(self) -> Iterator[str]:
-        for name, venue in self._world.venues.items():
-            for fault, times in venue.faults.fired.items():
+        books = {name: venue.faults.fired for name, venue in self._world.venues.items()}
+        books["the feed"] = self._world.feed_fired()
+        for name, fired in books.items():
+            for fault, times in fired.items():
                 if not times and fault not in self._expect.unfired:
                     yield f"fault {fault} on {name} was never met: the scenario tests nothing of it"
 

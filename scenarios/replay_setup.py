@@ -25,7 +25,6 @@ from replay.momentum import Recipe, generate
 from replay.series import CandleSet, FundingSet, QuoteSet, Series, TradeSet
 from replay.tapes import bar_tape, feed_gaps, quote_tape, tick_tape
 from replay.waves import SignalRow, between
-from scenarios.signal_source import Arrival
 from scenarios.world import WorldSetup
 from venues.sim.account import AccountRules
 from venues.sim.bars import BarTape
@@ -35,6 +34,7 @@ from venues.sim.feed import FeedModel
 from venues.sim.instruments import known_instrument, known_symbols, make_instrument
 from venues.sim.market import Market
 from venues.sim.quotes import Spread
+from venues.sim.signal_server import Posted
 from venues.sim.tape import Tape
 from venues.sim.venue import VenueSetup
 
@@ -123,7 +123,7 @@ def plan_replay(
         markets=markets,
         instruments=instruments,
         setups=setups,
-        arrivals=tuple(_arrival(row) for row in rows),
+        posted=tuple(_arrival(row) for row in rows),
         dense=options.dense,
     )
     return ReplayPlan(
@@ -145,8 +145,8 @@ def instruments_hash(instruments: list[Instrument]) -> str:
     return blake2b(msgspec.msgpack.encode(instruments), digest_size=16).hexdigest()
 
 
-def _arrival(row: SignalRow) -> Arrival:
-    return Arrival(row.arrival_ns, msgspec.json.Encoder(decimal_format="number")
+def _arrival(row: SignalRow) -> Posted:
+    return Posted(row.arrival_ns, msgspec.json.Encoder(decimal_format="number")
                    .encode(row.payload()).decode())  # fmt: skip
 
 

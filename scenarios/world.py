@@ -36,13 +36,13 @@ from kernel.model.messages import (
 )
 from kernel.store.memory import MemoryStore
 from scenarios.composition import Link, LinkFactory
-from scenarios.signal_source import Arrival, SignalSource
 from venues.sim.agenda import RANK_MESSAGE, Agenda
 from venues.sim.binance import BinanceVenue
 from venues.sim.bybit import BybitVenue
 from venues.sim.dense import DensePriceService
 from venues.sim.market import Market, Prices
 from venues.sim.prices import PriceService
+from venues.sim.signal_server import Posted, SignalServer, SignalServerSetup
 from venues.sim.venue import SimVenue, VenueSetup
 
 type Emit = Callable[[str, InputBody], None]
@@ -60,7 +60,8 @@ class WorldSetup(msgspec.Struct, kw_only=True):
     markets: list[Market]
     instruments: list[Instrument]
     setups: dict[str, VenueSetup]
-    arrivals: tuple[Arrival, ...] = ()
+    posted: tuple[Posted, ...] = ()
+    feed: SignalServerSetup = SignalServerSetup()
     dense: bool = False
 
 
@@ -89,10 +90,11 @@ class World:
             for name, venue_setup in setup.setups.items()
         }
         self.store = MemoryStore()
-        self._arrivals = setup.arrivals
+        self._posted, self._feed_setup = setup.posted, setup.feed
         self._emit: Emit = _nobody
         self._links: dict[str, Link] = {}
-        self._feed: SignalSource | None = None
+        self._feed: SignalServer | None = None
+        self._feed_fired: dict[str, int] = {}
         self._watches: dict[str, None] = {}
         self._life = 0
         self._handlers = self._routes()
@@ -105,7 +107,7 @@ class World:
             name: factory(self.venues[name], self.agenda, emit)
             for name, factory in factories.items()
         }
-        self._feed = SignalSource(self.agenda, self._arrivals, emit)
+        self._feed = SignalServer(self.agenda, self._posted, emit, self._feed_setup)
 
     def disconnect(self, *, applied: int = 0) -> None:
         """End the life of a kernel: what has left it goes on, what comes back meets nobody.
@@ -119,6 +121,8 @@ class World:
             link.cut()
         if self._feed is not None:
             self._feed.cut()
+            self._feed_fired = self.feed_fired()
+            self._feed = None
         for watch_id in self._watches:
             self.prices.clear(watch_id)
         self._watches.clear()
@@ -139,6 +143,14 @@ class World:
         """Take the signal server away for a while."""
         if self._feed is not None:
             self._feed.away(self.agenda.now_ns + span_ns)
+
+    def feed_fired(self) -> dict[str, int]:
+        """How often each fault of the feed fired, over all kernels."""
+        fired = dict(self._feed_fired)
+        if self._feed is not None:
+            for name, times in self._feed.faults.fired.items():
+                fired[name] = fired.get(name, 0) + times
+        return fired
 
     # ------------------------------------------------------------ effects
 
