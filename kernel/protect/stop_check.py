@@ -16,7 +16,7 @@ from kernel.errors import VenueError
 from kernel.model.positions import PositionState
 from kernel.model.traits import StopStyle
 from kernel.model.units import SECOND
-from kernel.trade.protective_set import StopOrder, StopPhase
+from kernel.trade.protective_set import StopPhase
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -134,12 +134,15 @@ class StopCheck:
         row = snapshot.position(position.symbol)
         if row is not None and row.side is position.side:
             position.hear(row)
-        confirmed_ns = position.stops.confirmed_ns
+        stops = position.stops
+        confirmed_ns = stops.confirmed_ns
         if confirmed_ns is not None and snapshot.requested_ns - confirmed_ns < self._lag_ns:
             return ""
         traits = self._services.desks[position.venue].traits
         if traits.stop_style is StopStyle.CONDITIONAL and self._missing(position, snapshot):
             return "missing from a bulk read"
+        if not full and stops.verified:
+            return ""  # what changed has woken its keeper
         self._stops.settle(position)
         if not self._stops.covered(position):
             return "no confirmed stop covers the position"
@@ -150,24 +153,20 @@ class StopCheck:
     def _missing(self, position: Position, snapshot: Snapshot) -> bool:
         """Whether a stop that should have been in the list was not; it is a tombstone now."""
         missing = False
-        for stop in position.stops.live():
-            report = snapshot.stop(stop.client_order_id, stop.order.row.venue_order_id)
+        for stop in position.stops.open():
+            order = stop.order
+            report = snapshot.stop(order.row.client_order_id, order.row.venue_order_id)
             if report is None:
-                if snapshot.requested_ns - stop.sent_ns >= self._lag_ns:
-                    stop.missing = missing = True
-            elif report != stop.order.report:
+                if stop.phase is StopPhase.LIVE and stop.wanted:
+                    old = snapshot.requested_ns - stop.sent_ns >= self._lag_ns
+                    stop.missing = old
+                    missing = missing or old
+            elif report is not order.report and report != order.report:
                 self._services.orders.on_report(position.venue, report)
-        for stop in position.stops.doubtful():
-            self._found_again(stop, snapshot)
+                stop.missing = False
+            elif stop.missing:
+                stop.missing = False
         return missing
-
-    def _found_again(self, stop: StopOrder, snapshot: Snapshot) -> None:
-        report = snapshot.stop(stop.client_order_id, stop.order.row.venue_order_id)
-        if report is None:
-            return
-        self._services.orders.on_report(stop.order.row.venue, report)
-        if stop.phase is StopPhase.MISSING:
-            stop.missing = False
 
     # ------------------------------------------------------------ repairing
 

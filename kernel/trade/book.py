@@ -37,7 +37,8 @@ class Position:
     Attributes:
         row: The record as it should be stored; replaced, never changed.
         stops: What protects it.
-        changed: Set at every fill, report and transition. Clear it, look, then wait.
+        changed: Set at every fill, transition and report that says something new. Clear it, look,
+            then wait.
         lock: One operation at a time: entry, replacement, close.
         report: What the venue said last about it; None before that.
         filled_mono_ns: When the first fill became known; None before that.
@@ -175,10 +176,12 @@ class Position:
 
     def hear(self, report: PositionReport) -> bool:
         """Take what the venue says of this position; older than what is known changes nothing."""
-        if self.report is not None and is_older(report, self.report):
+        known = self.report
+        if known is not None and is_older(report, known):
             return False
         self.report = report
-        self.changed.set()
+        if known is None or not is_same(report, known):
+            self.changed.set()
         return True
 
     def _book_execution(self, fill: Fill) -> None:
@@ -311,3 +314,28 @@ def is_older(report: PositionReport, known: PositionReport) -> bool:
     if report.seq and known.seq:
         return report.seq < known.seq
     return report.updated_ns < known.updated_ns
+
+
+def is_same(report: PositionReport, known: PositionReport) -> bool:
+    """Whether two reports differ in nothing but the mark and what follows from it."""
+    return (
+        report.qty == known.qty
+        and report.side is known.side
+        and report.stop_price == known.stop_price
+        and report.stop_trigger_by is known.stop_trigger_by
+        and report.liquidation_price == known.liquidation_price
+        and report.entry_price == known.entry_price
+    )
+
+
+def _differs(report: PositionReport, known: PositionReport) -> bool:
+    """Whether a report says anything that protection looks at; marks and PnL move all the time."""
+    return (
+        report.qty != known.qty
+        or report.stop_price != known.stop_price
+        or report.side is not known.side
+        or report.entry_price != known.entry_price
+        or report.stop_trigger_by is not known.stop_trigger_by
+        or report.liquidation_price != known.liquidation_price
+        or report.hedge_leg != known.hedge_leg
+    )
