@@ -42,7 +42,7 @@ def test_a_trade_through_zero_closes_and_opens() -> None:
     trade(account, Side.BUY, "1", "100")
     assert trade(account, Side.SELL, "3", "110", now_ns=7) == 10
     position = account.position(BTC, "BOTH")
-    assert (position.qty, position.entry_price, position.opened_ns) == (-2, 110, 7)
+    assert (position.qty, position.entry_price, position.opened_ns) == (Decimal(-2), Decimal(110), 7)
 
 
 def test_adding_keeps_the_time_of_opening_and_averages_the_price() -> None:
@@ -50,7 +50,7 @@ def test_adding_keeps_the_time_of_opening_and_averages_the_price() -> None:
     trade(account, Side.BUY, "1", "100", now_ns=3)
     trade(account, Side.BUY, "3", "120", now_ns=9)
     position = account.position(BTC, "BOTH")
-    assert (position.entry_price, position.opened_ns, position.seq) == (115, 3, 2)
+    assert (position.entry_price, position.opened_ns, position.seq) == (Decimal(115), 3, 2)
 
 
 def test_isolated_liquidation_comes_from_the_margin_of_the_position() -> None:

@@ -18,7 +18,7 @@ from kernel.model.orders import (
     Side,
     TimeInForce,
 )
-from kernel.model.units import DAY, MS, SECOND
+from kernel.model.units import DAY, MS, SECOND, TsNs
 from kernel.model.venue import (
     Acked,
     CancelOrder,
@@ -249,7 +249,7 @@ def test_executions_carry_the_order_id_but_no_client_id() -> None:
     (fill,) = page.fills
     assert (fill.client_order_id, fill.qty) == ("", Decimal("0.01"))
     assert len(desk.do(QueryExecutions(symbol=BTC)).fills) == 2
-    assert desk.do(QueryExecutions(symbol=BTC, since_ns=T0 + 1)).fills == ()
+    assert desk.do(QueryExecutions(symbol=BTC, since_ns=TsNs(T0 + 1))).fills == ()
 
 
 def test_executions_of_long_ago_need_a_time_or_an_order() -> None:
@@ -257,7 +257,7 @@ def test_executions_of_long_ago_need_a_time_or_an_order() -> None:
     acked = desk.market("0.01")
     desk.run_to(8 * DAY // MS)
     assert desk.do(QueryExecutions(symbol=BTC)).fills == ()
-    assert len(desk.do(QueryExecutions(symbol=BTC, since_ns=T0)).fills) == 1
+    assert len(desk.do(QueryExecutions(symbol=BTC, since_ns=TsNs(T0))).fills) == 1
     by_order = QueryExecutions(symbol=BTC, venue_order_id=acked.venue_order_id)
     assert len(desk.do(by_order).fills) == 1
 

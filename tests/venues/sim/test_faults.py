@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from kernel.errors import SettingsError
-from kernel.model.orders import FillKind, OrderClass, OrderReport, OrderStatus, Side
+from kernel.model.orders import FillKind, OrderClass, OrderReport, OrderStatus, PriceSource, Side
 from kernel.model.units import MINUTE, MS, SECOND
 from kernel.model.venue import (
     Acked,
@@ -166,7 +166,7 @@ def test_an_unlisted_code_is_unknown_and_says_so() -> None:
 
 def test_a_code_that_means_so_already_is_success() -> None:
     one = desk(Reject(code="34040", text="not modified"), venue="bybit")
-    one.call(SetPositionStop(symbol=BTC, trigger_price=Decimal(1), trigger_by="MARK"))
+    one.call(SetPositionStop(symbol=BTC, trigger_price=Decimal(1), trigger_by=PriceSource.MARK))
     one.run_to(200)
     assert one.answers() == [(110, Done(already=True))]
 
@@ -243,7 +243,7 @@ def test_fills_follow_a_plan_in_exact_time() -> None:
 def test_an_empty_plan_fills_nothing() -> None:
     one = desk(FillPlan())
     one.market("0.01")
-    assert (one.look_up("e-1").status, one.qty()) == (OrderStatus.EXPIRED, 0)
+    assert (one.look_up("e-1").status, one.qty()) == (OrderStatus.EXPIRED, Decimal(0))
 
 
 def test_a_canceled_order_takes_no_further_fills() -> None:
@@ -474,7 +474,7 @@ def test_a_delisting_that_was_announced_comes_about() -> None:
     assert isinstance(one.market("0.004", Side.SELL, "x-1", reduce_only=True), Acked)
     one.run_to(60 * 60_000 + 10)
     assert one.of(Traded)[-1].fill.kind is FillKind.SETTLEMENT
-    assert (one.qty(), one.venue.snapshot_truth().open_orders) == (0, ())
+    assert (one.qty(), one.venue.snapshot_truth().open_orders) == (Decimal(0), ())
     notices = [notice.kind for _, notice in one.said(VenueNotice)]
     assert notices == ["instrument_change"] * 3
 
