@@ -17,10 +17,11 @@ from kernel.model.venue import (
 from venues.sim.agenda import Agenda
 from venues.sim.binance import BinanceVenue
 from venues.sim.bybit import BybitVenue
+from venues.sim.dense import DensePriceService
 from venues.sim.fault_kinds import AnyFault
 from venues.sim.instruments import known_instrument
 from venues.sim.link import SimVenueLink
-from venues.sim.market import Market
+from venues.sim.market import Market, Prices
 from venues.sim.prices import PriceService
 from venues.sim.quotes import Spread
 from venues.sim.tape import Tape
@@ -51,6 +52,7 @@ class Desk:
         mark: Path | None = None,
         faults: tuple[AnyFault, ...] = (),
         symbols: tuple[str, ...] = (BTC,),
+        dense: bool = False,
         **setup: Any,
     ) -> None:
         self.agenda = Agenda(T0)
@@ -64,7 +66,8 @@ class Desk:
             )
             for one in instruments
         ]  # fmt: skip
-        self.service = PriceService(self.agenda, markets, lambda _: None)
+        service = DensePriceService if dense else PriceService
+        self.service: Prices = service(self.agenda, markets, lambda _: None)
         said = VenueSetup(faults=faults, origin_ns=T0, **setup)
         self.venue: SimVenue = PERSONALITIES[venue](
             self.agenda, self.service.at_venue(venue), instruments, said

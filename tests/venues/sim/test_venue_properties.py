@@ -165,13 +165,18 @@ def test_the_books_add_up_and_the_surfaces_agree(venue, programme, walk, faults)
     check_surfaces(desk)
 
 
-@given(programme=PROGRAMME, walk=WALK)
-@settings(max_examples=20, deadline=None)
-def test_the_same_programme_gives_the_same_events(programme, walk) -> None:
-    def run() -> list[Any]:
-        desk = Desk("bybit", path_of(walk), budgets=())
+@pytest.mark.parametrize("venue", ["binance", "bybit"])
+@given(programme=PROGRAMME, walk=WALK, mark=WALK, faults=FAULTS)
+@settings(max_examples=40, deadline=None)
+def test_looked_up_prices_and_played_prices_give_the_same_truth(
+    venue, programme, walk, mark, faults
+) -> None:
+    def run(*, dense: bool) -> list[Any]:
+        desk = Desk(
+            venue, path_of(walk), mark=path_of(mark), faults=tuple(faults), dense=dense, budgets=()
+        )
         for n, act in enumerate(programme):
             apply(desk, act, n)
         return desk.run_to(60_000).events
 
-    assert run() == run()
+    assert run(dense=False) == run(dense=True)
