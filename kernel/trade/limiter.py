@@ -242,8 +242,15 @@ class Limiter:
         return True
 
     def _somebody_first(self, cls: EffectClass) -> bool:
-        """Whether an equal or more urgent request waits; it is asked again by `_pump`."""
+        """Whether an equal or more urgent request waits; it is asked again by `_pump`.
+
+        An entry for which a budget is held does not queue behind those that wait for one to be
+        held: they wait for it to be used.
+        """
+        holds = cls is EffectClass.ENTRY and self._outstanding > 0
         for other in PRIORITY:
+            if holds and other is EffectClass.ENTRY:
+                return False
             if self._queues[other]:
                 return True
             if other is cls:
@@ -285,7 +292,7 @@ class Limiter:
         starved: dict[str, None] = {}
         for cls in PRIORITY:
             queue = self._queues[cls]
-            for waiter in list(queue):
+            for waiter in sorted(queue, key=_reserves):
                 if waiter.granted.abandoned:
                     continue  # given up; its own end takes it out of the queue
                 if any(name in starved for name, _ in waiter.cost) or not self._try(waiter, now):
@@ -311,6 +318,11 @@ class Limiter:
         ]
         if changes:
             self._timer = self._runtime.call_at(min(changes), self._pump)
+
+
+def _reserves(waiter: _Waiter) -> bool:
+    """Entries whose budget is held come before those that still ask for one."""
+    return waiter.reserve > 0
 
 
 def _merged(cost: Cost) -> Cost:

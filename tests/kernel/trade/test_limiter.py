@@ -9,7 +9,7 @@ from kernel.model.traits import TRAITS
 from kernel.model.units import SECOND, MonoNs
 from kernel.model.venue import EffectClass
 from kernel.runtime.scheduler import Runtime
-from kernel.trade.budgets import ORDERS, QUERIES
+from kernel.trade.budgets import ORDERS, QUERIES, Cost
 from kernel.trade.limiter import PRIORITY, Limiter
 from tests.kernel.trade.parts import Bench
 
@@ -139,3 +139,25 @@ def test_what_the_venue_counts_above_our_count_is_believed():
     bench.at(11 * SECOND)
     assert log == [("stop", 0), ("stop2", 10 * SECOND)]
     assert isinstance(bench.runtime, Runtime)
+
+
+def test_a_reserved_entry_does_not_queue_behind_those_that_wait_to_be_reserved():
+    """They wait for what it holds: queueing behind them, it would wait for itself."""
+    bench = Bench()
+    made = Limiter(bench.runtime, TRAITS["bybit"])
+    create: Cost = (("create", 1), (QUERIES, 1))
+    sent: list[int] = []
+
+    async def enter() -> None:
+        reservation = await made.reserve(1, 60 * SECOND)
+        assert reservation is not None
+        with reservation:
+            await bench.runtime.sleep(SECOND // 100)
+            if made.take(create, EffectClass.ENTRY):
+                sent.append(bench.runtime.now())
+
+    for number in range(8):
+        bench.runtime.spawn(enter(), f"entry {number}")
+    bench.at(10 * SECOND)
+    assert len(sent) == 8
+    assert sent[:3] == [SECOND // 100] * 3
