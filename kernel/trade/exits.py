@@ -35,6 +35,7 @@ from kernel.model.traits import StopStyle
 from kernel.model.units import MS, SECOND, ZERO, Qty, text
 from kernel.model.venue import CancelOrder, EffectClass, SubmitOrder
 from kernel.trade import evidence
+from kernel.trade.close_reason import ended_by
 from kernel.trade.leftovers import Leftovers, Settler
 from kernel.trade.stop_orders import position_leg, split_qty
 
@@ -123,8 +124,6 @@ class Exits:
             position.transition(PositionState.ROLLBACK, cause)
         elif position.state is PositionState.ACTIVE and position.qty > 0:
             position.transition(PositionState.CLOSING, cause)
-        if reason is CloseReason.ALREADY_THROUGH:
-            self._note_through(position)
 
     def _note_through(self, position: Position) -> None:
         now = self._services.runtime.now()
@@ -353,7 +352,13 @@ class Exits:
         """Book the end; the saga of a rolled back entry ends it itself."""
         services = self._services
         position.stops.exposed_since_ns = None
-        position.update(closed_ns=services.runtime.ts())
+        reason = position.row.close_reason
+        found = ended_by(services, position)
+        if found is not None and position.qty <= 0:
+            reason = found.value  # not ours: the stop, the venue, or somebody else was faster
+        if reason == CloseReason.ALREADY_THROUGH:
+            self._note_through(position)
+        position.update(closed_ns=services.runtime.ts(), close_reason=reason)
         services.decide(
             "exit.flat",
             "executions and a later read agree",

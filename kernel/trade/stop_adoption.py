@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.model.ids import is_ours
+from kernel.model.ids import Leg, is_ours, parse_client_order_id, symbol_hash
 from kernel.model.orders import OrderClass, OrderReport, OrderStatus, OrderType
 from kernel.model.rows import OrderRow
 from kernel.model.traits import StopStyle
-from kernel.model.units import ZERO, Price, text
+from kernel.model.units import MINUTE, ZERO, Price, text
 from kernel.trade import evidence, stop_levels
 from kernel.trade.protective_set import StopOrder
 
@@ -98,8 +98,14 @@ class Adoption:
         known = self._services.orders.by_client_id(position.venue, report.client_order_id)
         if known is not None:
             return known.row.position_id == position.id
-        if is_ours(report.client_order_id):
-            return False
+        parts = parse_client_order_id(report.client_order_id)
+        if parts is not None:  # ours, and the store lost its row: its id tells whose it is
+            wave_minute = (position.row.wave_ns or position.row.opened_ns) // MINUTE
+            return (
+                parts.leg is Leg.STOP
+                and parts.wave_minute == wave_minute
+                and parts.symbol_hash == symbol_hash(position.venue, position.symbol)
+            )
         opened = position.row.opened_ns
         return not position.ours and report.created_ns >= opened
 

@@ -15,10 +15,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
-from kernel.model.orders import Fill, FillKind, OrderClass, OrderStatus
-from kernel.model.positions import CloseReason, PositionState, TrailingState
+from kernel.model.orders import OrderStatus
+from kernel.model.positions import CloseReason, PositionState
 from kernel.model.units import MS, SECOND, Qty
 from kernel.trade import evidence, stop_levels
+from kernel.trade.close_reason import ended_by, stopped_by
 
 if TYPE_CHECKING:
     from kernel.runtime.core import Task
@@ -32,11 +33,6 @@ TIDY_NS = (SECOND, 2 * SECOND, 5 * SECOND, 15 * SECOND, 60 * SECOND)
 """Pauses between probes of what is doubtful; the last one repeats."""
 FIRED_POLL_NS = 500 * MS
 _ENDED_UNFILLED = (OrderStatus.REJECTED, OrderStatus.EXPIRED, OrderStatus.CANCELED)
-_BY_KIND = {
-    FillKind.LIQUIDATION: CloseReason.LIQUIDATION,
-    FillKind.ADL: CloseReason.ADL,
-    FillKind.SETTLEMENT: CloseReason.SETTLEMENT,
-}
 
 
 class StopKeeper:
@@ -97,7 +93,8 @@ class StopKeeper:
     async def _act(self, position: Position) -> bool:
         """Do what is due; False: nothing is."""
         if position.qty <= 0:
-            await self._exits.close(position, self.reason(position), "closed by executions")
+            reason = ended_by(self._services, position) or CloseReason.EXTERNAL
+            await self._exits.close(position, reason, "closed by executions")
             return True
         fired = position.stops.fired
         if fired is not None:
@@ -138,7 +135,7 @@ class StopKeeper:
         price = await evidence.fresh_price(services, position)
         cause = "a triggered stop left quantity"
         if not price or stop_levels.is_through(position.side, level, price):
-            await self._exits.close(position, self.reason(position), cause)
+            await self._exits.close(position, stopped_by(position), cause)
         else:
             await self._owner.ensure(position, cause)
 
@@ -149,29 +146,6 @@ class StopKeeper:
         except VenueError:
             return False
         return True
-
-    def reason(self, position: Position) -> CloseReason:
-        """Why a position ended that we did not close: by its last closing execution."""
-        last: Fill | None = None
-        for fill in position.fills.values():
-            if fill.side is position.side.exit_side and fill.kind is not FillKind.FUNDING:
-                last = fill
-        if last is not None and last.kind in _BY_KIND:
-            return _BY_KIND[last.kind]
-        if last is not None and not self._by_stop(position, last):
-            return CloseReason.EXTERNAL
-        if position.row.trailing in (TrailingState.ACTIVE, TrailingState.TRIGGERED):
-            return CloseReason.TRAILING_STOP
-        return CloseReason.STOP_LOSS
-
-    def _by_stop(self, position: Position, fill: Fill) -> bool:
-        orders = self._services.orders
-        order = orders.by_client_id(position.venue, fill.client_order_id)
-        for order_class in OrderClass:
-            order = order or orders.by_venue_id(position.venue, order_class, fill.venue_order_id)
-        if order is not None:
-            return order.row.order_class is not OrderClass.PLAIN
-        return stop_levels.is_through(position.side, position.row.protected_level, fill.price)
 
 
 def _ended_short(fired: StopOrder) -> bool:

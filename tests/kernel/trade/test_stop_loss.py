@@ -7,11 +7,11 @@ import pytest
 
 from kernel import errors
 from kernel.config import Settings
-from kernel.model.ids import Leg
+from kernel.model.ids import Leg, OrderIdParts, client_order_id, symbol_hash
 from kernel.model.orders import OrderClass, OrderStatus, OrderType, PositionSide, PriceSource
 from kernel.model.positions import CloseReason, PositionState
 from kernel.model.rows import OrderRow
-from kernel.model.units import MS, SECOND, ZERO
+from kernel.model.units import MINUTE, MS, SECOND, ZERO
 from kernel.model.venue import PlaceStop
 from tests.kernel.fakes import Bench, Rule
 
@@ -414,14 +414,30 @@ class TestFoundStops:
         )
         return made
 
-    def test_an_unknown_stop_of_our_prefix_is_not_this_positions(self, bench):
+    def test_a_stop_of_an_earlier_wave_is_not_this_positions(self, bench):
         position = self.restarted(bench)
-        found = self.stop_order(bench, position, "41160")
+        parts = OrderIdParts(
+            epoch=1,
+            wave_minute=position.row.wave_ns // MINUTE - 15,
+            symbol_hash=symbol_hash("binance", "BTCUSDT"),
+            leg=Leg.STOP,
+            child=0,
+            generation=1,
+        )
+        found = self.stop_order(bench, position, "41160", client_id=client_order_id(parts))
         bench.spawn(bench.stops.ensure(position, "start"))
         bench.run(bench.runtime.now() + 20 * SECOND)
         (stop,) = bench.venue.stops()
         assert stop.client_order_id != found
         assert position.stops.verified
+
+    def test_a_stop_whose_row_the_store_lost_is_known_by_its_id(self, bench):
+        position = self.restarted(bench)
+        found = self.stop_order(bench, position, "41300")
+        bench.spawn(bench.stops.ensure(position, "start"))
+        bench.run(bench.runtime.now() + 20 * SECOND)
+        assert [stop.client_order_id for stop in bench.venue.stops()] == [found]
+        assert position.row.protected_level == D(41300)
 
     def test_a_stop_of_this_position_at_the_level_is_kept(self, bench):
         position = self.restarted(bench)
