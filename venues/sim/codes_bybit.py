@@ -1,4 +1,4 @@
-"""Error codes of Bybit V5 (venue-bybit.md §4.2 and §9; error code page of the venue).
+"""Error codes of Bybit V5 (venue-bybit.md §4.2 and §9; hazards §5).
 
 10001 has many meanings; only the words tell them apart. Numbers inside the text are scaled
 integers and mean nothing to logic.
@@ -20,7 +20,7 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
 
 _BY_KIND: dict[str, tuple[str, ...]] = {
     "OutcomeUnknown": (
-        "-1", "429", "10000", "10014", "10016", "10429", "110079", "340099", "3400214",
+        "-1", "429", "10000", "10016", "10429", "110079", "340099", "3400214",
         "http-429", "http-500", "http-502", "http-503", "http-504", "empty", "timeout", "reset",
     ),
     "NotSent": ("10002", "10019", "110063", "110066", "110118"),
@@ -35,8 +35,8 @@ _BY_KIND: dict[str, tuple[str, ...]] = {
         "110053",
     ),
     "ReduceOnlyRefused": ("110017", "110034"),
-    "TooManyOpenOrders": ("110009", "110020", "110061"),
-    "DuplicateClientOrderId": ("110030", "110072"),
+    "TooManyOpenOrders": ("110009", "110020", "110061", "170810"),
+    "DuplicateClientOrderId": ("10014", "110030", "110072"),
     "UnknownOrder": ("110001", "110008", "110010", "none"),
     "FilterViolation": ("110003", "110058", "110094", "110120", "110121"),
     "EntriesForbidden": (

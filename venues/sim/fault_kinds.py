@@ -143,7 +143,7 @@ class Overload(Matched, frozen=True, kw_only=True, tag_field="fault", tag="overl
     refuse_ppm: int = 600_000
     applied_ppm: int = 0
     spare_closing: bool = True
-    """Closing orders pass, as -1008 promises."""
+    """Closing orders pass, as the venue promises of -1008."""
 
 
 # ---------------------------------------------------------------- executions

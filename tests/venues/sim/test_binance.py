@@ -76,7 +76,7 @@ def test_nothing_fills_beyond_the_bound_around_the_mark() -> None:
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [
-        (market_order("0.01", symbol="NOPEUSDT"), ("-1121", "Rejected")),
+        (market_order("0.01", symbol="NOPEUSDT"), ("-1121", "EntriesForbidden")),
         (market_order("0.0105"), ("-1111", "FilterViolation")),
         (market_order("0"), ("-4003", "FilterViolation")),
         (market_order("121"), ("-4005", "FilterViolation")),

@@ -198,7 +198,7 @@ def test_overload_refuses_entries_and_spares_closing_orders() -> None:
     one = desk(Overload(code="-1008", refuse_ppm=1_000_000))
     one.call(market_order("0.01"))
     one.run_to(200)
-    assert [(r.kind, r.code) for _, r in one.answers()] == [("NotSent", "-1008")]
+    assert [(r.kind, r.code) for _, r in one.answers()] == [("OutcomeUnknown", "-1008")]
     one.market("0.01", cid="e-2")
     one.call(stop_order("0.01", "58800"))
     one.run_to(400)
