@@ -6,6 +6,7 @@ Exit codes: 0 ok · 2 usage, settings or data · 10 an invariant failed.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,13 +31,17 @@ from replay.journal import Header
 from replay.outside import code_hash, commit_of, python_build, seconds
 from replay.problems import LayoutError
 from replay.progress import file_progress
+from replay.report import Report
+from replay.report_html import write_report
 from replay.runs import ReplayResult
+from replay.timeline import Timeline
 from replay.waves import read_waves
 from scenarios.durations import exact
-from scenarios.replay_run import Extras, run_replay
+from scenarios.replay_run import Extras, Replayed, run_replay
 from scenarios.replay_setup import ReplayOptions, ReplayPlan, plan_replay
 from scenarios.replay_swarm import with_swarm
-from scenarios.replay_text import summary
+from scenarios.replay_text import figures, summary
+from scenarios.report_build import build_report
 from venues.sim.bars import PATHS
 
 OK, BAD_INPUT, VIOLATED = 0, 2, 10
@@ -270,15 +275,54 @@ def header_of(plan: ReplayPlan, name: str, root: Path | None = None) -> Header:
 
 
 def _run(args: argparse.Namespace, plan: ReplayPlan) -> ReplayResult:
+    timeline = Timeline()
     extras = Extras(
         journal=args.journal,
         header=header_of(plan, f"replay {format_utc(plan.setup.start_ns)}"),
         deaths=args.crashes,
         seconds=seconds,
+        collect=args.report is not None,
+        sinks=(timeline,) if args.timeline else (),
     )
     with run_progress(quiet=args.json) as progress:
         extras.progress = progress
-        return run_replay(plan, extras)
+        replayed = run_replay(plan, extras)
+    if args.timeline:
+        _write_lines(args.timeline, timeline.lines())
+    if args.report is not None:
+        write_report(args.report, report_of(plan, replayed, reproduce=shlex.join(sys.argv[1:])))
+    return replayed.result
+
+
+def report_of(plan: ReplayPlan, replayed: Replayed, *, title: str = "", reproduce: str) -> Report:
+    """The page about a replay that collected what it needs."""
+    assert replayed.collector is not None
+    result = replayed.result
+    venues = ", ".join(plan.setup.setups)
+    report = build_report(
+        title or f"Replay on {venues}, {format_utc(plan.setup.start_ns)[:10]}",
+        replayed.collector,
+        replayed.checker,
+        markets=plan.setup.markets,
+        settings=plan.settings,
+        start_ns=plan.setup.start_ns,
+        end_ns=plan.end_ns,
+    )
+    report.figures = figures(plan, result)
+    report.notes = [*plan.notes, f"journal digest {result.digest}, state {result.state_digest}"]
+    report.reproduce = f"run_sim.py {reproduce}"
+    return report
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    body = "\n".join(lines) + "\n"
+    if str(path) == "-":
+        sys.stdout.write(body)
+        return
+    try:
+        path.write_text(body, "utf-8")
+    except OSError as error:
+        raise SettingsError([f"--timeline {path}: cannot be written: {error}"]) from error
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,10 +25,11 @@ from scenarios.driver import Driver, Sink
 from scenarios.invariants import Checker
 from scenarios.protection_checks import Limits
 from scenarios.replay_setup import TAIL_NS, ReplayPlan
+from scenarios.report_collector import Collector
 from scenarios.world import World
 from venues.sim.agenda import RANK_MESSAGE
+from venues.sim.fault_kinds import VenueAct
 from venues.sim.truth import LedgerKind, Traded, TruthEvent
-from venues.sim.venue import SimVenue
 
 LONGEST_DOWN_NS = 10 * SECOND
 """A supervisor starts a process again within seconds."""
@@ -47,13 +49,22 @@ class Extras(msgspec.Struct, kw_only=True):
     header: Header = Header()
     deaths: int = 0
     sinks: tuple[Sink, ...] = ()
-    observers: tuple[Callable[[SimVenue], None], ...] = ()
+    collect: bool = False
+    """Keep what a report needs."""
     progress: Callable[[float], None] | None = None
     seconds: Callable[[], float] = lambda: 0.0
     """The clock that times the run."""
 
 
-def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> ReplayResult:
+class Replayed(NamedTuple):
+    """A replay that is over. `collector` has what a report needs, where it was asked for."""
+
+    result: ReplayResult
+    checker: Checker
+    collector: Collector | None
+
+
+def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> Replayed:
     """Run a plan from its first price to the convergence behind its last.
 
     Raises:
@@ -62,16 +73,19 @@ def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> ReplayResult:
     extras = extras or Extras()
     began = extras.seconds()
     world = World(plan.setup)
-    disturbed = bool(extras.deaths) or any(setup.faults for setup in plan.setup.setups.values())
+    disturbed = bool(extras.deaths) or any(
+        not isinstance(fault, VenueAct)
+        for setup in plan.setup.setups.values()
+        for fault in setup.faults
+    )
     checker = Checker(world, plan.settings, Limits(faults=disturbed), level="sim")
     tally = Tally(world)
-    for observe in extras.observers:
-        for venue in world.venues.values():
-            observe(venue)
+    collector = Collector(world) if extras.collect else None
+    told = () if collector is None else (collector,)
     with Recorder(extras.journal, extras.header) as recorder:
         life = Life(recorder)
         driver = Driver(
-            world, plan.settings, sinks=(JournalSink(recorder), checker, *extras.sinks, life)
+            world, plan.settings, sinks=(JournalSink(recorder), checker, *told, *extras.sinks, life)
         )
         life.attend(driver, deaths=extras.deaths, seed=plan.seed, end_ns=plan.end_ns)
         driver.start()
@@ -79,10 +93,11 @@ def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> ReplayResult:
         checker.finish()
         state = driver.kernel.state_digest() if driver.kernel is not None else ""
         digest = recorder.digest()
-    return _result(
+    result = _result(
         plan, driver, checker, tally,
         digest=digest, state=state, deaths=life.deaths, wall_s=extras.seconds() - began,
     )  # fmt: skip
+    return Replayed(result, checker, collector)
 
 
 def _run(driver: Driver, plan: ReplayPlan, progress: Callable[[float], None] | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from kernel.signals.timestamps import format_utc
 from replay.runs import ReplayResult
 from scenarios.replay_setup import ReplayPlan
@@ -29,3 +31,24 @@ def summary(plan: ReplayPlan, result: ReplayResult) -> str:
     notes = [f"note      {note}" for note in plan.notes]
     lines = bad + [f"{name:<9} {value}" for name, value in rows] + notes
     return "\n".join(lines) + "\n"
+
+
+def figures(plan: ReplayPlan, result: ReplayResult) -> list[tuple[str, str, str]]:
+    """(name, value, hint) for the tiles of a report, the ones that matter most first."""
+    net = Decimal(result.realized_pnl) - Decimal(result.fees) + Decimal(result.funding)
+    return [
+        ("invariants broken", str(result.invariant_violations), "must be 0"),
+        ("longest without a stop", f"{result.max_unprotected_ms} ms", "at the venue, in truth"),
+        ("without a stop in all", f"{result.unprotected_s:.2f} s", "summed over positions"),
+        ("net result", f"{net:+.2f} USD", "realised, after fees and funding"),
+        ("PnL before fees", f"{Decimal(result.realized_pnl):+.2f} USD", result.realized_pnl),
+        ("fees", f"{Decimal(result.fees):.2f} USD", result.fees),
+        ("funding", f"{Decimal(result.funding):.2f} USD", "received is positive"),
+        ("positions", f"{result.positions_opened}", f"{result.positions_closed} closed"),
+        ("open at the end", str(result.open_positions), "they keep their stops"),
+        ("waves", f"{result.waves}", f"{result.signals} signals"),
+        ("faults that struck", str(sum(result.faults_fired.values())), "by the seed of the swarm"),
+        ("starts of the kernel", str(result.kernel_starts), f"{result.crashes} after a crash"),
+        ("simulated", f"{result.simulated_s / 86_400:.2f} days", f"in {result.wall_s:.1f} s"),
+        ("prices", str(result.ticks), f"{len(plan.setup.markets)} symbols"),
+    ]
