@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from kernel.errors import VENUE_ERRORS, InvariantViolation, OutcomeUnknown, Throttled
 from kernel.model.messages import StreamOpen, VenueAnswer, VenueCall, VenueSaid
@@ -23,9 +23,14 @@ if TYPE_CHECKING:
     from kernel.runtime.scheduler import Runtime
 
 
+_KINDS: dict[type, str] = {
+    kind: str(kind.__struct_config__.tag) for kind in get_args(VenueRequest.__value__)
+}
+
+
 def request_kind(request: VenueRequest) -> str:
     """The tag of a request, as it stands in content keys."""
-    return str(request.__struct_config__.tag)
+    return _KINDS[type(request)]
 
 
 def raise_failure(venue: str, request: str, failure: Failure) -> None:

@@ -48,7 +48,7 @@ from kernel.model.venue import (
 )
 from kernel.ports.direct import request_kind
 from kernel.runtime.errors import TimedOut
-from kernel.trade.budgets import cost, exhausted
+from kernel.trade.budgets import Cost, cost, exhausted
 from kernel.trade.limiter import Limiter, Reservation
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class Gateway:
             EffectClass.ENTRY: orders_ns,
             EffectClass.QUERY: settings.query_timeout_seconds * SECOND,
         }
+        self._costs: dict[type, Cost] = {}
         self.calls: dict[str, int] = {}
         self.failures: dict[str, int] = {}
         self.banned_until_ns = MonoNs(0)
@@ -125,7 +126,7 @@ class Gateway:
         kind = request_kind(request)
         limit_ns = self._timeouts[cls] if timeout_ns is None else timeout_ns
         self._check(request, cls, kind)
-        budget = cost(self._traits, request)
+        budget = self._cost(request)
         if not self.limiter.take(budget, cls):
             if not await self.limiter.wait(budget, cls, limit_ns):
                 raise NotSent(self._desk.name, kind, "no-budget", "no rate budget in time")
@@ -145,6 +146,16 @@ class Gateway:
             self._react(request, failure)
             raise
         return reply
+
+    def _cost(self, request: VenueRequest) -> Cost:
+        """What a request costs, remembered by its kind."""
+        kind = type(request)
+        if kind is QueryOpenOrders:
+            return cost(self._traits, request)
+        known = self._costs.get(kind)
+        if known is None:
+            known = self._costs[kind] = cost(self._traits, request)
+        return known
 
     def _check(self, request: VenueRequest, cls: EffectClass, kind: str) -> None:
         """The gates. Asked before waiting for a budget and again right before sending."""

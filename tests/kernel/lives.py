@@ -14,11 +14,12 @@ from kernel.config import Settings
 from kernel.model.messages import Alert, Decision, Effect, Input, StepResult
 from kernel.model.units import MINUTE, SECOND, install_decimal_context
 from scenarios.driver import Driver
-from scenarios.signal_source import Arrival, signal_item
+from scenarios.signal_items import signal_item
 from scenarios.world import World, WorldSetup
 from venues.sim.instruments import known_instrument
 from venues.sim.market import Market
 from venues.sim.tape import Tape
+from venues.sim.signal_server import Posted
 from venues.sim.venue import VenueSetup
 
 START_NS = 1_763_798_400 * SECOND
@@ -69,8 +70,8 @@ class Life:
                 setups={
                     venue: VenueSetup(faults=faults, origin_ns=START_NS) for venue in venues
                 },
-                arrivals=tuple(
-                    Arrival(
+                posted=tuple(
+                    Posted(
                         START_NS + 370 * SECOND,
                         signal_item(
                             CANDLE_NS, "BTCUSDT", "BUY", week=Decimal(80), more={"exchange": venue}
