@@ -113,6 +113,7 @@ class Feed:
         self._on_batch = on_batch
         self._events: Channel[_Event] = runtime.channel()
         self._last_text = ""
+        self._known: dict[str, None] = {}
         self._unanswered = 0
         self._refusals = 0
         self._accepted = False
@@ -146,7 +147,8 @@ class Feed:
             source=SOURCE, default_venue=self._default_venue, arrived_ns=self._runtime.ts()
         )
         try:
-            message = read_message(text, origin)
+            accepted = self.state is FeedState.READY
+            message = read_message(text, origin, self._known if accepted else None)
         except MalformedMessage as error:
             self._take((), (Flaw(str(error), text[:RAW_LENGTH_MAX]),))
             return

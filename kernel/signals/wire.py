@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal, InvalidOperation
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -24,6 +25,8 @@ REQUEST_TEXT = '{"type":"request_signals"}'
 
 MESSAGE_LENGTH_MAX = 4_000_000
 RAW_LENGTH_MAX = 2_000
+KNOWN_MAX = 20_000
+"""Raw texts of items that are remembered."""
 DIGITS_MAX = 64
 NESTING_MAX = 8
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
@@ -67,16 +70,23 @@ class MalformedItem(ValueError):
     """One signal that is dropped; its text is the reason."""
 
 
-def read_message(text: str, origin: Origin) -> FeedMessage:
+def read_message(text: str, origin: Origin, known: dict[str, None] | None = None) -> FeedMessage:
     """One frame of the server.
+
+    Args:
+        text: The frame.
+        origin: What its signals do not say.
+        known: Raw texts of good items that were read before: they are skipped, and new ones are
+            added. The server may repeat an hour of signals in every answer.
 
     Raises:
         MalformedMessage: It is dropped as a whole.
     """
+    known = {} if known is None else known
     if len(text) > MESSAGE_LENGTH_MAX:
         raise MalformedMessage(f"{len(text)} characters, at most {MESSAGE_LENGTH_MAX}")
     try:
-        members, items = _Scanner(text).message()
+        members, items = _Scanner(text, known).message()
     except (ValueError, RecursionError) as error:
         raise MalformedMessage(f"not strict JSON: {str(error)[:200]}") from error
     kind = members.get("type")
@@ -89,12 +99,19 @@ def read_message(text: str, origin: Origin) -> FeedMessage:
         raise MalformedMessage("signals: not a list")
     signals: list[Signal] = []
     flaws: list[Flaw] = []
-    for index, item in enumerate(items):
+    for item in items:
         try:
             signals.append(_signal(item, origin))
+            _remember(known, item.raw)
         except ValueError as error:
-            flaws.append(Flaw(str(error), item.raw[:RAW_LENGTH_MAX], index))
+            flaws.append(Flaw(str(error), item.raw[:RAW_LENGTH_MAX], item.index))
     return FeedMessage(type=kind, signals=tuple(signals), flaws=tuple(flaws))
+
+
+def _remember(known: dict[str, None], raw: str) -> None:
+    known[raw] = None
+    if len(known) > KNOWN_MAX:
+        del known[next(iter(known))]
 
 
 def write_signal(signal: Signal) -> str:
@@ -235,9 +252,10 @@ def _kind(value: object) -> str:
 class _Item:
     """One item of the list of signals, with its raw text and what strict JSON refuses in it."""
 
-    __slots__ = ("flaw", "raw", "value")
+    __slots__ = ("flaw", "index", "raw", "value")
 
-    def __init__(self, value: Any, raw: str, flaw: str) -> None:
+    def __init__(self, index: int, value: Any, raw: str, flaw: str) -> None:
+        self.index = index
         self.value = value
         self.raw = raw
         self.flaw = flaw
@@ -249,8 +267,9 @@ class _Scanner:
     The decoder itself would take NaN, repeated names, and would not tell where an item ends.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, known: dict[str, None]) -> None:
         self._text = text
+        self._known = known
         self._at = 0
         self._flaw = ""
         self._decoder = json.JSONDecoder(
@@ -302,14 +321,24 @@ class _Scanner:
         self._expect("[")
         if self._take("]"):
             return items
-        while True:
+        for index in count():
             self._peek()
-            start = self._at
-            value = self._value()
-            items.append(_Item(value, self._text[start : self._at], self._flaw))
+            if not self._skip_known():
+                start = self._at
+                value = self._value()
+                items.append(_Item(index, value, self._text[start : self._at], self._flaw))
             if self._take("]"):
-                return items
+                break
             self._expect(",")
+        return items
+
+    def _skip_known(self) -> bool:
+        """Skip an item that was read before, word for word."""
+        end = self._text.find("}", self._at) + 1
+        if self._text[self._at : end] not in self._known:
+            return False
+        self._at = end
+        return True
 
     def _value(self) -> Any:
         self._flaw = ""

@@ -186,6 +186,17 @@ def test_signals_before_the_verdict_are_refused():
     assert server.batches == []
 
 
+def test_signals_that_were_refused_are_taken_when_they_come_again():
+    server = Server()
+    server.verdict = ""
+    server.drop()
+    server.run(6)
+    server.say(signals("BTCUSDT"))
+    server.say('{"type": "auth_success"}')
+    server.say(signals("BTCUSDT"))
+    assert symbols(server) == ["BTCUSDT"]
+
+
 def test_signals_in_the_same_instant_as_the_verdict_are_taken():
     server = Server()
     server.verdict = ""

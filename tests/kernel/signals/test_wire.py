@@ -210,3 +210,40 @@ def test_a_recorded_signal_reads_back_as_itself(symbol, side, scores, quarter, e
         extra=json.dumps(unknown, sort_keys=True, separators=(",", ":")),
     )
     assert batch(write_signal(signal)).signals == (signal,)
+
+
+ITEMS = st.sampled_from(
+    [
+        GOOD,
+        GOOD.replace("BTC", "ETH"),
+        GOOD[:-1] + ', "note": {"a": {"b": 1}}}',
+        GOOD[:-1] + ', "note": "a } in a text"}',
+        GOOD.replace("62.50", "NaN"),
+        "{}",
+        "7",
+    ]
+)
+
+
+@given(st.lists(st.lists(ITEMS, max_size=6), max_size=5))
+def test_items_read_before_are_skipped_and_nothing_else_is(frames):
+    """The memory of raw texts changes how long reading takes, not what is new."""
+    known: dict[str, None] = {}
+    fresh: dict[str, None] = {}
+    for items in frames:
+        text = '{"type": "signals", "signals": [' + " , ".join(items) + " ] }"
+        plain = read_message(text, ORIGIN)
+        quick = read_message(text, ORIGIN, known)
+        assert quick.flaws == plain.flaws
+        new = [write_signal(one) for one in quick.signals]
+        read = [write_signal(one) for one in plain.signals]
+        assert [one for one in read if one not in fresh and one not in new] == []
+        assert [one for one in new if one not in read] == []
+        fresh.update(dict.fromkeys(new))
+
+
+def test_a_plain_item_that_was_read_before_is_not_read_again():
+    known: dict[str, None] = {}
+    text = '{"type": "signals", "signals": [' + GOOD + "]}"
+    assert len(read_message(text, ORIGIN, known).signals) == 1
+    assert read_message(text, ORIGIN, known).signals == ()
