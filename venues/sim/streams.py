@@ -133,6 +133,14 @@ class Stream[P]:
         for again in faults.every(StreamDup, message, now):
             self._arrive(due + late + again.dt_ns, None, payload)
 
+    def tell(self, payload: P, delay_ns: int) -> None:
+        """Protocol of the connection itself (acknowledgements, pongs): no event is lost by it.
+
+        Faults of events do not meet it; a connection that is half open delivers it as little.
+        """
+        if self._up:
+            self._arrive(self._agenda.now_ns + delay_ns, None, payload)
+
     # ------------------------------------------------------------------ inside
 
     def _lost(self, message: Message) -> bool:
