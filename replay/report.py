@@ -69,6 +69,10 @@ class Story(msgspec.Struct, kw_only=True):
     exit_price: float = 0.0
     pnl: float = 0.0
     """Realised, before fees and funding."""
+    unrealized: float = 0.0
+    """Of what is open at the end, at the last price."""
+    asked_price: float = 0.0
+    """The last price when the entry was sent."""
     fees: float = 0.0
     funding: float = 0.0
     reason: str = ""
@@ -91,7 +95,7 @@ class Story(msgspec.Struct, kw_only=True):
     @property
     def net(self) -> float:
         """After fees and funding."""
-        return self.pnl - self.fees + self.funding
+        return self.pnl + self.unrealized - self.fees + self.funding
 
     @property
     def naked_ms(self) -> int:

@@ -88,9 +88,13 @@ def _complete(story: Story, report: Report, market: Market) -> None:
     sign = 1 if story.side == "LONG" else -1
     ended_ms = story.closed_ms if story.closed_ms >= 0 else report.end_ms
     start_ns = report.start_ns
-    seen = price_at(market.last, start_ns + story.opened_ms * MS)
-    if seen and story.entry_price:
-        story.entry_slip_bps = sign * (story.entry_price - seen) / seen * 10_000
+    if story.asked_price and story.entry_price:
+        ahead = sign * (story.entry_price - story.asked_price)
+        story.entry_slip_bps = ahead / story.asked_price * 10_000
+    if story.closed_ms < 0:
+        left = sum(float(one.qty) for one in entries) - sum(float(one.qty) for one in exits)
+        last = price_at(market.last, start_ns + ended_ms * MS)
+        story.unrealized = sign * left * (last - story.entry_price)
     levels = [level for _, level in story.stops if level]
     if levels and exits and any(one.leg == "stop" for one in exits):
         story.exit_slip_bps = sign * (levels[-1] - story.exit_price) / levels[-1] * 10_000

@@ -50,6 +50,7 @@ class Collector:
         self.holdings: list[tuple[int, Place, float, float]] = []
         self._wallets: dict[str, float] = {}
         self._open: dict[Place, Story] = {}
+        self._asked: dict[Place, float] = {}
         self._ids: dict[str, Story] = {}
         self._stops: dict[Place, dict[str, LiveStop]] = {}
         self._waiting: dict[str, list[tuple[int, str, str]]] = {}
@@ -104,6 +105,10 @@ class Collector:
         match decision.kind:
             case "position.state":
                 self._state(decision)
+            case "order.submitted" if decision.cause == "entry":
+                venue, symbol = decision.venue, decision.symbol
+                read = self._world.prices.at_venue(venue).last(symbol)
+                self._asked[(venue, symbol)] = float(read.price)
             case "signal.dropped":
                 self.dropped.append(
                     Dropped(
@@ -207,6 +212,7 @@ class Collector:
             symbol=place[1],
             side="LONG" if event.position_qty > 0 else "SHORT",
             opened_ms=self._ms(),
+            asked_price=self._asked.get(place, 0.0),
             reason="open",
         )
         self.stories.append(story)
