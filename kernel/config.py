@@ -302,7 +302,20 @@ class Settings(Values):
                 f"WAVE_CHECK_DURATION_SECONDS={self.wave_check_duration_seconds}: signals arrive"
                 f" 5 to 8 minutes after the close; {WINDOW_ADVICE_SECONDS} sees the last of them"
             )
+        given += [
+            f"{name.upper()}: accepted, but this release does not act on it"
+            for name in WITHOUT_EFFECT
+            if name in self.model_fields_set
+        ]
         return tuple(given)
+
+    @classmethod
+    def table(cls) -> list[tuple[str, str, str]]:
+        """Every setting: name, default, what is allowed; in the order of the specification."""
+        return [
+            (name.upper(), _default(field), _allowed(field))
+            for name, field in cls.model_fields.items()
+        ]
 
 
 OUTSIDE = (
@@ -313,6 +326,13 @@ OUTSIDE = (
     "debug", "environment", "log_level",
 )  # fmt: skip
 """Secrets, hosts and logging: the kernel decides nothing by them, so they enter no journal."""
+
+WITHOUT_EFFECT = (
+    "max_position_age_hours", "aged_grace_period_hours", "aged_loss_step_percent",
+    "aged_max_loss_percent", "aged_acceleration_factor", "aged_check_interval_minutes",
+    "guard_enabled", "epoch_hours",
+)  # fmt: skip
+"""Names of parts that do not exist yet: accepted, so that one file serves later releases too."""
 
 RECOMMENDED = (
     ("max_positions", Decimal(5), Decimal(10)),
@@ -431,12 +451,18 @@ def _explain(error: ValidationError, given: dict[str, object]) -> tuple[list[str
         field = Values.model_fields[name]
         secret = field.annotation is SecretStr
         value = "(hidden)" if secret else _shown(given.get(name))
-        default = _shown(field.default) if field.default not in (None, ()) else "empty"
+        default = _default(field)
         lines.append(
             f"{name.upper()}={value}: must be {_allowed(field)};"
             f" correct it, or remove it for the default {default}"
         )
     return lines, wrong
+
+
+def _default(field: FieldInfo) -> str:
+    if isinstance(field.default, SecretStr) or field.default in (None, (), ""):
+        return "empty"
+    return _shown(field.default)
 
 
 def _allowed(field: FieldInfo) -> str:

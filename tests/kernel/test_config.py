@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from kernel.config import OUTSIDE, RECOMMENDED, Settings, Values
 from kernel.errors import SettingsError
 from kernel.model.orders import PriceSource
+from tests.conventions.tree import ROOT
 
 OWNERS = {
     "POSITION_SIZE_USD": "200",
@@ -211,3 +212,19 @@ def test_the_owners_recommendations_are_advice():
 def test_the_tables_name_settings_that_exist():
     named = [*OUTSIDE, *(name for name, _, _ in RECOMMENDED)]
     assert [name for name in named if name not in Values.model_fields] == []
+
+
+def test_the_page_of_settings_tells_every_name_default_and_range():
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines()]
+    written = [(row[0].split("`")[1], row[1], row[2]) for row in cells if row and "`" in row[0]]
+    assert written == Settings.table()
+    assert all(row[3] for row in cells if row and "`" in row[0])
+
+
+def test_names_without_effect_are_told():
+    assert (
+        "GUARD_ENABLED: accepted, but this release does not act on it"
+        in Settings(guard_enabled=True).advice()
+    )
+    assert Settings(wave_check_duration_seconds=180).advice() == ()
