@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,8 +17,8 @@ from kernel.errors import SettingsError
 from kernel.model.instrument import Instrument
 from kernel.model.units import MINUTE, TsNs, install_decimal_context
 from scenarios.durations import parse_duration
-from scenarios.files import BOTH, for_venue
-from scenarios.markets import make_market
+from scenarios.files import BOTH, SUITES, for_venue
+from scenarios.markets import Frame, make_market
 from scenarios.schema import VENUES, InstrumentPart, Scenario, WavePart
 from scenarios.signal_items import signal_item
 from scenarios.world import WorldSetup
@@ -51,8 +52,10 @@ class Assembly(msgspec.Struct, frozen=True, kw_only=True):
     end_ns: int
 
 
-def assemble(scenario: Scenario, venue: str, *, seed: int) -> Assembly:
-    """The parts of a run on a venue ("both": on both at once).
+def assemble(
+    scenario: Scenario, venue: str, *, seed: int, folder: Path = SUITES
+) -> Assembly:
+    """The parts of a run on a venue ("both": on both at once); `folder` is that of its file.
 
     Raises:
         SettingsError: Every problem of settings, instruments, prices, legs, faults and waves.
@@ -74,7 +77,8 @@ def assemble(scenario: Scenario, venue: str, *, seed: int) -> Assembly:
     faults = tried(lambda: {name: _faults(scenario, name) for name in venues})
     legs = tried(lambda: _legs(scenario.legs))
     end_ns = _end(scenario, faults or {})
-    markets = tried(lambda: _markets(scenario, instruments or [], end_ns, seed))
+    frame = Frame(start_ns=scenario.start, end_ns=end_ns, seed=seed, folder=folder)
+    markets = tried(lambda: _markets(scenario, instruments or [], frame))
     feed_faults = tried(lambda: _feed_faults(scenario))
     if problems or settings is None or faults is None or legs is None:
         raise SettingsError(problems)
@@ -167,16 +171,14 @@ def _instrument(venue: str, symbol: str, part: InstrumentPart, start_ns: int) ->
 
 
 def _markets(
-    scenario: Scenario, instruments: list[Instrument], end_ns: int, seed: int
+    scenario: Scenario, instruments: list[Instrument], frame: Frame
 ) -> list[Market]:
     made: list[Market] = []
     problems: list[str] = []
     for instrument in instruments:
         part = scenario.prices[instrument.symbol]
         try:
-            made.append(
-                make_market(instrument, part, start_ns=scenario.start, end_ns=end_ns, seed=seed)
-            )
+            made.append(make_market(instrument, part, frame))
         except SettingsError as error:
             problems += error.problems
     if problems:

@@ -91,7 +91,8 @@ class BookChecks:
             held[position.symbol] = held.get(position.symbol, ZERO) + position.qty
         for symbol, qty in books.qty.items():
             if qty != held.get(symbol, ZERO):
-                words = f"the fills make {text(qty)}, the position is {text(held.get(symbol, ZERO))}"
+                shown = text(held.get(symbol, ZERO))
+                words = f"the fills make {text(qty)}, the position is {shown}"
                 self._violations.add("I10", now_ns, name, symbol, words)
         cash = account.cash
         checks: list[tuple[str, Usd, Usd]] = [

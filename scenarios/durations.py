@@ -18,7 +18,8 @@ def parse_duration(value: object) -> int:
         ValueError: Another form, a negative value, or parts of a nanosecond.
     """
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
-        raise ValueError(f"{value!r} is no duration: write 90, 1m30s, 250ms or 2h")
+        # pydantic makes a problem of the file of it, which it does not of a TypeError
+        raise ValueError(f"{value!r} is no duration: write 90, 1m30s or 2h")  # noqa: TRY004
     text = str(value).strip()
     try:
         return _whole(Decimal(text) * SECOND, text)
@@ -60,7 +61,7 @@ def exact(value: object) -> Decimal:
         ValueError: It is none, or not finite.
     """
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is no number")  # noqa: TRY004
     try:
         number = Decimal(str(value).strip())
     except InvalidOperation as error:

@@ -117,7 +117,9 @@ class Verdict:
                 continue
             yield from self._compare(number, part, found[nth], nth)
 
-    def _compare(self, number: int, part: PositionPart, row: PositionRow, nth: int) -> Iterator[str]:
+    def _compare(
+        self, number: int, part: PositionPart, row: PositionRow, nth: int
+    ) -> Iterator[str]:
         pairs = (
             ("state", part.state, row.state.value),
             ("reason", part.reason, row.close_reason),

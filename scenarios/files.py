@@ -1,9 +1,10 @@
 """Suites: YAML files of scenarios, read strictly, with every problem at once.
 
 A suite is `suite: NAME`, `defaults: …` and `scenarios: […]`; a scenario overrides the defaults
-field by field (lists as a whole, null takes a field away). A mapping whose only names are venues stands for the value on
-the venue of the run: `code: {binance: "-2021", bybit: "110093"}`; a venue that is not named leaves
-the field out. Numbers are exact decimals, a name that comes twice is a problem.
+field by field (lists as a whole; null takes a field away). A mapping whose only names are venues
+stands for the value on the venue of the run: `code: {binance: "-2021", bybit: "110093"}`; a venue
+that is not named leaves the field out. Numbers are exact decimals; a name that comes twice is a
+problem.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML with exact numbers, without timestamps, and without silent repetitions."""
 
 
-def _decimal(loader: _Loader, node: yaml.ScalarNode) -> Decimal:
-    return Decimal(str(loader.construct_scalar(node)).replace("_", ""))
+def _decimal(_loader: _Loader, node: Any) -> Decimal:
+    return Decimal(str(node.value).replace("_", ""))
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
@@ -49,9 +50,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
 
 _Loader.add_constructor("tag:yaml.org,2002:float", _decimal)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-_Loader.add_constructor(
-    "tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node)
-)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda _, node: str(node.value))
 
 
 class Entry:

@@ -22,6 +22,7 @@ from kernel.model.orders import FillKind
 from kernel.model.positions import PositionRow
 from kernel.model.venue import PlaceStop, SubmitOrder, VenueRequest
 from scenarios.world import World
+from venues.sim.gate import Answer
 from venues.sim.truth import StopLive, Traded, TruthEvent
 from venues.sim.venue import SimVenue
 
@@ -55,14 +56,14 @@ class Observation:
     Attributes:
         decisions: (wall time, decision).
         alerts: (wall time, alert).
-        requests: Requests that left, by kind.
+        requests: Requests that left (level "wire": that arrived), by kind.
         order_ids: Client order ids of orders that were asked for, by leg letter.
         stop_prices: Per (venue, symbol): trigger prices as they came to life, per life from flat
             to flat.
         state_digest: Of the last kernel, taken when it ended or when the run did.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, level: str = "sim") -> None:
         self._world = world
         self._kernel: Kernel | None = None
         self.decisions: list[tuple[int, Decision]] = []
@@ -73,6 +74,8 @@ class Observation:
         self.state_digest = ""
         for venue in world.venues.values():
             venue.subscribe(self._hearer(venue))
+            if level != "sim":
+                self._tap(venue)
 
     # ------------------------------------------------------------ sink
 
@@ -118,6 +121,16 @@ class Observation:
             parts = parse_client_order_id(request.client_order_id)
             if parts is not None:
                 self.order_ids[parts.leg.value][request.client_order_id] = None
+
+    def _tap(self, venue: SimVenue) -> None:
+        """Count requests where they arrive: what leaves in bytes says not what it asks."""
+        answer = venue.gate.answer
+
+        def tapped(request: VenueRequest) -> Answer:
+            self._requested(request)
+            return answer(request)
+
+        venue.gate.answer = tapped  # type: ignore[method-assign]
 
     def _hearer(self, venue: SimVenue) -> Callable[[TruthEvent], None]:
         name = venue.name

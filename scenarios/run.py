@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from functools import partial
 
 import msgspec
 
@@ -63,7 +64,7 @@ class Run:
             ),
             level=level,
         )
-        self.seen = Observation(self.world)
+        self.seen = Observation(self.world, level=level)
         self.digest = Digest()
         self._traps: list[_Trap] = []
         self.driver = Driver(
@@ -152,10 +153,8 @@ class Run:
         for trap in self._traps:
             for decision in result.decisions:
                 if trap.decided(decision.kind, decision.values):
-                    crash = trap.crash
-                    agenda = self.world.agenda
-                    agenda.push(
-                        agenda.now_ns, RANK_MESSAGE, lambda crash=crash: self._crash(crash)
+                    self.world.agenda.push(
+                        self.world.agenda.now_ns, RANK_MESSAGE, partial(self._crash, trap.crash)
                     )
 
     def _crash(self, crash: CrashPart) -> None:
@@ -202,7 +201,7 @@ def run_entry(entry: Entry, venue: str, *, level: str, seed: int | None = None) 
     try:
         scenario = entry.scenario(venue)
         given = scenario.seed if seed is None else seed
-        assembly = assemble(scenario, venue, seed=given)
+        assembly = assemble(scenario, venue, seed=given, folder=entry.path.parent)
         run = Run(assembly, level=level)
     except SettingsError as error:
         return Result(

@@ -71,33 +71,28 @@ class Walk(Part):
 
 
 class SeriesPart(Part):
-    """One price series: a path of points, or a walk."""
+    """One price series: a path of points, a walk, or recorded data."""
 
     path: tuple[tuple[Duration, Number], ...] = ()
     """(time, price), ascending."""
     shape: Literal["ramp", "steps"] = "ramp"
     """`ramp`: ticks on the line between two points; `steps`: the points alone."""
     walk: Walk | None = None
+    data: str = ""
+    """A file or dataset of candles or trades, beside the suite's file."""
     every: Duration = Field(SECOND, ge=1)
     """Between two ticks of a ramp or walk."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if bool(self.path) == (self.walk is not None):
-            raise ValueError("give either a path or a walk")
+        if bool(self.path) + (self.walk is not None) + bool(self.data) != 1:
+            raise ValueError("give exactly one of path, walk and data")
         times = [time for time, _ in self.path]
         if times != sorted(times):
             raise ValueError("the times of a path must ascend")
         if any(price <= 0 for _, price in self.path):
             raise ValueError("prices are above 0")
         return self
-
-
-class DataPart(Part):
-    """Recorded prices: a folder of candles or trades, as `run_sim.py data` knows them."""
-
-    folder: str = Field(min_length=1)
-    symbol: str = ""
 
 
 class PricePart(SeriesPart):
@@ -247,7 +242,7 @@ class DecisionPart(Part):
     kind: str = Field(min_length=1)
     cause: str = "*"
     symbol: str = "*"
-    values: dict[str, Annotated[str, BeforeValidator(lambda value: str(value))]] = {}
+    values: dict[str, Annotated[str, BeforeValidator(str)]] = {}
     count: int | None = Field(None, ge=0)
     """None: at least one."""
 
@@ -284,7 +279,7 @@ class Scenario(Part):
 
     name: Name
     title: str = Field(min_length=1)
-    venues: tuple[Literal["binance", "bybit", "both"], ...] = VENUES
+    venues: tuple[Literal["binance", "bybit", "both"], ...] = ("binance", "bybit")
     levels: tuple[Literal["sim", "wire"], ...] = ("sim", "wire")
     tags: Texts = ()
     rules: Texts = ()

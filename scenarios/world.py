@@ -163,10 +163,10 @@ class World:
             Alert: _told,
             Stopped: _told,
         }
-        for kind in (VenueCall, HttpRequest, StreamOpen, StreamSend, StreamClose):
-            routes[kind] = self._to_venue
-        for kind in (FeedOpen, FeedAuth, FeedSend, FeedClose):
-            routes[kind] = self._to_feed
+        to_venue = (VenueCall, HttpRequest, StreamOpen, StreamSend, StreamClose)
+        to_feed = (FeedOpen, FeedAuth, FeedSend, FeedClose)
+        routes.update(dict.fromkeys(to_venue, self._to_venue))
+        routes.update(dict.fromkeys(to_feed, self._to_feed))
         return routes
 
     def _to_venue(self, key: str, body: VenueCall | HttpRequest | StreamOpen) -> None:
