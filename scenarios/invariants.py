@@ -11,6 +11,8 @@ of single transitions; bounds in time are entries that look once; nothing scans 
 
 from __future__ import annotations
 
+from functools import partial
+
 from kernel.app import Kernel
 from kernel.config import Settings
 from kernel.model.messages import (
@@ -38,6 +40,7 @@ from scenarios.protection_checks import Limits, ProtectionChecks
 from scenarios.request_checks import RequestChecks
 from scenarios.violations import Violations
 from scenarios.world import World
+from venues.sim.agenda import RANK_MESSAGE
 from venues.sim.gate import Answer
 from venues.sim.venue import SimVenue
 
@@ -166,17 +169,29 @@ class Checker:
             case _:
                 pass
 
+    def _told(
+        self, venue: SimVenue, request: VenueRequest, reply: VenueReply, sent_ns: int
+    ) -> None:
+        now = self._world.agenda.now_ns
+        self.requests.answered(venue.name, request, reply, sent_ns=sent_ns, now_ns=now)
+
     def _tap(self, venue: SimVenue) -> None:
-        """Look at requests where they arrive: their answers count from the same instant."""
-        answer = venue.gate.answer
+        """Look at requests where they arrive.
+
+        An answer counts from the earliest instant at which a request sent because of it could
+        arrive: what was on its way before that knew nothing of it.
+        """
+        answer, agenda, legs = venue.gate.answer, self._world.agenda, venue.setup.legs
 
         def tapped(request: VenueRequest) -> Answer:
-            now = self._world.agenda.now_ns
+            now = agenda.now_ns
             self.requests.sent(venue.name, request, now)
             given = answer(request)
             reply: VenueReply | None = given.reply
             if reply is not None:
-                self.requests.answered(venue.name, request, reply, sent_ns=now, now_ns=now)
+                due = now + given.delay_ns + legs.reply.base_ns + legs.request.base_ns
+                tell = partial(self._told, venue, request, reply, now)
+                agenda.push(due, RANK_MESSAGE, tell)
             return given
 
         venue.gate.answer = tapped  # type: ignore[method-assign]

@@ -8,9 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
-from kernel.model.orders import BalanceReport
+from kernel.model.orders import BalanceReport, Fill
 from kernel.model.units import MS, TsNs
 from kernel.model.venue import (
     AccountConfig,
@@ -48,8 +46,9 @@ class AccountRoutes:
 
     def exchange_info(self, _fields: Fields) -> Asked | Local:
         """GET exchangeInfo: always all symbols."""
+        request = QueryInstruments()
 
-        def show(page: InstrumentPage) -> Response:
+        def show(first: InstrumentPage) -> Response:
             return shown({
                 "timezone": "UTC",
                 "serverTime": self._core.now_ms,
@@ -63,18 +62,24 @@ class AccountRoutes:
                 "assets": [
                     {"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}
                 ],
-                "symbols": [self._rows.instrument(one) for one in page.instruments],
+                "symbols": [
+                    self._rows.instrument(one)
+                    for page in self._core.rest(request, first)
+                    for one in page.instruments
+                ],
             })  # fmt: skip
 
-        return Asked(QueryInstruments(), show)
+        return Asked(request, show)
 
     def positions(self, fields: Fields) -> Asked | Local:
         """GET positionRisk."""
+        request = QueryPositions(symbol=fields.text("symbol", ""))
 
-        def show(page: PositionPage) -> Response:
-            return shown([self._rows.position(one) for one in page.positions])
+        def show(first: PositionPage) -> Response:
+            pages = self._core.rest(request, first)
+            return shown([self._rows.position(one) for page in pages for one in page.positions])
 
-        return Asked(QueryPositions(symbol=fields.text("symbol", "")), show)
+        return Asked(request, show)
 
     def balance(self, _fields: Fields) -> Asked | Local:
         """GET balance."""
@@ -99,24 +104,15 @@ class AccountRoutes:
             venue_order_id=fields.text("orderId", ""),
         )
 
-        def show(page: ExecutionPage) -> Response:
-            found = []
-            while True:
-                found += [
-                    fill
-                    for fill in page.fills
-                    if (not from_id or int(fill.trade_id) >= from_id)
-                    and (from_id or not end_ms or fill.ts_ns // MS <= end_ms)
-                ]
-                if not page.next_cursor or len(found) >= limit:
-                    break
-                more = self._core.again(
-                    msgspec.structs.replace(request, cursor=page.next_cursor)
-                )
-                if not isinstance(more, ExecutionPage):
-                    break
-                page = more
-            return shown([self._rows.trade(fill) for fill in found[:limit]])
+        def show(first: ExecutionPage) -> Response:
+            wanted = None if from_id else limit
+            fills = [
+                fill
+                for page in self._core.rest(request, first, most=wanted)
+                for fill in page.fills
+                if (int(fill.trade_id) >= from_id if from_id else _until(fill, end_ms))
+            ]
+            return shown([self._rows.trade(fill) for fill in fills[:limit]])
 
         return Asked(request, show)
 
@@ -179,6 +175,10 @@ class AccountRoutes:
             return shown({"code": 200, "msg": "success"})
 
         return Asked(SetMarginMode(symbol=fields.text("symbol"), isolated=isolated), show)
+
+
+def _until(fill: Fill, end_ms: int) -> bool:
+    return not end_ms or fill.ts_ns // MS <= end_ms
 
 
 def _limit(kind: str, interval: str, number: int, limit: int) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import msgspec
 
 from kernel.model.orders import (
     OrderClass,
+    OrderReport,
     OrderStatus,
     OrderType,
     PriceSource,
@@ -38,10 +41,15 @@ _IN_FORCE = {tif.value: tif for tif in TimeInForce}
 _SOURCES = {"CONTRACT_PRICE": PriceSource.LAST, "MARK_PRICE": PriceSource.MARK}
 
 
+class _Write(Protocol):
+    def __call__(self, report: OrderReport, /, *, full: bool) -> dict[str, Any]: ...
+
+
 class OrderRoutes:
     """Orders and algo orders."""
 
     def __init__(self, core: WireCore, rows: BinanceRows) -> None:
+        self._core = core
         self._notes = core.notes
         self._rows = rows
 
@@ -161,24 +169,20 @@ class OrderRoutes:
 
     def open_orders(self, fields: Fields) -> Asked | Local:
         """GET openOrders: no algo order is among them."""
-
-        def show(page: OrderPage) -> Response:
-            return shown([self._rows.order(one, full=True) for one in page.orders])
-
-        return Asked(
-            QueryOpenOrders(order_class=OrderClass.PLAIN, symbol=fields.text("symbol", "")), show
-        )
+        return self._open(fields, OrderClass.PLAIN, self._rows.order)
 
     def open_algo_orders(self, fields: Fields) -> Asked | Local:
         """GET openAlgoOrders."""
+        return self._open(fields, OrderClass.CONDITIONAL, self._rows.algo)
 
-        def show(page: OrderPage) -> Response:
-            return shown([self._rows.algo(one, full=True) for one in page.orders])
+    def _open(self, fields: Fields, order_class: OrderClass, write: _Write) -> Asked | Local:
+        request = QueryOpenOrders(order_class=order_class, symbol=fields.text("symbol", ""))
 
-        return Asked(
-            QueryOpenOrders(order_class=OrderClass.CONDITIONAL, symbol=fields.text("symbol", "")),
-            show,
-        )
+        def show(first: OrderPage) -> Response:
+            pages = self._core.rest(request, first)
+            return shown([write(one, full=True) for page in pages for one in page.orders])
+
+        return Asked(request, show)
 
 
 def _ids(fields: Fields, venue_name: str, client_name: str) -> tuple[str, str]:

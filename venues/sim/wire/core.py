@@ -18,7 +18,14 @@ import msgspec
 from kernel.model.messages import HttpRequest
 from kernel.model.orders import Fill, OrderReport, PositionReport
 from kernel.model.units import MS, text
-from kernel.model.venue import Failure, VenueReply, VenueRequest
+from kernel.model.venue import (
+    ExecutionPage,
+    Failure,
+    InstrumentPage,
+    OrderPage,
+    PositionPage,
+    VenueRequest,
+)
 from venues.sim.truth import OrderChanged, PositionChanged, Traded, TruthEvent
 from venues.sim.venue import SimVenue
 
@@ -208,9 +215,21 @@ class WireCore(ABC):
             return Served(self._with_headers(http, answer), late)
         return Served(self._with_headers(http, asked.show(reply)), late)
 
-    def again(self, request: VenueRequest) -> VenueReply:
-        """A further page of what was asked, past the gate."""
-        return self.venue.execute(request)
+    def rest[P: (OrderPage, PositionPage, ExecutionPage, InstrumentPage)](
+        self, request: VenueRequest, page: P, *, most: int | None = None
+    ) -> list[P]:
+        """A page and the pages behind it, past the gate, until there are `most` rows.
+
+        For lists that this venue shows whole, or in pages of its own.
+        """
+        pages = [page]
+        while page.next_cursor and (most is None or sum(map(_rows, pages)) < most):
+            more = self.venue.execute(msgspec.structs.replace(request, cursor=page.next_cursor))
+            if not isinstance(more, type(page)):
+                break
+            page = more
+            pages.append(page)
+        return pages
 
     def _with_headers(self, http: HttpRequest, answer: Response) -> Response:
         more = self.headers(http, accepted=answer.status == 200)
@@ -220,6 +239,18 @@ class WireCore(ABC):
 def json_body(value: object) -> bytes:
     """JSON as both venues write it: no spaces, names as given."""
     return msgspec.json.encode(value)
+
+
+def _rows(page: OrderPage | PositionPage | ExecutionPage | InstrumentPage) -> int:
+    match page:
+        case OrderPage():
+            return len(page.orders)
+        case PositionPage():
+            return len(page.positions)
+        case ExecutionPage():
+            return len(page.fills)
+        case InstrumentPage():
+            return len(page.instruments)
 
 
 def shown(value: object) -> Response:
