@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kernel.model.orders import PositionSide, PriceSource
+from kernel.model.orders import FillKind, PositionSide, PriceSource
 from kernel.model.positions import PositionState
 from kernel.model.rows import LockRow
-from kernel.model.units import HUNDRED, MINUTE, SECOND, ZERO, TsNs, Usd, canonical
+from kernel.model.units import DAY, HUNDRED, MINUTE, SECOND, ZERO, TsNs, Usd, canonical
 from kernel.runtime.errors import TimedOut
 from kernel.trade.kill_switches import UNTIL_RESUMED, KillSwitches, Trip
 
@@ -39,6 +39,10 @@ _PENDING = (
     PositionState.ROLLBACK,
 )
 """States in which the whole intended quantity may still fill."""
+
+_VENUE_ACTS = (FillKind.LIQUIDATION, FillKind.ADL, FillKind.SETTLEMENT)
+VENUE_ACT_LOCK_NS = DAY
+"""No entry on a symbol for so long after the venue closed a position there (SPEC §9)."""
 
 type SymbolKey = tuple[str, str]
 """(venue, symbol); symbol "" stands for the venue, both "" for everything."""
@@ -356,8 +360,12 @@ class Risk:
         self._services.persist((row,))
 
     def _on_ended(self, position: Position) -> None:
-        """A position ended: cool-down and kill switches."""
+        """A position ended: what the venue did to it, cool-down and kill switches."""
         now = self._services.runtime.ts()
+        done = [fill.kind for fill in position.fills.values() if fill.kind in _VENUE_ACTS]
+        if done:
+            until = TsNs(now + VENUE_ACT_LOCK_NS)
+            self.lock(position.venue, position.symbol, done[-1].value.lower(), until)
         cooldown = self._services.settings.symbol_cooldown_minutes
         if cooldown and position.row.filled_qty:
             until = TsNs(now + cooldown * MINUTE)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.model.orders import OrderStatus, PositionReport, PositionSide
+from kernel.model.orders import FillKind, OrderStatus, PositionReport, PositionSide, Side
 from kernel.model.positions import CloseReason, Origin, PositionRow, PositionState
 from kernel.model.rows import LockRow, StoredState
 from kernel.model.units import DAY, HOUR, MINUTE, SECOND, TsNs
 from kernel.trade.risk import Reservation
-from tests.kernel.trade.parts import order_row
+from tests.kernel.trade.parts import fill, order_row
 from tests.kernel.trade.wave_bench import SYMBOLS, WaveBench
 
 D = Decimal
@@ -348,3 +348,15 @@ def test_what_is_off_or_not_ours_or_never_filled_trips_nothing():
     never.transition(PositionState.ROLLED_BACK, "never filled")
     assert blocked(bench) == ""
     assert bench.risk.entry_block("binance", SYMBOLS[1]) == ""
+
+
+@pytest.mark.parametrize("kind", [FillKind.LIQUIDATION, FillKind.ADL, FillKind.SETTLEMENT])
+def test_a_symbol_is_locked_for_a_day_after_the_venue_closed_a_position(kind):
+    bench = bench_of()
+    held = position(bench, SYMBOLS[0])
+    act = fill("t1", Side.SELL, "2", "90", symbol=SYMBOLS[0], kind=kind)
+    held.apply_fill(act)
+    close(bench, held, "-20", CloseReason.LIQUIDATION)
+    assert bench.risk.entry_block("binance", SYMBOLS[0]) == f"locked: {kind.value.lower()}"
+    bench.until(86_400)
+    assert bench.risk.entry_block("binance", SYMBOLS[0]) == ""
