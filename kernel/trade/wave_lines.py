@@ -120,11 +120,9 @@ class WaveLines:
             else:
                 self._candidates.append(line)
 
-    def take(self, count: int, venues: tuple[str, ...]) -> list[Line]:
-        """The next candidates, best first, leaving those of other venues where they are."""
-        taken = [line for line in self.candidates() if line.signal.venue in venues][:count]
-        self._candidates = [line for line in self._candidates if line not in taken]
-        return taken
+    def best(self, count: int, venues: tuple[str, ...]) -> list[Line]:
+        """The best candidates of these venues. They stay candidates until they pass or drop."""
+        return [line for line in self.candidates() if line.signal.venue in venues][:count]
 
     def candidates(self) -> list[Line]:
         """Lines that were not validated yet, best first."""

@@ -216,7 +216,7 @@ class WaveRun:
             count = further_slice(short, percent)
             if not self._is_sliced:
                 count = first_slice(self.outcome.target, percent)
-            taken = self.lines.take(count, venues)
+            taken = self.lines.best(count, venues)
             if not taken:
                 break
             self._is_sliced = True

@@ -394,3 +394,19 @@ def test_a_symbol_with_a_coarse_tick_is_left_out():
     assert bench.drops()[SYMBOLS[0]] == "tick_too_coarse"
     assert len(bench.active()) == 2
     assert parse_utc(WAVE) == bench.wave_row().wave_ns
+
+
+def test_a_bug_in_a_wave_is_told_and_the_wave_goes_on():
+    bench = WaveBench(max_positions=2).start()
+    quote, bugs = bench.quotes.quote, [RuntimeError("a bug")]
+
+    def broken(venue, symbol):
+        if bugs:
+            raise bugs.pop()
+        return quote(venue, symbol)
+
+    bench.quotes.quote = broken
+    bench.until(60).arrive(*ranked(4)).until(100)
+    assert [name for name, _ in bench.crashes] == [f"wave {WAVE}"]
+    assert bench.active() == list(SYMBOLS[:2])
+    assert bench.wave_row().state == "closed"
