@@ -46,6 +46,13 @@ QUIET = (
 )
 """Kinds that say little to somebody who reads what happened."""
 
+TOLD_AGAIN = {
+    "stop.confirmed": ("first stop", "trailing"),
+    "stop.moved": ("trailing",),
+    "trailing.state": ("the stop is confirmed", "activation price reached"),
+}
+"""Kind → causes for which `stop.set`, `trailing.moved` and the like tell the same."""
+
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
     """One fact. `level` is "info", "warning" or "critical"."""
@@ -78,13 +85,25 @@ def clock_text(ts_ns: int, *, date: bool = False) -> str:
     return f"{told[:10]} {clock}" if date else clock
 
 
+def is_quiet(decision: Decision) -> bool:
+    """Whether a decision says little, or only what another one says as well."""
+    kind, cause = decision.kind, decision.cause
+    if kind in QUIET:
+        return True
+    if kind == "stop.ended":
+        return decision.values.get("wanted") == "False"
+    if kind == "wave.closed":
+        return cause == "missing"
+    return cause in TOLD_AGAIN.get(kind, ())
+
+
 def facts_of(item: Input, result: StepResult, *, quiet: bool = False) -> list[Fact]:
     """The facts of one step, in their order."""
     found = [fact for fact in (_input_fact(item),) if fact is not None]
     found += [
         _decision_fact(item.ts_ns, decision)
         for decision in result.decisions
-        if quiet or decision.kind not in QUIET
+        if quiet or not is_quiet(decision)
     ]
     for effect in result.effects:
         fact = _effect_fact(item.ts_ns, effect)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from kernel.errors import VENUE_ERRORS, InvariantViolation, OutcomeUnknown, Throttled
+from kernel.model.draws import draw
 from kernel.model.messages import StreamOpen, VenueAnswer, VenueCall, VenueSaid
 from kernel.model.traits import VenueTraits
+from kernel.model.units import MS, SECOND, MonoNs
 from kernel.model.venue import (
     EffectClass,
     Failure,
     StreamDown,
+    StreamUp,
     VenueEvent,
     VenueReply,
     VenueRequest,
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 _KINDS: dict[type, str] = {
     kind: str(kind.__struct_config__.tag) for kind in get_args(VenueRequest.__value__)
 }
+
+LONGEST_PAUSE_NS = 60 * SECOND
+JITTER_MS = 1_000
 
 
 def request_kind(request: VenueRequest) -> str:
@@ -60,8 +66,10 @@ class DirectVenue:
     def __init__(self, runtime: Runtime, outbox: Outbox, traits: VenueTraits) -> None:
         self.traits = traits
         self.events: Channel[VenueEvent] = runtime.channel()
+        self._runtime = runtime
         self._outbox = outbox
         self._connection = 0
+        self._attempt = 0
 
     async def ask(self, request: VenueRequest, cls: EffectClass, entity: str) -> VenueReply:
         """See `kernel.ports.venue.Venue.ask`."""
@@ -82,8 +90,12 @@ class DirectVenue:
         self.hear(body.event)
 
     def hear(self, event: VenueEvent) -> None:
-        """Take a stream event of the world."""
+        """Take a stream event of the world; a stream that went down is opened anew."""
         self.events.put_nowait(event)
+        if isinstance(event, StreamUp):
+            self._attempt = 0
+        elif isinstance(event, StreamDown):
+            self._open_later()
 
     def start(self) -> None:
         """The world connects the stream by itself at this level and says `StreamUp`."""
@@ -96,6 +108,20 @@ class DirectVenue:
         """Tell consumers that the stream is suspect, and open it anew."""
         self.events.put_nowait(StreamDown(reason=reason))
         self.start()
+
+    def _open_later(self) -> None:
+        """After 2^attempt seconds, at most 60, and jitter (SPEC §10)."""
+        wait_ns = min(SECOND << min(self._attempt, 6), LONGEST_PAUSE_NS)
+        self._attempt += 1
+        connection = self._connection
+        label = f"reconnect/{self.traits.name}"
+        wait_ns += draw(0, label, connection, JITTER_MS) * MS
+
+        def again() -> None:
+            if connection == self._connection:
+                self.start()
+
+        self._runtime.call_at(MonoNs(self._runtime.now() + wait_ns), again)
 
     def _open(self) -> StreamOpen:
         self._connection += 1
