@@ -57,6 +57,7 @@ from kernel.signals.buffer import SignalBuffer
 from kernel.signals.feed import Feed
 from kernel.signals.schedule import WaveSchedule
 from kernel.sync.adoption import Adoption
+from kernel.sync.clock import OFFSET, ClockCheck
 from kernel.sync.outcome import OutcomeSettler
 from kernel.sync.recovery import Recovery
 from kernel.sync.resync import Resync
@@ -94,7 +95,7 @@ STOP_PATIENCE_NS = 20 * SECOND
 STOP_POLL_NS = 100 * MS
 DRAIN_NS = 10 * SECOND
 CRASH_LOCK_NS = 24 * HOUR
-LIFTED_BY_TIME = (STARTING, NO_STORE, RESYNC, "stream", "store", "stopping")
+LIFTED_BY_TIME = (STARTING, NO_STORE, RESYNC, OFFSET, "stream", "store", "stopping")
 """Blocks that end by themselves; an operator's `resume` lifts the others."""
 _UNSETTLED = (
     PositionState.ENTRY_PLACED,
@@ -147,6 +148,8 @@ class Kernel:
         services.orders.persist = services.persist
         services.orders.on_stray = self._stray
         services.orders.on_reappeared = self._reappeared
+        services.orders.on_unheard = self._unheard
+        book.on_ended.append(self._ended)
         services.writer.on_health = self._store_health
         services.risk = Risk(services)
         for name, factory in venue_factories.items():
@@ -193,6 +196,7 @@ class Kernel:
         self._trailing = Trailing(services, self._stops, self._exits)
         self._stop_check = StopCheck(services, snapshots, self._stops)
         self._last_resort = LastResort(services)
+        self._clock = ClockCheck(services)
         self._recovery = Recovery(
             services,
             entries=self._entries,
@@ -304,6 +308,7 @@ class Kernel:
         for name, resync in self._resyncs.items():
             services.supervise(f"resync {name}", resync.run)
         services.supervise("stop check", self._stop_check.run)
+        services.supervise("clock", self._clock.run)
         services.supervise("feed", self._feed.run)
         services.supervise("waves", partial(self._waves.run, state))
 
@@ -330,8 +335,10 @@ class Kernel:
 
     def _on_clock(self, _key: str, body: ClockStep) -> None:
         self._waves.on_clock_step()
+        self._clock.nudge()
         self._doubt_everything("clock.stepped", f"wall time moved by {body.by_ns // MS} ms")
         self._waves.on_clock_step()
+        self._clock.nudge()
 
     def _doubt_everything(self, kind: str, cause: str) -> None:
         """Time was lost or moved: entries wait for a resync of every venue."""
@@ -422,6 +429,13 @@ class Kernel:
 
     def _stray(self, venue: str, fill: Fill) -> None:
         self._request_resync(venue, f"execution {fill.trade_id} on {fill.symbol} is not ours")
+
+    def _unheard(self, venue: str, happened_ns: TsNs) -> None:
+        self.services.desks[venue].suspect(happened_ns)
+
+    def _ended(self, _position: Position) -> None:
+        """Keep closed history from growing: what ended long ago is forgotten, orders and all."""
+        self.services.orders.forget(self.services.book.forgotten())
 
     def _reappeared(self, order: TrackedOrder) -> None:
         row = order.row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kernel.model.units import SECOND, MonoNs, TsNs
 from kernel.model.venue import VenueNotice
 from kernel.trade.book import is_older
 from kernel.trade.gateway import Gateway
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from kernel.ports.outbox import Outbox
     from kernel.ports.venue import Venue
     from kernel.runtime.scheduler import Runtime
+
+SUSPECT_EVERY_NS = 60 * SECOND
+"""A stream is not torn down more often than this on suspicion."""
 
 
 class VenueDesk:
@@ -31,8 +35,12 @@ class VenueDesk:
         balance: What it said last about the money; None before that.
         hedge_mode: The account holds two legs a symbol: no entries.
         stream_up: The private stream is connected and every topic is confirmed.
+        stream_up_ts_ns: Since when, wall time.
+        suspected_mono_ns: When the stream was last suspected of having lost events.
         stream_generation: Counts every change of the stream; equal: it did not change between.
         resynced_mono_ns: When the last complete resync was requested (0: never).
+        stream_up_ts_ns: Since when, wall time.
+        suspected_mono_ns: When the stream was last suspected of having lost events.
         stream_generation: Counts every StreamUp and StreamDown: equal before and after means
             that the stream was not interrupted in between.
     """
@@ -40,6 +48,7 @@ class VenueDesk:
     def __init__(
         self, runtime: Runtime, outbox: Outbox, settings: Settings, venue: Venue
     ) -> None:
+        self._runtime = runtime
         self._outbox = outbox
         self._blocks: dict[str, None] = {}
         self.name = venue.traits.name
@@ -52,7 +61,9 @@ class VenueDesk:
         self.balance: BalanceReport | None = None
         self.hedge_mode = False
         self.stream_up = False
+        self.stream_up_ts_ns = TsNs(0)
         self.stream_generation = 0
+        self.suspected_mono_ns = MonoNs(-SUSPECT_EVERY_NS)
         self.resynced_mono_ns = 0
         self.stream_generation = 0
         self.notices: dict[str, int] = {}
@@ -83,6 +94,17 @@ class VenueDesk:
             self._outbox.record(
                 "entries.unblocked", reason, venue=self.name, left=",".join(self._blocks)
             )
+
+    def suspect(self, happened_ns: TsNs) -> None:
+        """News of this time came by a read and not by the stream: connect it anew."""
+        now = self._runtime.now()
+        told = self.stream_up and happened_ns > self.stream_up_ts_ns
+        if not told or now - self.suspected_mono_ns < SUSPECT_EVERY_NS:
+            return
+        self.suspected_mono_ns = now
+        reason = "a read shows what the stream did not tell"
+        self._outbox.record("stream.suspect", reason, venue=self.name, happened_ns=happened_ns)
+        self.venue.reconnect(reason)
 
     # ------------------------------------------------------------ what the venue says
 

@@ -28,7 +28,8 @@ from kernel.model.ids import (
 )
 from kernel.model.orders import Fill, FillKind, OrderClass, OrderReport, OrderStatus
 from kernel.model.rows import FillRow, OrderRow, Row
-from kernel.model.units import MINUTE, ZERO, Price, Qty, canonical
+from kernel.model.units import MINUTE, SECOND, ZERO, Price, Qty, TsNs, canonical
+from kernel.trade.parking import Parking, VenueKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
     from kernel.runtime.scheduler import Runtime
     from kernel.trade.book import Position, PositionBook
 
-PARKED_LIMIT = 4096
-"""Reports and fills of unknown orders that are kept."""
+STRAYS_REMEMBERED = 4096
+UNHEARD_NS = 5 * SECOND
+"""News in a read that are older than this should have come by the stream (hazards W01, W03)."""
 
 _RANK = {
     OrderStatus.NEW: 0,
@@ -46,9 +48,6 @@ _RANK = {
     OrderStatus.TRIGGERING: 2,
     OrderStatus.TRIGGERED: 3,
 }
-
-type VenueKey = tuple[str, OrderClass, str]
-"""(venue, order class, venue order id): venue ids are unique within a class only."""
 
 
 class TrackedOrder:
@@ -139,12 +138,13 @@ class OrderRegistry:
         """Told of executions that change a venue position and belong to no living one of ours."""
         self.on_reappeared: Callable[[TrackedOrder], None] = _ignore_order
         """Told of orders that live although they were declared never placed (SPEC §3.1)."""
+        self.on_unheard: Callable[[str, TsNs], None] = _ignore_news
+        """Told the venue's time of news that a read showed and the stream had not."""
         self._orders: dict[tuple[str, str], TrackedOrder] = {}
         self._by_venue_id: dict[VenueKey, TrackedOrder] = {}
         self._open: dict[tuple[str, str], TrackedOrder] = {}
         self._of_position: dict[str, list[TrackedOrder]] = {}
-        self._parked_reports: dict[VenueKey, OrderReport] = {}
-        self._parked_fills: dict[tuple[str, str, str], Fill] = {}
+        self._parking = Parking()
         self._booked_stray: dict[tuple[str, str, str], None] = {}
 
     # ------------------------------------------------------------ our side
@@ -182,9 +182,12 @@ class OrderRegistry:
         self._of_position.setdefault(row.position_id, []).append(order)
         if row.intent_open:
             self._open[key] = order
-        if row.venue_order_id:
-            self._by_venue_id[(row.venue, row.order_class, row.venue_order_id)] = order
-        self._unpark(order)
+        self._link(order, row.order_class, row.venue_order_id)
+        report, fills = self._parking.take_client(key)
+        if report is not None:
+            self.on_report(row.venue, report, streamed=True)
+        for fill in fills:
+            self.on_fill(row.venue, fill, streamed=True)
         return order
 
     def acked(self, order: TrackedOrder, venue_order_id: str) -> None:
@@ -192,7 +195,6 @@ class OrderRegistry:
         if venue_order_id and not order.row.venue_order_id:
             order.update(venue_order_id=venue_order_id)
             self._link(order, order.row.order_class, venue_order_id)
-            self._unpark(order)
 
     def conclude(self, order: TrackedOrder, status: OrderStatus, cause: str) -> None:
         """End an order by proof other than a report: a definite refusal, proof of absence.
@@ -244,21 +246,30 @@ class OrderRegistry:
 
     # ------------------------------------------------------------ the venue's side
 
-    def on_report(self, venue: str, report: OrderReport) -> TrackedOrder | None:
+    def on_report(
+        self, venue: str, report: OrderReport, *, streamed: bool = False
+    ) -> TrackedOrder | None:
         """Apply what the venue says of an order.
+
+        Args:
+            venue: Name of the venue.
+            report: From the stream or from a read.
+            streamed: It came by the stream.
 
         Returns:
             The order of ours it belongs to, whether or not it changed; None: parked.
         """
         order = self._find(venue, report)
         if order is None:
-            self._park_report(venue, report)
+            self._park(venue, report)
             return None
         if self._is_child(order, report):
             changed = self._apply_child(order, report)
         else:
             changed = self._apply(order, report)
         if changed:
+            if not streamed:
+                self._notice(venue, report.updated_ns)
             self.persist((order.row,))
             order.changed.set()
             position = self._book.by_id(order.row.position_id)
@@ -266,7 +277,7 @@ class OrderRegistry:
                 position.changed.set()
         return order
 
-    def on_fill(self, venue: str, fill: Fill) -> bool:
+    def on_fill(self, venue: str, fill: Fill, *, streamed: bool = False) -> bool:
         """Book an execution.
 
         Returns:
@@ -274,11 +285,20 @@ class OrderRegistry:
         """
         order = self._order_of_fill(venue, fill)
         if order is not None:
-            return self._book_fill(venue, fill, order)
-        if fill.client_order_id and is_ours(fill.client_order_id):
+            booked = self._book_fill(venue, fill, order)
+        elif fill.client_order_id and is_ours(fill.client_order_id):
             self._park_fill(venue, fill)
             return False
-        return self._book_foreign(venue, fill)
+        else:
+            booked = self._book_foreign(venue, fill)
+        if booked and not streamed:
+            self._notice(venue, fill.ts_ns)
+        return booked
+
+    def _notice(self, venue: str, happened_ns: TsNs) -> None:
+        """A read showed news: had they come by the stream, they would be known."""
+        if self._runtime.ts() - happened_ns > UNHEARD_NS:
+            self.on_unheard(venue, happened_ns)
 
     def forget(self, positions: Iterable[Position]) -> None:
         """Drop the orders of positions that ended long ago, those still watched excepted."""
@@ -322,16 +342,14 @@ class OrderRegistry:
             changes["avg_price"] = report.avg_price
         if report.venue_order_id:
             changes["venue_order_id"] = report.venue_order_id
-            self._link(order, report.order_class, report.venue_order_id)
-        if report.child_order_id:
-            self._link(order, OrderClass.PLAIN, report.child_order_id)
         order.report = report
         order.update(**changes)
+        self._link(order, report.order_class, report.venue_order_id)
+        self._link(order, OrderClass.PLAIN, report.child_order_id)
         if order.terminal:
             self._settled(order)
         elif reappeared:
             self._reappear(order, "reported live after it was declared ended")
-        self._unpark(order)
         return True
 
     def _reappear(self, order: TrackedOrder, cause: str) -> None:
@@ -356,7 +374,6 @@ class OrderRegistry:
         self._link(order, OrderClass.PLAIN, report.venue_order_id)
         if order.terminal:
             self._settled(order)
-        self._unpark(order)
         return True
 
     def _settled(self, order: TrackedOrder) -> None:
@@ -403,7 +420,7 @@ class OrderRegistry:
         if fill.kind is FillKind.FUNDING or key in self._booked_stray:
             return False
         self._booked_stray[key] = None
-        if len(self._booked_stray) > PARKED_LIMIT:
+        if len(self._booked_stray) > STRAYS_REMEMBERED:
             del self._booked_stray[next(iter(self._booked_stray))]
         self._stray(venue, fill, "fill without a position of ours")
         return False
@@ -458,8 +475,16 @@ class OrderRegistry:
     # ------------------------------------------------------------ links and the parked
 
     def _link(self, order: TrackedOrder, order_class: OrderClass, venue_order_id: str) -> None:
-        if venue_order_id:
-            self._by_venue_id[(order.row.venue, order_class, venue_order_id)] = order
+        """Find the order by a venue id from now on; what was parked under it is applied."""
+        if not venue_order_id:
+            return
+        key = (order.row.venue, order_class, venue_order_id)
+        if self._by_venue_id.get(key) is order:
+            return
+        self._by_venue_id[key] = order
+        report = self._parking.take_report(key)
+        if report is not None:
+            self.on_report(order.row.venue, report, streamed=True)
 
     def _unlink(self, order: TrackedOrder) -> None:
         row = order.row
@@ -469,24 +494,20 @@ class OrderRegistry:
                 self._by_venue_id.pop((row.venue, report.order_class, report.venue_order_id), None)
                 self._by_venue_id.pop((row.venue, OrderClass.PLAIN, report.child_order_id), None)
 
-    def _park_report(self, venue: str, report: OrderReport) -> None:
-        key = (venue, report.order_class, report.venue_order_id)
-        known = self._parked_reports.get(key)
-        if known is None or _is_news(known, report):
-            self._parked_reports[key] = report
-        if len(self._parked_reports) > PARKED_LIMIT:
-            oldest = next(iter(self._parked_reports))
-            self._drop(venue, self._parked_reports.pop(oldest).client_order_id, "report")
+    def _park(self, venue: str, report: OrderReport) -> None:
+        known = self._parking.known(venue, report)
+        if known is not None and not _is_news(known, report):
+            return
+        dropped = self._parking.report(venue, report)
+        if dropped is not None:
+            self._drop(venue, dropped.client_order_id, "report")
 
     def _park_fill(self, venue: str, fill: Fill) -> None:
-        key = (venue, fill.symbol, fill.trade_id)
-        if key in self._parked_fills:
-            return
-        self._parked_fills[key] = fill
-        self._stray(venue, fill, "fill of an order of ours that is not known")
-        if len(self._parked_fills) > PARKED_LIMIT:
-            oldest = next(iter(self._parked_fills))
-            self._drop(venue, self._parked_fills.pop(oldest).client_order_id, "fill")
+        new, dropped = self._parking.fill(venue, fill)
+        if new:
+            self._stray(venue, fill, "fill of an order of ours that is not known")
+        if dropped is not None:
+            self._drop(venue, dropped.client_order_id, "fill")
 
     def _drop(self, venue: str, client_id: str, what: str) -> None:
         self._outbox.record(
@@ -495,27 +516,7 @@ class OrderRegistry:
 
     def parked(self, venue: str) -> list[OrderReport]:
         """Newest reports of orders that are not known, ours by grammar or not."""
-        return [report for key, report in self._parked_reports.items() if key[0] == venue]
-
-    def _unpark(self, order: TrackedOrder) -> None:
-        """Apply what arrived before the order was known."""
-        venue = order.row.venue
-        if self._parked_reports:
-            reports = [
-                key
-                for key, report in self._parked_reports.items()
-                if key[0] == venue and self._find(venue, report) is order
-            ]
-            for key in reports:
-                self.on_report(venue, self._parked_reports.pop(key))
-        if self._parked_fills:
-            fills = [
-                key
-                for key, fill in self._parked_fills.items()
-                if key[0] == venue and self._order_of_fill(venue, fill) is order
-            ]
-            for fill_key in fills:
-                self.on_fill(venue, self._parked_fills.pop(fill_key))
+        return self._parking.reports(venue)
 
 
 def leg_of(client_id: str) -> Leg | None:
@@ -558,6 +559,10 @@ def _keep_nothing(rows: tuple[Row, ...]) -> None:
 
 
 def _ignore(venue: str, fill: Fill) -> None:
+    """Before the kernel is wired nobody is told."""
+
+
+def _ignore_news(venue: str, happened_ns: TsNs) -> None:
     """Before the kernel is wired nobody is told."""
 
 

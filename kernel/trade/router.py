@@ -75,9 +75,9 @@ class Router:
         """Apply one event."""
         match event:
             case OrderReport():
-                self.on_order(event)
+                self.on_order(event, streamed=True)
             case Fill():
-                self._services.orders.on_fill(self._desk.name, event)
+                self._services.orders.on_fill(self._desk.name, event, streamed=True)
             case PositionReport():
                 self.on_position(event)
             case BalanceReport():
@@ -89,10 +89,10 @@ class Router:
             case VenueNotice():
                 self._on_notice(event)
 
-    def on_order(self, report: OrderReport) -> None:
+    def on_order(self, report: OrderReport, *, streamed: bool = False) -> None:
         """Apply an order report, from the stream or from a read."""
         services, venue = self._services, self._desk.name
-        order = services.orders.on_report(venue, report)
+        order = services.orders.on_report(venue, report, streamed=streamed)
         position = None
         if order is not None:
             if is_protective(order.row):
@@ -114,6 +114,7 @@ class Router:
 
     def _on_up(self, event: StreamUp) -> None:
         self._desk.stream_up = True
+        self._desk.stream_up_ts_ns = self._services.runtime.ts()
         self._desk.stream_generation += 1
         if self._alarm is not None:
             self._alarm.cancel()

@@ -18,8 +18,8 @@ from scenarios.signal_items import signal_item
 from scenarios.world import World, WorldSetup
 from venues.sim.instruments import known_instrument
 from venues.sim.market import Market
-from venues.sim.tape import Tape
 from venues.sim.signal_server import Posted
+from venues.sim.tape import Tape
 from venues.sim.venue import VenueSetup
 
 START_NS = 1_763_798_400 * SECOND

@@ -9,7 +9,7 @@ from kernel.model.messages import Stopped
 from kernel.model.positions import PositionState
 from kernel.model.units import SECOND
 from tests.kernel.lives import FALL, FLAT, RISE, START_NS, Life
-from venues.sim.fault_kinds import RequestDelay, Target, When
+from venues.sim.fault_kinds import HalfOpen, RequestDelay, Target, When
 
 VENUES = pytest.mark.parametrize("venue", ["binance", "bybit"])
 
@@ -307,11 +307,11 @@ def test_an_event_that_cannot_be_handled_is_told_and_followed_by_a_resync(monkey
     real = services.orders.on_fill
     refused: list[Any] = []
 
-    def refuse_once(venue: str, fill: Any) -> bool:
+    def refuse_once(venue: str, fill: Any, *, streamed: bool = False) -> bool:
         if not refused:
             refused.append(fill)
             raise ValueError("poison")
-        return real(venue, fill)
+        return real(venue, fill, streamed=streamed)
 
     monkeypatch.setattr(services.orders, "on_fill", refuse_once)
     life.until(600)
@@ -320,6 +320,28 @@ def test_an_event_that_cannot_be_handled_is_told_and_followed_by_a_resync(monkey
     assert life.states()[-1] == "ACTIVE"
     assert life.truth().positions[0].qty == services.book.open()[0].qty
     assert services.desks["binance"].entries_allowed
+
+
+@VENUES
+def test_a_stream_that_went_silent_is_found_out_by_reads_and_connected_anew(venue):
+    """The socket is open and says nothing (hazards W01, W05)."""
+    silent = HalfOpen(when=When(from_ns=800 * SECOND))
+    life = Life((venue,), FALL, faults=(silent,))
+    life.until(3600)
+    assert "stream.suspect" in life.kinds()
+    assert life.kinds().count("stream.up") == 2
+    assert life.states()[-1] == "CLOSED"
+    assert_settled(life, venue)
+
+
+def test_a_clock_that_is_off_blocks_entries_until_it_is_right_again():
+    life = Life(("binance",), FLAT)
+    life.until(100)
+    life.driver.clock_step(2 * SECOND)
+    life.until(400)
+    assert "clock offset" in life.kernel.services.desks["binance"].block_reasons
+    assert life.sent("submit") == []
+    assert "clock.offset" in [one.kind for one in life.alerts]
 
 
 def test_an_answer_after_its_time_out_meets_nobody_and_is_found_by_evidence():

@@ -1,0 +1,73 @@
+"""The offset between our clock and a venue's: above the bound there are no entries (hazards I26).
+
+Half of the round trip is taken for the way back, so the offset is known to that half and no
+better. A venue that does not answer changes nothing: its own faults block entries already.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.errors import VenueError
+from kernel.model.units import MINUTE, MS, MonoNs
+from kernel.model.venue import EffectClass, QueryServerTime, ServerTime
+
+if TYPE_CHECKING:
+    from kernel.trade.desk import VenueDesk
+    from kernel.trade.services import Services
+
+EVERY_NS = 5 * MINUTE
+BOUND_NS = 500 * MS
+OFFSET = "clock offset"
+
+
+class ClockCheck:
+    """Compares the clocks of all venues with ours.
+
+    Attributes:
+        offsets: Venue → venue's time minus ours, nanoseconds, at the last answer.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._wake = services.runtime.event()
+        self.offsets: dict[str, int] = {}
+
+    def nudge(self) -> None:
+        """The wall clock moved: look now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """For ever; supervised by the kernel."""
+        runtime = self._services.runtime
+        while True:
+            self._wake.clear()
+            for desk in self._services.desks.values():
+                await self._check(desk)
+            with runtime.scope() as pause:
+                timer = runtime.call_at(MonoNs(runtime.now() + EVERY_NS), pause.cancel)
+                await self._wake.wait()
+                timer.cancel()
+
+    async def _check(self, desk: VenueDesk) -> None:
+        runtime = self._services.runtime
+        asked_ns, asked_ts_ns = runtime.now(), runtime.ts()
+        try:
+            reply = await desk.gateway.ask(QueryServerTime(), EffectClass.QUERY, entity="account")
+        except VenueError as error:
+            self._services.decide("clock.unread", f"{error}", venue=desk.name)
+            return
+        assert isinstance(reply, ServerTime)
+        way_ns = (runtime.now() - asked_ns) // 2
+        offset_ns = reply.ts_ns - asked_ts_ns - way_ns
+        self.offsets[desk.name] = offset_ns
+        if abs(offset_ns) - way_ns <= BOUND_NS:
+            desk.unblock_entries(OFFSET)
+        elif OFFSET not in desk.block_reasons:
+            desk.block_entries(OFFSET)
+            self._services.alert(
+                "ERROR",
+                "clock.offset",
+                f"the venue's clock is {offset_ns // MS} ms from ours: no entries",
+                venue=desk.name,
+            )
