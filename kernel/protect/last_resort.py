@@ -114,7 +114,8 @@ class LastResort:
     async def _close(self, position: Position, qty: Qty) -> None:
         """Reduce-only at market, in parts of the market maximum."""
         services = self._services
-        most = services.desks[position.venue].instruments[position.symbol].max_market_qty or qty
+        instrument = services.desks[position.venue].instruments.get(position.symbol)
+        most = qty if instrument is None else instrument.max_market_qty or qty
         rest = qty
         while rest > 0:
             part = min(rest, most)

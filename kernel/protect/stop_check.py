@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
+from kernel.model.ids import is_ours
+from kernel.model.orders import OrderClass
 from kernel.model.positions import PositionState
 from kernel.model.traits import StopStyle
 from kernel.model.units import SECOND
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         """A complete bulk read."""
 
         requested_ns: MonoNs
+        conditional: tuple[OrderReport, ...]
 
         def position(self, symbol: str) -> PositionReport | None:
             """The row of a symbol."""
@@ -116,6 +119,8 @@ class StopCheck:
             cause = self._fault(position, snapshot, full=full)
             if cause:
                 self._repair(position, cause)
+        if full:
+            self._set_aside(venue, watched, snapshot)
         return True
 
     def _due(self, position: Position) -> bool:
@@ -153,20 +158,48 @@ class StopCheck:
     def _missing(self, position: Position, snapshot: Snapshot) -> bool:
         """Whether a stop that should have been in the list was not; it is a tombstone now."""
         missing = False
-        for stop in position.stops.open():
+        stops = position.stops.open()
+        crowded = any(not stop.wanted or stop.phase is not StopPhase.LIVE for stop in stops)
+        for stop in stops:
             order = stop.order
             report = snapshot.stop(order.row.client_order_id, order.row.venue_order_id)
             if report is None:
-                if stop.phase is StopPhase.LIVE and stop.wanted:
-                    old = snapshot.requested_ns - stop.sent_ns >= self._lag_ns
-                    stop.missing = old
-                    missing = missing or old
+                unlisted = stop.wanted and stop.phase is StopPhase.LIVE
+                if unlisted and snapshot.requested_ns - stop.sent_ns >= self._lag_ns:
+                    # One that a read misses is joined by another one. A read that misses both
+                    # is worth less than the stream that showed the second.
+                    stop.missing = not crowded
+                    missing = missing or stop.missing
+                    self._unlisted(position, stop.client_order_id)
             elif report is not order.report and report != order.report:
                 self._services.orders.on_report(position.venue, report)
                 stop.missing = False
             elif stop.missing:
                 stop.missing = False
+                position.changed.set()
         return missing
+
+    def _unlisted(self, position: Position, client_order_id: str) -> None:
+        self._services.decide(
+            "stop.unlisted",
+            "a complete read did not show it",
+            venue=position.venue,
+            symbol=position.symbol,
+            position_id=position.id,
+            client_order_id=client_order_id,
+        )
+
+    def _set_aside(self, venue: str, watched: list[Position], snapshot: Snapshot) -> None:
+        """Stops of ours on watched symbols that no set knows: surplus."""
+        by_symbol = {position.symbol: position for position in watched}
+        for report in snapshot.conditional:
+            position = by_symbol.get(report.symbol)
+            if position is None or report.order_class is not OrderClass.CONDITIONAL:
+                continue
+            surplus = is_ours(report.client_order_id) and not report.status.terminal
+            order = self._services.orders.by_client_id(venue, report.client_order_id)
+            if surplus and (order is None or not order.terminal):
+                self._stops.put_aside(position, report)
 
     # ------------------------------------------------------------ repairing
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.errors import VenueError
 from kernel.model.orders import OrderClass, OrderReport, PositionReport
 from kernel.model.units import SECOND, MonoNs, TsNs
 from kernel.model.venue import EffectClass
@@ -116,7 +115,7 @@ class SnapshotService:
     async def _fly(self, venue: str, answer: Future[VenueSnapshot]) -> None:
         try:
             snapshot = await self._read(venue)
-        except VenueError as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits is told, and is supervised
             self._landed(venue, answer)
             answer.set_error(error)
         else:

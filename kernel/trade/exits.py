@@ -37,6 +37,7 @@ from kernel.model.venue import CancelOrder, EffectClass, SubmitOrder
 from kernel.trade import evidence
 from kernel.trade.close_reason import ended_by
 from kernel.trade.leftovers import Leftovers, Settler
+from kernel.trade.stop_breaker import StopBreaker
 from kernel.trade.stop_orders import position_leg, split_qty
 
 if TYPE_CHECKING:
@@ -51,10 +52,6 @@ PAUSES_NS = (0, 500 * MS, SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 30 * SECO
 """Before each rung; the last one repeats."""
 RUNGS = 4
 MAX_RESTARTS = 3
-THROUGH_WINDOW_NS = 60 * SECOND
-THROUGH_LIMIT = 3
-"""So many closes "already through" on one venue in the window stop its entries (SPEC §4)."""
-THROUGH_BLOCK = "stops are already through"
 
 
 class _Closing:
@@ -75,7 +72,8 @@ class Exits:
     def __init__(self, services: Services, *, settler: Settler) -> None:
         self._services = services
         self._closing: dict[str, _Closing] = {}
-        self._through: dict[str, list[int]] = {}
+        self.settler = settler
+        self._breaker = StopBreaker(services)
         self._leftovers = Leftovers(services, settler)
 
     def in_progress(self, position: Position) -> bool:
@@ -125,22 +123,6 @@ class Exits:
         elif position.state is PositionState.ACTIVE and position.qty > 0:
             position.transition(PositionState.CLOSING, cause)
 
-    def _note_through(self, position: Position) -> None:
-        now = self._services.runtime.now()
-        recent = self._through.setdefault(position.venue, [])
-        recent[:] = [at for at in recent if now - at < THROUGH_WINDOW_NS]
-        recent.append(now)
-        if len(recent) < THROUGH_LIMIT:
-            return
-        self._services.desks[position.venue].block_entries(THROUGH_BLOCK)
-        self._services.alert(
-            "CRITICAL",
-            "stop.through_breaker",
-            f"{len(recent)} positions were closed in a minute because their stop was already "
-            "through: entries stop here until resumed",
-            venue=position.venue,
-        )
-
     # ------------------------------------------------------------ the ladder
 
     async def _run(self, position: Position, running: _Closing, cause: str) -> None:
@@ -176,7 +158,9 @@ class Exits:
     def _parts(self, position: Position, qty: Qty, rung: int) -> list[Qty]:
         """The quantities of a rung's orders; [ZERO] is the close-all form."""
         desk = self._services.desks[position.venue]
-        instrument = desk.instruments[position.symbol]
+        instrument = desk.instruments.get(position.symbol)
+        if instrument is None:
+            return [qty]  # not in the universe any more: the venue knows its own limits
         parts = split_qty(instrument, qty)
         if rung < 2:
             return parts
@@ -357,7 +341,7 @@ class Exits:
         if found is not None and position.qty <= 0:
             reason = found.value  # not ours: the stop, the venue, or somebody else was faster
         if reason == CloseReason.ALREADY_THROUGH:
-            self._note_through(position)
+            self._breaker.through(position.venue)
         position.update(closed_ns=services.runtime.ts(), close_reason=reason)
         services.decide(
             "exit.flat",

@@ -56,7 +56,7 @@ class Leftovers:
             symbol=position.symbol,
             dedupe=position.id,
         )
-        self._services.runtime.spawn(self._sweep(position), f"sweep {position.id}")
+        self._services.supervise(f"sweep {position.id}", lambda: self._sweep(position))
 
     async def _sweep(self, position: Position) -> None:
         """Rounds in the background. Whatever appears is reduce-only or watched."""

@@ -112,7 +112,15 @@ class StopOrder:
 class StopSet:
     """The protective orders of one position."""
 
-    __slots__ = ("_orders", "confirmed", "confirmed_ns", "exposed_since_ns", "fired", "lock")
+    __slots__ = (
+        "_orders",
+        "confirmed",
+        "confirmed_ns",
+        "exposed_since_ns",
+        "fired",
+        "gap_ns",
+        "lock",
+    )
 
     def __init__(self, runtime: Runtime) -> None:
         self.lock = runtime.lock()
@@ -123,6 +131,8 @@ class StopSet:
         """When a stop was last confirmed at a new level."""
         self.exposed_since_ns: MonoNs | None = None
         """Since when a fill is known and no confirmed stop covers it; None: covered or flat."""
+        self.gap_ns = 0
+        """How long the last exposure lasted, at the last confirmation."""
         self.fired: StopOrder | None = None
         """A stop that triggered and whose end is not yet settled."""
         self._orders: dict[str, StopOrder] = {}
@@ -153,6 +163,7 @@ class StopSet:
         if level != self.confirmed:
             self.confirmed_ns = now
         self.confirmed = level
+        self.gap_ns = 0 if self.exposed_since_ns is None else now - self.exposed_since_ns
         self.exposed_since_ns = None
 
     def add(self, stop: StopOrder) -> StopOrder:

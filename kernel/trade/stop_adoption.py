@@ -49,7 +49,7 @@ class Adoption:
         for report in reports:
             reason = self._refusal(position, report, level, price)
             if reason:
-                self._put_aside(position, report, reason)
+                self.put_aside(position, report, reason)
                 continue
             self._keep(position, report)
             best = stop_levels.tighter_of(position.side, report.trigger_price, best)
@@ -124,7 +124,7 @@ class Adoption:
             qty=text(report.qty),
         )
 
-    def _put_aside(self, position: Position, report: OrderReport, reason: str) -> None:
+    def put_aside(self, position: Position, report: OrderReport, reason: str) -> None:
         """Ours: into the to-cancel ledger, for when a good stop stands. Others': let alone."""
         self._services.decide(
             "stop.refused",

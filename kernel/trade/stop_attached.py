@@ -25,6 +25,7 @@ from kernel.trade.stop_orders import StopUnconfirmed, position_leg
 if TYPE_CHECKING:
     from kernel.model.orders import PositionReport
     from kernel.trade.book import Position
+    from kernel.trade.orders import TrackedOrder
     from kernel.trade.services import Services
 
 READ_BACK_NS = (150 * MS, 500 * MS, 1200 * MS, 2200 * MS)
@@ -142,7 +143,11 @@ class AttachedStops:
     def adopt(self, position: Position, report: OrderReport) -> None:
         """Know the order that the venue made for an attached stop, so that its end is seen."""
         services = self._services
-        if services.orders.by_venue_id(position.venue, OrderClass.ATTACHED, report.venue_order_id):
+        known = services.orders.by_venue_id(
+            position.venue, OrderClass.ATTACHED, report.venue_order_id
+        )
+        if known is not None:
+            self._take_up(position, known)
             return
         if report.status.terminal or report.side is not position.side.exit_side:
             return
@@ -168,6 +173,13 @@ class AttachedStops:
         services.orders.on_report(position.venue, report)
         position.stops.add(StopOrder(order, services.runtime.now()))
         services.persist((order.row, position.row))
+
+    def _take_up(self, position: Position, order: TrackedOrder) -> None:
+        """One that the store knew: after a start the set is empty."""
+        if order.terminal or order.row.position_id != position.id:
+            return
+        if position.stops.find(order.client_order_id) is None:
+            position.stops.add(StopOrder(order, self._services.runtime.now()))
 
     async def _read_back(
         self, position: Position, level: Price, before: PositionReport | None

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 TIDY_NS = (SECOND, 2 * SECOND, 5 * SECOND, 15 * SECOND, 60 * SECOND)
 """Pauses between probes of what is doubtful; the last one repeats."""
+AGAIN_NS = 5 * SECOND
+"""After an effort that could neither protect nor was allowed to close."""
 FIRED_POLL_NS = 500 * MS
 _ENDED_UNFILLED = (OrderStatus.REJECTED, OrderStatus.EXPIRED, OrderStatus.CANCELED)
 
@@ -102,6 +104,8 @@ class StopKeeper:
             return True
         if not self._owner.covered(position):
             await self._owner.ensure(position, "no confirmed stop")
+            if self._is_mine(position) and not self._owner.covered(position):
+                await self._services.runtime.sleep(AGAIN_NS)
             return True
         return False
 

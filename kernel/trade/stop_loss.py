@@ -17,15 +17,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.errors import KernelError, NoPositionYet, VenueError, WouldTriggerNow
+from kernel.errors import (
+    KernelError,
+    NoPositionYet,
+    NotSent,
+    Throttled,
+    VenueError,
+    WouldTriggerNow,
+)
 from kernel.model.orders import OrderClass, OrderReport
 from kernel.model.positions import CloseReason, PositionState
 from kernel.model.traits import StopStyle
 from kernel.model.units import MS, SECOND, ZERO, MonoNs, Price, Qty, text
 from kernel.runtime.errors import TimedOut
 from kernel.trade import evidence, stop_levels
+from kernel.trade.first_stop import FirstStops
 from kernel.trade.stop_adoption import Adoption
 from kernel.trade.stop_attached import AttachedStops
+from kernel.trade.stop_breaker import StopBreaker
 from kernel.trade.stop_keeper import StopKeeper
 from kernel.trade.stop_orders import ConditionalStops, StopsCrowded, StopUnconfirmed
 
@@ -33,16 +42,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kernel.model.instrument import Instrument
+    from kernel.runtime.timers import TimerHandle
     from kernel.trade.book import Position
     from kernel.trade.exits import Exits
+    from kernel.trade.protective_set import StopOrder
     from kernel.trade.services import Services
 
 RETRY_NS = (SECOND, 2 * SECOND, 4 * SECOND)
 """Pauses before the three retries (owner)."""
 NO_POSITION_WAIT_NS = 200 * MS
+BUDGET_WAIT_NS = 250 * MS
+SETTLE_AFTER_NS = 15 * SECOND
+"""A stop that was sent and not seen for so long is settled by evidence."""
 DEADLINE_MARGIN_NS = SECOND
 """The deadline itself belongs to the close: its store wait and its request."""
-BREAKER_BLOCK = "equal stop failures in a row"
 OPEN_STATES = (PositionState.PENDING_SL, PositionState.ACTIVE)
 
 
@@ -62,13 +75,12 @@ class StopOwner:
         """Told whenever a position begins to be kept."""
         self.on_released: Callable[[Position], None] = _ignore
         """Told when a kept position has ended."""
-        self._first: dict[str, Price] = {}
-        """First levels that are not confirmed yet, by position."""
-        self._adverse: dict[str, bool] = {}
+        self._first = FirstStops(services)
+        self._breaker = StopBreaker(services)
         self._known: dict[str, None] = {}
         """Positions whose stops on the venue are known: placed here, or judged."""
-        self._failures: dict[str, tuple[str, int]] = {}
-        """By venue: the code of the last failure and how often in a row."""
+        self._alarms: dict[str, TimerHandle] = {}
+        self._settling: dict[str, None] = {}
 
     # ------------------------------------------------------------ what others ask for
 
@@ -101,7 +113,9 @@ class StopOwner:
             except (VenueError, StopUnconfirmed, StopsCrowded) as error:
                 self._failed(position, error, 0)
                 return False
-            self._confirmed(position, level, cause, None)
+            if position.state is not PositionState.ACTIVE:
+                return False
+            self._confirmed(position, level, cause)
             return True
 
     def _may_tighten(self, position: Position, level: Price) -> bool:
@@ -124,14 +138,39 @@ class StopOwner:
             return
         if position.state is not PositionState.ACTIVE or position.stops.fired is not None:
             return
-        if position.qty > 0 and not self.covered(position):
-            await self._exits.close(position, CloseReason.UNPROTECTED, cause)
+        if position.qty <= 0 or self.covered(position):
+            return
+        if self._only_missing(position):
+            self._services.alert(
+                "CRITICAL",
+                "stop.not_seen",
+                "reads do not show the stop and another one cannot be placed; a row that is "
+                "missing closes nothing",
+                venue=position.venue,
+                symbol=position.symbol,
+                dedupe=f"stop.not_seen|{position.id}",
+            )
+            return
+        await self._exits.close(position, CloseReason.UNPROTECTED, cause)
+
+    def _only_missing(self, position: Position) -> bool:
+        """Whether nothing but rows missing from reads speaks against the stop."""
+        return any(stop.missing and stop.order.report is not None for stop in position.stops.open())
 
     def forget(self, position: Position) -> None:
         """Drop what is kept of a position that ended."""
-        for kept in (self._first, self._adverse, self._known):
-            kept.pop(position.id, None)
+        self._first.forget(position)
+        self._known.pop(position.id, None)
+        alarm = self._alarms.pop(position.id, None)
+        if alarm is not None:
+            alarm.cancel()
         self.on_released(position)
+
+    def put_aside(self, position: Position, report: OrderReport) -> None:
+        """A stop of ours on its symbol that is not in its set: into the to-cancel ledger."""
+        if position.stops.find(report.client_order_id) is None:
+            self._adoption.put_aside(position, report, "surplus")
+            position.changed.set()
 
     def keep(self, position: Position) -> None:
         """Start the task that keeps this position under a stop; nothing where it runs."""
@@ -156,7 +195,7 @@ class StopOwner:
         Raises:
             ValueError: No average entry is known.
         """
-        return position.row.protected_level or self._first_level(position)
+        return position.row.protected_level or self._first.level(position)
 
     def covered(self, position: Position) -> bool:
         """Whether a confirmed stop covers the whole position at its level, by what is known."""
@@ -203,9 +242,9 @@ class StopOwner:
                 wanted=str(stop.wanted),
             )
             if stop.attached and stop.wanted:
-                position.stops.expose(now)
+                self._expose(position, now)
         if position.row.protected_level and not self.covered(position):
-            position.stops.expose(now)
+            self._expose(position, now)
 
     async def tidy(self, position: Position) -> None:
         """Probe what is doubtful and retry the cancels of the ledger, once each."""
@@ -218,6 +257,20 @@ class StopOwner:
             except VenueError:
                 return  # a read without value changes nothing
             await style.discard(position)
+        now = self._services.runtime.now()
+        for stop in stops.doubtful():
+            unseen = stop.order.report is None and not stop.order.seen
+            if unseen and now - stop.sent_ns >= SETTLE_AFTER_NS:
+                self._settle_unseen(stop)
+
+    def _settle_unseen(self, stop: StopOrder) -> None:
+        """Prove in a task of its own that the venue has it, or that it never had it."""
+        if stop.client_order_id in self._settling:
+            return
+        self._settling[stop.client_order_id] = None
+        self._services.supervise(
+            f"settle {stop.client_order_id}", lambda: self._exits.settler.settle(stop.order)
+        )
 
     # ------------------------------------------------------------ the effort
 
@@ -227,11 +280,12 @@ class StopOwner:
         async with stops.lock:
             if self.stands(position):
                 return True
-            now = services.runtime.now()
-            since_ns = now
+            now = since_ns = services.runtime.now()
             if not self.covered(position):
-                stops.expose(now if position.row.protected_level else _filled_ns(position, now))
-                since_ns = now if stops.exposed_since_ns is None else stops.exposed_since_ns
+                first = not position.row.protected_level
+                self._expose(position, _filled_ns(position, now) if first else now)
+                if stops.exposed_since_ns is not None and not self._only_missing(position):
+                    since_ns = stops.exposed_since_ns
             deadline = services.settings.unprotected_deadline_seconds * SECOND - DEADLINE_MARGIN_NS
             stands = False
             try:
@@ -270,7 +324,6 @@ class StopOwner:
                 level = await self._wanted(position)
                 if not level:
                     return False
-                since_ns = position.stops.exposed_since_ns
                 await self._style(position).establish(
                     position, level, self.wanted_qty(position), cause
                 )
@@ -278,18 +331,21 @@ class StopOwner:
                 if await self._gone(position):
                     return False
                 continue
+            except (Throttled, NotSent) as error:
+                await self._out_of_budget(position, error)
+                continue
             except WouldTriggerNow as error:
                 if await self._close_if_through(position, level):
                     return False
                 if not recomputed and not position.row.protected_level:
                     recomputed = True
-                    self._first.pop(position.id, None)
+                    self._first.forget(position)
                     continue
                 failed = self._failed(position, error, failed)
             except (VenueError, StopUnconfirmed, StopsCrowded) as error:
                 failed = self._failed(position, error, failed)
             else:
-                self._confirmed(position, level, cause, since_ns)
+                self._confirmed(position, level, cause)
                 if self.covered(position):
                     return True
                 continue
@@ -309,7 +365,7 @@ class StopOwner:
             found = await self._adoption.judge(position, level)
             level = stop_levels.tighter_of(position.side, found, level)
         self._known[position.id] = None
-        if self._is_adverse(position):
+        if self._first.must_close(position):
             cause = "adverse drift between entry and stop"
             await self._exits.close(position, CloseReason.ROLLBACK, cause)
             return ZERO
@@ -334,7 +390,16 @@ class StopOwner:
         if position.row.protected_level or not position.ours:
             return True
         orders = self._services.orders.of_position(position.id)
-        return any(order.row.order_class is not OrderClass.PLAIN for order in orders)
+        return any(order.row.order_class is OrderClass.CONDITIONAL for order in orders)
+
+    async def _out_of_budget(self, position: Position, error: VenueError) -> None:
+        """Proven not executed, so not an attempt: wait for the budget; the deadline holds."""
+        runtime = self._services.runtime
+        wait_ns = BUDGET_WAIT_NS
+        if isinstance(error, Throttled) and error.retry_at_ns:
+            wait_ns = max(wait_ns, error.retry_at_ns - runtime.ts())
+        self._decide("stop.waits", f"{type(error).__name__}: {error}", position)
+        await runtime.sleep(wait_ns)
 
     async def _gone(self, position: Position) -> bool:
         """The venue shows no position: not yet, or not any more? Executions tell."""
@@ -353,62 +418,18 @@ class StopOwner:
         await self._exits.close(position, CloseReason.ALREADY_THROUGH, cause)
         return True
 
-    # ------------------------------------------------------------ the first stop
-
-    def _first_level(self, position: Position) -> Price:
-        """Drift is judged once: the level is kept until it is confirmed."""
-        kept = self._first.get(position.id)
-        if kept:
-            return kept
-        services, settings = self._services, self._services.settings
-        market = services.prices.last(position.venue, position.symbol, settings.stop_source)
-        found = stop_levels.first_stop(
-            self._instrument(position),
-            position.side,
-            entry=_entry_price(position),
-            market=market.price,
-            percent=settings.stop_loss_percent,
-        )
-        self._first[position.id] = found.level
-        self._adverse[position.id] = found.adverse
-        self._decide(
-            "stop.first",
-            "drift" if found.drifted else "entry",
-            position,
-            level=text(found.level),
-            base=text(found.base),
-            market=text(market.price),
-            risk_percent=text(round(found.risk_percent, 4)),
-        )
-        if found.adverse:
-            self._services.alert(
-                "WARNING",
-                "stop.drift",
-                f"the market moved against the entry: total risk {found.risk_percent:.2f} %",
-                venue=position.venue,
-                symbol=position.symbol,
-                dedupe=position.id,
-            )
-        return found.level
-
-    def _is_adverse(self, position: Position) -> bool:
-        """Whether the owner wants this one closed rather than protected from the market."""
-        adverse = self._adverse.get(position.id, False)
-        return adverse and self._services.settings.stop_drift_adverse == "close"
-
     # ------------------------------------------------------------ books
 
-    def _confirmed(
-        self, position: Position, level: Price, cause: str, exposed_ns: int | None
-    ) -> None:
+    def _confirmed(self, position: Position, level: Price, cause: str) -> None:
         """A stop stands at `level`: it is the protected level from now on."""
         services, before = self._services, position.row.protected_level
         stop_levels.ratchet(position.side, level, before)
-        self._first.pop(position.id, None)
-        self._adverse.pop(position.id, None)
-        self._failures.pop(position.venue, None)
-        services.desks[position.venue].unblock_entries(BREAKER_BLOCK)
-        gap_ns = 0 if exposed_ns is None else services.runtime.now() - exposed_ns
+        self._first.forget(position)
+        self._breaker.confirmed(position.venue)
+        alarm = self._alarms.pop(position.id, None)
+        if alarm is not None:
+            alarm.cancel()
+        gap_ns = position.stops.gap_ns
         if level != before:
             position.update(protected_level=level)
             self._decide(
@@ -431,6 +452,31 @@ class StopOwner:
                 dedupe=f"stop.gap|{position.id}",
             )
 
+    def _expose(self, position: Position, since_ns: MonoNs) -> None:
+        """No confirmed stop covers it; longer than the deadline is told as CRITICAL."""
+        stops = position.stops
+        if stops.exposed_since_ns is None:
+            limit_ns = self._services.settings.unprotected_deadline_seconds * SECOND
+            at_ns = MonoNs(max(since_ns + limit_ns, self._services.runtime.now()) + 1)
+            self._alarms[position.id] = self._services.runtime.call_at(
+                at_ns, lambda: self._alarm(position)
+            )
+        stops.expose(since_ns)
+
+    def _alarm(self, position: Position) -> None:
+        self._alarms.pop(position.id, None)
+        if position.stops.exposed_since_ns is None or position.qty <= 0:
+            return
+        closing = "a close is in progress" if self.closing(position) else "no close is in progress"
+        self._services.alert(
+            "CRITICAL",
+            "position.unprotected",
+            f"no confirmed stop for longer than allowed; {closing}",
+            venue=position.venue,
+            symbol=position.symbol,
+            dedupe=f"position.unprotected|{position.id}",
+        )
+
     def _failed(self, position: Position, error: KernelError, failed: int) -> int:
         self._decide(
             "stop.failed",
@@ -439,23 +485,8 @@ class StopOwner:
             attempt=failed + 1,
         )
         code = error.code if isinstance(error, VenueError) else type(error).__name__
-        self._note_failure(position.venue, code)
+        self._breaker.failed(position.venue, code)
         return failed + 1
-
-    def _note_failure(self, venue: str, code: str) -> None:
-        """Equal failures in a row stop entries on the venue (SPEC §2)."""
-        last, count = self._failures.get(venue, (code, 0))
-        count = count + 1 if last == code else 1
-        self._failures[venue] = (code, count)
-        limit = self._services.settings.venue_breaker_failures
-        if limit and count == limit:
-            self._services.desks[venue].block_entries(BREAKER_BLOCK)
-            self._services.alert(
-                "CRITICAL",
-                "stop.breaker",
-                f"{count} stops in a row failed with {code}: no entries until one is confirmed",
-                venue=venue,
-            )
 
     def _style(self, position: Position) -> ConditionalStops | AttachedStops:
         style = self._services.desks[position.venue].traits.stop_style
@@ -490,10 +521,3 @@ def _ignore(position: Position) -> None:
 
 def _filled_ns(position: Position, now: MonoNs) -> MonoNs:
     return now if position.filled_mono_ns is None else position.filled_mono_ns
-
-
-def _entry_price(position: Position) -> Price:
-    """The average entry by our executions; of a foreign position what the venue says."""
-    if position.row.entry_price or position.report is None:
-        return position.row.entry_price
-    return position.report.entry_price

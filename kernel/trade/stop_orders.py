@@ -25,7 +25,7 @@ from kernel.errors import (
     TooManyOpenOrders,
     VenueError,
 )
-from kernel.model.ids import Leg, is_ours
+from kernel.model.ids import Leg
 from kernel.model.instrument import Instrument
 from kernel.model.orders import OrderClass, OrderStatus, OrderType
 from kernel.model.rows import OrderRow
@@ -34,6 +34,7 @@ from kernel.model.venue import CancelOrder, PlaceStop
 from kernel.trade import evidence
 from kernel.trade.protective_set import StopOrder, StopPhase
 from kernel.trade.stop_levels import is_tighter
+from kernel.trade.stop_sweep import sweep
 
 if TYPE_CHECKING:
     from kernel.trade.book import Position
@@ -184,7 +185,7 @@ class ConditionalStops:
             except TooManyOpenOrders:
                 if not swept:
                     swept = True
-                    await self._sweep(position.venue)
+                    await sweep(self._services, position.venue)
                 elif position.stops.live():
                     return await self._cancel_first(position, level, qty, cause)
                 else:
@@ -195,6 +196,8 @@ class ConditionalStops:
         self, position: Position, level: Price, qty: Qty, *, child: int, cause: str
     ) -> StopOrder:
         """Send one stop and see it live."""
+        if position.qty <= 0 or position.state.terminal:
+            raise StopUnconfirmed(f"{position.id} is flat")
         services = self._services
         stop = self._sent_before(position, level, qty) or self._intend(
             position, level, qty, child=child
@@ -370,36 +373,6 @@ class ConditionalStops:
                 await evidence.read_executions(self._services, position)
         except VenueError:
             return  # the next check reads again
-
-    async def _sweep(self, venue: str) -> None:
-        """Cancel our stops that belong to no living position, or to one that has another."""
-        services = self._services
-        for report in await evidence.read_open_orders(services, venue, "", OrderClass.CONDITIONAL):
-            if not is_ours(report.client_order_id):
-                continue
-            position = services.book.by_symbol(venue, report.symbol)
-            if position is not None:
-                known = position.stops.find(report.client_order_id)
-                if known is not None and known.wanted:
-                    continue
-            services.decide(
-                "stop.swept",
-                "the cap on conditional orders is reached",
-                venue=venue,
-                symbol=report.symbol,
-                client_order_id=report.client_order_id,
-            )
-            try:
-                await services.desks[venue].gateway.cancel(
-                    CancelOrder(
-                        symbol=report.symbol,
-                        order_class=OrderClass.CONDITIONAL,
-                        client_order_id=report.client_order_id,
-                        venue_order_id=report.venue_order_id,
-                    )
-                )
-            except VenueError:
-                continue  # it stays where it is: the retry shows whether there is room
 
     async def _cancel_first(
         self, position: Position, level: Price, qty: Qty, cause: str

@@ -1,0 +1,82 @@
+"""The first stop of each position: computed once, kept until a stop is confirmed (SPEC §4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.model.units import Price, text
+from kernel.trade import stop_levels
+
+if TYPE_CHECKING:
+    from kernel.trade.book import Position
+    from kernel.trade.services import Services
+    from kernel.trade.stop_levels import FirstStop
+
+
+class FirstStops:
+    """First stops that are not confirmed yet."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._kept: dict[str, FirstStop] = {}
+
+    def level(self, position: Position) -> Price:
+        """The level of the first stop. Drift is judged once: asking again changes nothing.
+
+        Raises:
+            ValueError: No average entry is known.
+        """
+        kept = self._kept.get(position.id)
+        if kept is None:
+            kept = self._compute(position)
+            self._kept[position.id] = kept
+        return kept.level
+
+    def must_close(self, position: Position) -> bool:
+        """Whether the owner wants this one closed rather than protected from the market."""
+        kept = self._kept.get(position.id)
+        close = self._services.settings.stop_drift_adverse == "close"
+        return close and kept is not None and kept.adverse
+
+    def forget(self, position: Position) -> None:
+        """It is confirmed, or was mis-computed and is to be computed anew."""
+        self._kept.pop(position.id, None)
+
+    def _compute(self, position: Position) -> FirstStop:
+        services, settings = self._services, self._services.settings
+        market = services.prices.last(position.venue, position.symbol, settings.stop_source)
+        found = stop_levels.first_stop(
+            services.desks[position.venue].instruments[position.symbol],
+            position.side,
+            entry=_entry_price(position),
+            market=market.price,
+            percent=settings.stop_loss_percent,
+        )
+        services.decide(
+            "stop.first",
+            "drift" if found.drifted else "entry",
+            venue=position.venue,
+            symbol=position.symbol,
+            position_id=position.id,
+            level=text(found.level),
+            base=text(found.base),
+            market=text(market.price),
+            risk_percent=text(round(found.risk_percent, 4)),
+        )
+        if found.adverse:
+            services.alert(
+                "WARNING",
+                "stop.drift",
+                f"the market moved against the entry: total risk {found.risk_percent:.2f} %",
+                venue=position.venue,
+                symbol=position.symbol,
+                dedupe=position.id,
+            )
+        return found
+
+
+def _entry_price(position: Position) -> Price:
+    """The average entry by our executions; of a foreign position what the venue says."""
+    if position.row.entry_price or position.report is None:
+        return position.row.entry_price
+    return position.report.entry_price

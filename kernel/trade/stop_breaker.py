@@ -1,0 +1,64 @@
+"""When stops go wrong on a venue as a whole, entries end there (SPEC §2, §4; hazards S03, S16)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.model.units import SECOND
+
+if TYPE_CHECKING:
+    from kernel.trade.services import Services
+
+FAILURES_BLOCK = "equal stop failures in a row"
+"""Lifted by the next stop that is confirmed."""
+THROUGH_BLOCK = "stops are already through"
+"""Lifted by a person."""
+THROUGH_WINDOW_NS = 60 * SECOND
+THROUGH_LIMIT = 3
+"""So many closes "already through" in the window stop entries."""
+
+
+class StopBreaker:
+    """Counts what went wrong, by venue."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._failures: dict[str, tuple[str, int]] = {}
+        self._through: dict[str, list[int]] = {}
+
+    def confirmed(self, venue: str) -> None:
+        """A stop stands: stops work on this venue."""
+        self._failures.pop(venue, None)
+        self._services.desks[venue].unblock_entries(FAILURES_BLOCK)
+
+    def failed(self, venue: str, code: str) -> None:
+        """A stop failed; so many equal failures in a row stop entries."""
+        last, count = self._failures.get(venue, (code, 0))
+        count = count + 1 if last == code else 1
+        self._failures[venue] = (code, count)
+        limit = self._services.settings.venue_breaker_failures
+        if limit and count == limit:
+            self._services.desks[venue].block_entries(FAILURES_BLOCK)
+            self._services.alert(
+                "CRITICAL",
+                "stop.breaker",
+                f"{count} stops in a row failed with {code}: no entries until one is confirmed",
+                venue=venue,
+            )
+
+    def through(self, venue: str) -> None:
+        """A position was closed because its stop was already through."""
+        now = self._services.runtime.now()
+        recent = self._through.setdefault(venue, [])
+        recent[:] = [at for at in recent if now - at < THROUGH_WINDOW_NS]
+        recent.append(now)
+        if len(recent) < THROUGH_LIMIT:
+            return
+        self._services.desks[venue].block_entries(THROUGH_BLOCK)
+        self._services.alert(
+            "CRITICAL",
+            "stop.through_breaker",
+            f"{len(recent)} positions were closed in a minute because their stop was already "
+            "through: entries stop here until resumed",
+            venue=venue,
+        )

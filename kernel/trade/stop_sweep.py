@@ -1,0 +1,50 @@
+"""At the cap on conditional orders: our orphans go first, so that the real stop fits (S05)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.errors import VenueError
+from kernel.model.ids import is_ours
+from kernel.model.orders import OrderClass, OrderReport
+from kernel.model.venue import CancelOrder
+from kernel.trade import evidence
+
+if TYPE_CHECKING:
+    from kernel.trade.services import Services
+
+
+async def sweep(services: Services, venue: str) -> None:
+    """Cancel our stops that no living position wants.
+
+    Raises:
+        VenueError: The list could not be read; nothing was cancelled.
+    """
+    for report in await evidence.read_open_orders(services, venue, "", OrderClass.CONDITIONAL):
+        if not is_ours(report.client_order_id) or _is_wanted(services, venue, report):
+            continue
+        services.decide(
+            "stop.swept",
+            "the cap on conditional orders is reached",
+            venue=venue,
+            symbol=report.symbol,
+            client_order_id=report.client_order_id,
+        )
+        request = CancelOrder(
+            symbol=report.symbol,
+            order_class=OrderClass.CONDITIONAL,
+            client_order_id=report.client_order_id,
+            venue_order_id=report.venue_order_id,
+        )
+        try:
+            await services.desks[venue].gateway.cancel(request)
+        except VenueError:
+            continue  # it stays where it is: the retry shows whether there is room
+
+
+def _is_wanted(services: Services, venue: str, report: OrderReport) -> bool:
+    position = services.book.by_symbol(venue, report.symbol)
+    if position is None:
+        return False
+    known = position.stops.find(report.client_order_id)
+    return known is not None and known.wanted
