@@ -32,7 +32,7 @@ from scenarios.replay_setup import ReplayPlan, instruments_hash
 from scenarios.signal_items import signal_item
 from scenarios.world import WorldSetup
 from venues.sim.account import AccountRules
-from venues.sim.fault_kinds import RequestDrop, StreamGap, Target, When
+from venues.sim.fault_kinds import AttachedLost, RequestDrop, StreamGap, Target, When
 from venues.sim.instruments import known_instrument
 from venues.sim.market import Market
 from venues.sim.quotes import Spread
@@ -77,7 +77,10 @@ SIGNALS: tuple[tuple[str, str, str, str], ...] = (
 """(symbol, side, score_week, score_month); LINKUSDT comes after the check and is late."""
 WIDE = ("AVAXUSDT", Decimal(300))
 """The symbol whose spread is too wide, and the spread in bps."""
-LOST_STOP = "the request for the first stop of ETHUSDT is lost"
+LOST_STOP = {
+    "binance": "the request for the first stop of ETHUSDT is lost",
+    "bybit": "the stop that rode with the entry of ETHUSDT is not created",
+}
 CUT_STREAM = "the private stream is cut off"
 CUT_NS = (31 * MINUTE, 33 * MINUTE)
 
@@ -129,10 +132,12 @@ def demo_plan(venue: str) -> ReplayPlan:
     instruments = [known_instrument(venue, symbol) for symbol in PRICES]
     faults = (
         RequestDrop(
-            name=LOST_STOP,
-            target=Target(kinds=("place_stop", "position_stop"), symbol="ETHUSDT"),
+            name=LOST_STOP[venue],
+            target=Target(kinds=("place_stop",), symbol="ETHUSDT"),
             when=When(times=1),
-        ),
+        )
+        if venue == "binance"
+        else AttachedLost(name=LOST_STOP[venue], target=Target(symbol="ETHUSDT")),
         StreamGap(
             name=CUT_STREAM, when=When(from_ns=CUT_NS[0], to_ns=CUT_NS[1]), closed=True
         ),
@@ -165,7 +170,7 @@ def demo_plan(venue: str) -> ReplayPlan:
         notes=(
             "Prices are made by the demo; the mark is the last price.",
             "Injected: " + "; ".join(
-                (LOST_STOP, f"{CUT_STREAM} from {_clock(CUT_NS[0])} to {_clock(CUT_NS[1])}")
+                (LOST_STOP[venue], f"{CUT_STREAM} from {_clock(CUT_NS[0])} to {_clock(CUT_NS[1])}")
             ),
         ),
     )  # fmt: skip
@@ -240,14 +245,14 @@ def _ending(
     result: ReplayResult, positions: list[Story], page: Path, journal: Path
 ) -> str:
     net = Decimal(result.realized_pnl) - Decimal(result.fees)
-    worst = max(positions, key=lambda one: one.naked_ms)
-    seconds_naked = Decimal(worst.naked_ms) / 1000
+    story = next(one for one in positions if one.symbol == "ETHUSDT")
+    lost = LOST_STOP[story.venue]
     return (
         f"{result.positions_opened} positions opened, {result.positions_closed} closed, net"
         f" {net:+.2f} USD; {result.invariant_violations} invariants broken; {result.steps} steps"
         f" in {result.wall_s:.1f} s; digest {result.digest}\n"
         f"journal {journal} (run_sim.py journal replay {journal} checks it bit for bit)\n"
-        f"Open {page} and look at {worst.symbol}: {LOST_STOP}, the position stands"
-        f" {seconds_naked:.1f} s without protection until the kernel has proof and places it"
-        " again, and later its stop fires while the stream is cut off.\n"
+        f"Open {page} and look at ETHUSDT: {lost}, so it stands {story.naked_ms} ms without"
+        " protection until the kernel has proof and places it again; later its stop fires while"
+        " the stream is cut off, and a read finds out.\n"
     )

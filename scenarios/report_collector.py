@@ -51,6 +51,7 @@ class Collector:
         self._wallets: dict[str, float] = {}
         self._open: dict[Place, Story] = {}
         self._asked: dict[Place, float] = {}
+        self._down: dict[str, None] = {}
         self._ids: dict[str, Story] = {}
         self._stops: dict[Place, dict[str, LiveStop]] = {}
         self._waiting: dict[str, list[tuple[int, str, str]]] = {}
@@ -85,11 +86,8 @@ class Collector:
         line = (self._ms(), fact.level, fact.text())
         if fact.kind == "kernel.born":
             self.marks.append(Mark(at_ms=line[0], kind="start", text=f"{fact.what}: {fact.why}"))
-        elif fact.kind == "stream.down":
-            self.marks.append(
-                Mark(at_ms=line[0], kind="stream", text=f"stream down: {fact.why}",
-                     venue=fact.venue)
-            )  # fmt: skip
+        elif fact.kind in ("stream.down", "stream.up"):
+            self._stream(fact, line[0])
         story = self._ids.get(fact.position_id)
         if story is None and fact.symbol and not fact.position_id:
             story = self._open.get((fact.venue, fact.symbol))
@@ -99,6 +97,17 @@ class Collector:
             self._waiting.setdefault(fact.position_id, []).append(line)
         elif fact.kind != "signal.dropped" and len(self.events) < MOST_EVENTS:
             self.events.append(line)
+
+    def _stream(self, fact: Fact, at_ms: int) -> None:
+        """One mark an outage: tries in vain to connect are facts only."""
+        down = fact.kind == "stream.down"
+        if down and fact.venue not in self._down:
+            self.marks.append(
+                Mark(at_ms=at_ms, kind="stream", text=f"stream down: {fact.why}", venue=fact.venue)
+            )
+            self._down[fact.venue] = None
+        elif not down:
+            self._down.pop(fact.venue, None)
 
     def _decision(self, decision: Decision) -> None:
         values = decision.values
