@@ -45,7 +45,7 @@ from kernel.model.messages import (
     WatchFired,
 )
 from kernel.model.positions import CloseReason, PositionState
-from kernel.model.units import HOUR, MS, SECOND, TsNs, install_decimal_context
+from kernel.model.units import HOUR, MINUTE, MS, SECOND, TsNs, install_decimal_context
 from kernel.ports.outbox import Outbox
 from kernel.ports.prices import JournaledPrices
 from kernel.ports.store import EffectStore
@@ -95,6 +95,10 @@ STOP_PATIENCE_NS = 20 * SECOND
 STOP_POLL_NS = 100 * MS
 DRAIN_NS = 10 * SECOND
 CRASH_LOCK_NS = 24 * HOUR
+RESTARTS = 3
+"""Of a supervised task; `Runtime.supervise` has the same default."""
+SOUND_LIFE_NS = 5 * MINUTE
+"""A kernel that loses a task sooner than this after its start is not started anew for it."""
 LIFTED_BY_TIME = (STARTING, NO_STORE, RESYNC, OFFSET, "stream", "store", "stopping")
 """Blocks that end by themselves; an operator's `resume` lifts the others."""
 _UNSETTLED = (
@@ -129,6 +133,7 @@ class Kernel:
         self.settings = settings
         self.crashes: list[str] = []
         self.stopped = False
+        self._started_ns = 0
         self._runtime = runtime = Runtime()
         self._outbox = outbox = Outbox(runtime)
         book = PositionBook(runtime, outbox)
@@ -280,6 +285,7 @@ class Kernel:
 
     def _on_start(self, _key: str, body: Start) -> None:
         services = self.services
+        self._started_ns = self._runtime.now()
         services.decide("kernel.started", body.reason, settings=self.settings.settings_hash())
         for desk in services.desks.values():
             for reason in (STARTING, NO_STORE, "stream"):
@@ -489,6 +495,8 @@ class Kernel:
             "CRITICAL", "task.crashed", what, venue=venue, symbol=symbol, dedupe=f"crash|{name}"
         )
         if position is None:
+            if failures > RESTARTS:
+                self._lost(name)
             return
         until = TsNs(self._runtime.ts() + CRASH_LOCK_NS)
         services.risk.lock(venue, symbol, reason="a task of the position crashed", until_ns=until)
@@ -498,6 +506,14 @@ class Kernel:
                 f"last resort {position.id}",
                 on_failure=self._last_resort_failed,
             )
+
+    def _lost(self, name: str) -> None:
+        """A task that the kernel can't do without is gone for good: start anew, but not in a loop."""
+        if self._runtime.now() - self._started_ns > SOUND_LIFE_NS:
+            self._restart(f"{name} failed too often")
+            return
+        for desk in self.services.desks.values():
+            desk.block_entries(f"lost: {name}")
 
     async def _take_over(self, position: Position) -> None:
         """Last resort; then on from the stored state with what no task carries on by itself."""

@@ -373,6 +373,31 @@ class VenueNotice(
     raw: str = ""
 
 
+class RateLimit(
+    msgspec.Struct, frozen=True, kw_only=True, tag="rate_limit", array_like=True, gc=False
+):
+    """What the venue itself says of a rate budget: a limit that it states, or a counter header.
+
+    `bucket`: "queries" (request weight of the IP on Binance, requests of the IP on Bybit), "orders"
+    (Binance), or on Bybit the endpoint: "create", "cancel", "trading_stop", "set_leverage".
+    """
+
+    bucket: str
+    capacity: int = 0
+    """Units a window; 0: not said."""
+    window_ns: int = 0
+    """0: not said."""
+    used: int = -1
+    """Units used in the present window by everybody; -1: not said."""
+
+
 type VenueEvent = (
-    OrderReport | Fill | PositionReport | BalanceReport | StreamUp | StreamDown | VenueNotice
+    OrderReport
+    | Fill
+    | PositionReport
+    | BalanceReport
+    | StreamUp
+    | StreamDown
+    | VenueNotice
+    | RateLimit
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from kernel.model.orders import BalanceReport, Fill, OrderClass, OrderReport, PositionReport
 from kernel.model.units import MINUTE, MonoNs
-from kernel.model.venue import StreamDown, StreamUp, VenueEvent, VenueNotice
+from kernel.model.venue import RateLimit, StreamDown, StreamUp, VenueEvent, VenueNotice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +88,8 @@ class Router:
                 self._on_down(event)
             case VenueNotice():
                 self._on_notice(event)
+            case RateLimit():
+                self._on_limit(event)
 
     def on_order(self, report: OrderReport, *, streamed: bool = False) -> None:
         """Apply an order report, from the stream or from a read."""
@@ -168,6 +170,27 @@ class Router:
             )
         self._desk.block_entries(RESYNC)
         self._resync(self._desk.name, f"notice: {event.kind}")
+
+    def _on_limit(self, event: RateLimit) -> None:
+        """The venue's own figures correct ours; its counters include every other client."""
+        limiter = self._desk.gateway.limiter
+        if event.bucket not in limiter.buckets:
+            return
+        limiter.correct(
+            event.bucket,
+            capacity=event.capacity,
+            window_ns=event.window_ns,
+            used=event.used if event.used >= 0 else None,
+        )
+        if event.capacity:
+            self._services.decide(
+                "venue.limit",
+                "stated by the venue",
+                venue=self._desk.name,
+                bucket=event.bucket,
+                capacity=event.capacity,
+                window_ns=event.window_ns,
+            )
 
     def _poisoned(self, event: VenueEvent, error: Exception) -> None:
         kind = type(event).__name__

@@ -271,6 +271,27 @@ def test_a_crashed_task_is_taken_over_and_its_symbol_locked(monkeypatch):
     assert "task.crashed" in [one.kind for one in life.alerts if one.severity == "CRITICAL"]
 
 
+def test_a_lost_task_ends_in_a_new_start_but_not_in_a_loop_of_starts():
+    async def fail() -> None:
+        raise ZeroDivisionError("a planted failure")
+
+    life = Life(("binance",), FLAT)
+    life.until(30)
+    life.kernel.services.supervise("planted", fail)
+    life.until(60)
+    assert life.driver.starts == 1
+    assert life.kernel.services.desks["binance"].block_reasons == ("lost: planted",)
+
+    older = Life(("binance",), FLAT)
+    older.until(600)
+    older.kernel.services.supervise("planted", fail)
+    older.until(700)
+    assert older.driver.starts == 2
+    assert older.deaths == ["stopped"]
+    assert older.kernel.services.desks["binance"].entries_allowed
+    assert len(older.truth().stops) == 1
+
+
 @VENUES
 def test_an_entry_that_crashes_after_its_fill_ends_protected_or_flat(venue, monkeypatch):
     """The saga is gone, the position is not: last resort first, then on from the stored state."""
