@@ -7,7 +7,9 @@ It acts only on evidence that is known (events and reads change the books and wa
    closed at market where the market is through the level, else protected again.
 3. No confirmed stop covers the position → the protected level is placed again at once.
 4. Live stops close more than there is → they are resized, by executions only.
-5. Doubtful stops and unproven cancels → probed with a growing pause until terminal.
+5. The market has been at the level and the position is still open → the venue is asked, and where
+   its own mark is through the level too, the position is closed.
+6. Doubtful stops and unproven cancels → probed with a growing pause until terminal.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from typing import TYPE_CHECKING
 from kernel.errors import VenueError
 from kernel.model.orders import OrderStatus
 from kernel.model.positions import CloseReason, PositionState
-from kernel.model.units import MS, SECOND, Qty
+from kernel.model.units import MS, SECOND, MonoNs, Qty
 from kernel.trade import evidence, stop_levels
 from kernel.trade.close_reason import ended_by, stopped_by
+from kernel.trade.level_watch import LevelWatch
 
 if TYPE_CHECKING:
     from kernel.runtime.core import Task
@@ -62,6 +65,15 @@ class StopKeeper:
         return [position for position, _ in self._tasks.values() if position.venue == venue]
 
     async def _keep(self, position: Position) -> None:
+        watch = LevelWatch(self._services, position)
+        try:
+            await self._keep_on(position, watch)
+        finally:
+            watch.clear()
+        self._tasks.pop(position.id, None)
+        self._owner.forget(position)
+
+    async def _keep_on(self, position: Position, watch: LevelWatch) -> None:
         runtime = self._services.runtime
         probes = 0
         resized: Qty | None = None
@@ -69,30 +81,32 @@ class StopKeeper:
             position.changed.clear()
             self._owner.settle(position)
             if self._is_mine(position):
-                if await self._act(position):
+                if await self._act(position, watch):
                     continue
                 if self._owner.oversized(position) and resized != position.qty:
                     resized = position.qty
                     await self._owner.ensure(position, "smaller by executions")
                     continue
-            stops = position.stops
-            if not stops.doubtful() and not stops.to_cancel():
+                watch.follow()
+            deadline_ns = watch.due_ns
+            untidy = position.stops.doubtful() or position.stops.to_cancel()
+            if untidy:
+                pause_ns = TIDY_NS[min(probes, len(TIDY_NS) - 1)]
+                tidy_ns = MonoNs(runtime.now() + pause_ns)
+                deadline_ns = tidy_ns if deadline_ns is None else min(tidy_ns, deadline_ns)
+            if deadline_ns is None:
                 probes = 0
                 await position.changed.wait()
-                continue
-            pause_ns = TIDY_NS[min(probes, len(TIDY_NS) - 1)]
-            if not await evidence.wait_until(runtime, position.changed, runtime.now() + pause_ns):
+            elif not await evidence.wait_until(runtime, position.changed, deadline_ns) and untidy:
                 probes += 1
                 await self._owner.tidy(position)
-        self._tasks.pop(position.id, None)
-        self._owner.forget(position)
 
     def _is_mine(self, position: Position) -> bool:
         """Whether no saga and no close has the position in hand."""
         active = position.state is PositionState.ACTIVE
         return active and not self._exits.in_progress(position)
 
-    async def _act(self, position: Position) -> bool:
+    async def _act(self, position: Position, watch: LevelWatch) -> bool:
         """Do what is due; False: nothing is."""
         if position.qty <= 0:
             reason = ended_by(self._services, position) or CloseReason.EXTERNAL
@@ -106,6 +120,11 @@ class StopKeeper:
             await self._owner.ensure(position, "no confirmed stop")
             if self._is_mine(position) and not self._owner.covered(position):
                 await self._services.runtime.sleep(AGAIN_NS)
+            return True
+        if watch.due_ns is not None and self._services.runtime.now() >= watch.due_ns:
+            if await watch.is_passed_over():
+                cause = "the market is through the level and the stop did not trigger"
+                await self._exits.close(position, stopped_by(position), cause)
             return True
         return False
 

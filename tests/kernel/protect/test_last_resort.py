@@ -30,7 +30,7 @@ def abandoned(bench):
     return position
 
 
-async def _nothing(position):
+async def _nothing(position, watch):
     return False
 
 

@@ -3,6 +3,7 @@
 import itertools
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from kernel import errors
@@ -258,6 +259,35 @@ def test_a_triggered_stop_that_does_not_fill_is_closed_at_market_after_three_sec
     (sent, _), *_ = bench.venue.requests("submit")
     assert 3 * SECOND <= sent - fired <= 3500 * MS
     assert position.state is PositionState.CLOSED
+
+
+def test_a_stop_that_the_venue_passes_over_is_noticed_and_closed_at_market(bench):
+    position = bench.protected()
+    bench.venue.trigger = lambda client_order_id: None
+    bench.price("41100")
+    passed = bench.runtime.now()
+    bench.run(passed + 2900 * MS)
+    assert bench.venue.requests("submit") == []
+    bench.run(passed + 10 * SECOND)
+    assert position.state is PositionState.CLOSED
+    assert position.row.close_reason == CloseReason.STOP_LOSS
+    assert len(bench.venue.requests("submit")) == 1
+
+
+def test_a_feed_that_is_through_the_level_alone_closes_nothing(bench):
+    position = bench.protected()
+    original = bench.venue.position_report
+    bench.venue.position_report = lambda symbol: msgspec.structs.replace(
+        original(symbol), mark_price=D(42000)
+    )
+    bench.venue.trigger = lambda client_order_id: None
+    bench.price("41100")
+    bench.run(bench.runtime.now() + 60 * SECOND)
+    assert position.state is PositionState.ACTIVE
+    assert len(bench.venue.requests("executions")) <= 5
+    bench.price("42000")
+    bench.run(bench.runtime.now() + 60 * SECOND)
+    assert position.state is PositionState.ACTIVE
 
 
 def test_a_triggered_stop_is_never_moved(bench):
