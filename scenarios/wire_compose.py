@@ -16,10 +16,11 @@ from scenarios.composition import Emit, Link, LinkFactory, VenueFactory
 from venues.sim.agenda import Agenda
 from venues.sim.venue import SimVenue
 from venues.sim.wire.binance import BinanceCore
+from venues.sim.wire.bybit import BybitCore
 from venues.sim.wire.core import WireCore
 from venues.sim.wire.link import WireLink
 
-CORES: dict[str, type[WireCore]] = {"binance": BinanceCore}
+CORES: dict[str, type[WireCore]] = {"binance": BinanceCore, "bybit": BybitCore}
 
 
 def compose_wire(venue: str) -> tuple[VenueFactory, LinkFactory]:

@@ -101,6 +101,8 @@ class OrderNotes:
         self.ordinals: dict[str, int] = {}
         self.time_in_force: dict[str, str] = {}
         self.last_fill: dict[str, Fill] = {}
+        self.seqs: dict[str, int] = {}
+        """Trade id → the position's sequence after it."""
         self.parents: dict[str, OrderReport] = {}
         """Child order id → the conditional that became it."""
         self.positions: dict[str, PositionReport] = {}
@@ -114,6 +116,10 @@ class OrderNotes:
                 self._order(event, order)
             case Traded(fill=fill):
                 self.last_fill[fill.venue_order_id] = fill
+                held = self._venue.account.position(fill.symbol, event.hedge_leg)
+                self.seqs[fill.trade_id] = held.seq
+                if len(self.seqs) > KEPT_CLOSED:
+                    del self.seqs[next(iter(self.seqs))]
             case PositionChanged(position=position):
                 self.positions[position.symbol] = position
             case _:
