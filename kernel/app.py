@@ -508,7 +508,7 @@ class Kernel:
             )
 
     def _lost(self, name: str) -> None:
-        """A task that the kernel can't do without is gone for good: start anew, but not in a loop."""
+        """A task that the kernel needs is gone for good: start anew, but not in a loop."""
         if self._runtime.now() - self._started_ns > SOUND_LIFE_NS:
             self._restart(f"{name} failed too often")
             return

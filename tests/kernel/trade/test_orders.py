@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kernel.errors import InvariantViolation
 from kernel.model.ids import Leg, parse_client_order_id
 from kernel.model.orders import FillKind, OrderClass, OrderStatus, Side
-from kernel.model.units import MINUTE, TsNs
+from kernel.model.units import MINUTE, SECOND, TsNs
 from tests.kernel.trade.parts import START_TS, SYMBOL, VENUE, Bench, fill, order_row, report
 
 NEW, PART, FILLED = OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED
@@ -155,3 +155,20 @@ def test_missing_executions_are_seen_by_the_reports():
     bench.position()
     bench.orders.on_fill(VENUE, fill("t1", Side.BUY, "1", "100", client_order_id="c1"))
     assert not order.executions_missing
+
+
+def test_old_news_of_a_read_tells_that_the_stream_kept_silent():
+    bench = Bench()
+    unheard: list[Any] = []
+    bench.orders.on_unheard = lambda venue, at: unheard.append(at)
+    bench.orders.register(order_row("c1"))
+    bench.at(20 * SECOND)
+    happened = START_TS + 10 * SECOND
+    bench.orders.on_report(VENUE, report("c1", "v1", NEW, happened), streamed=True)
+    assert unheard == [], "what the stream says late, it says"
+    bench.orders.on_report(VENUE, report("c1", "v1", PART, happened + 1, filled_qty=Decimal("0.1")))
+    bench.orders.on_report(VENUE, report("c1", "v1", PART, happened + 1, filled_qty=Decimal("0.1")))
+    assert unheard == [happened + 1], "known news are none"
+    fresh = START_TS + 20 * SECOND - 1
+    bench.orders.on_report(VENUE, report("c1", "v1", FILLED, fresh, filled_qty=Decimal(1)))
+    assert len(unheard) == 1
