@@ -21,13 +21,14 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic.fields import FieldInfo
 
 from kernel.errors import SettingsError
 from kernel.model.orders import PriceSource
-from kernel.model.units import text
+from kernel.model.units import canonical, text
 
 WINDOW_ADVICE_SECONDS = 180
 """A check window as long as this reaches the last signals of a wave (SPEC §1)."""
@@ -65,6 +66,12 @@ class Values(BaseModel):
     """The values, each checked by itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _one_form(cls, value: object) -> object:
+        """Equal settings are equal to the last digit of their text: 2.0 is 2."""
+        return canonical(value) if isinstance(value, Decimal) else value
 
     # ------------------------------------------------------------ outside the kernel (§14)
     binance_api_key: SecretStr = SecretStr("")

@@ -203,7 +203,7 @@ class JournalReader:
                     ]
                 )
             return msgspec.msgpack.decode(raw, type=Header), 8 + length
-        except (msgspec.DecodeError, msgspec.ValidationError, AttributeError) as error:
+        except (msgspec.DecodeError, ValueError, AttributeError) as error:
             raise SettingsError([f"journal {self.path}: header at byte 8: {error}"]) from error
 
     def records(self) -> Iterator[Record]:
@@ -227,7 +227,7 @@ class JournalReader:
             try:
                 item, effects, decisions = canonical.decode(part)
                 looked_up = reads.decode(data[middle : end - 4])
-            except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            except (msgspec.DecodeError, ValueError) as error:
                 raise self._damaged(at, index, str(error)) from error
             yield Record(index, item, effects, decisions, looked_up, part)
             at, index = end, index + 1

@@ -1,7 +1,7 @@
 """Runs a replay: world, driver, journal, checker and deaths by schedule, from plan to figures.
 
 A death is a draw: after a drawn time, at the n-th effect of an entry, a protective act or a commit
-that is about to leave, before or after it left. The kernel is gone for a drawn while and starts
+that is about to leave, before or after it left (where nothing of the kind comes, at any effect). The kernel is gone for a drawn while and starts
 again from the store, as a process would.
 """
 
@@ -17,7 +17,7 @@ from kernel.app import Kernel
 from kernel.model.draws import draw
 from kernel.model.messages import Effect, Input, StepResult, StoreCommit, VenueCall
 from kernel.model.orders import FillKind
-from kernel.model.units import SECOND, ZERO, text
+from kernel.model.units import MINUTE, SECOND, ZERO, text
 from kernel.model.venue import EffectClass
 from replay.journal import Header, Recorder
 from replay.runs import ReplayResult
@@ -35,6 +35,8 @@ LONGEST_DOWN_NS = 10 * SECOND
 """A supervisor starts a process again within seconds."""
 MOST_EFFECTS = 24
 """A death waits for at most so many effects that matter."""
+PATIENCE_NS = 10 * MINUTE
+"""A death waits no longer than this for its effect, then any effect will do."""
 SLICES = 400
 """Parts of a run between which progress is told."""
 
@@ -143,7 +145,7 @@ class Life:
         self._driver = driver
         self._seed = seed
         start_ns = driver.world.agenda.now_ns
-        span = max(1, (end_ns - start_ns) // SECOND)
+        span = max(1, (end_ns - start_ns) * 8 // 10 // SECOND)
         self._plans = sorted(
             (
                 start_ns + draw(seed, "death time", n, span) * SECOND,
@@ -177,10 +179,11 @@ class Life:
         driver = self._driver
         assert driver is not None
         at_ns, wanted, before = self._plans[0]
-        if driver.world.agenda.now_ns < at_ns or not _matters(effect):
+        past_ns = driver.world.agenda.now_ns - at_ns
+        if past_ns < 0 or not (_matters(effect) or past_ns > PATIENCE_NS):
             return ""
         self._waiting += 1
-        if self._waiting < wanted:
+        if self._waiting < wanted and past_ns <= PATIENCE_NS:
             return ""
         del self._plans[0]
         self._waiting = 0
