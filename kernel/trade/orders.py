@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from kernel.trade.book import Position, PositionBook
 
 STRAYS_REMEMBERED = 4096
-UNHEARD_NS = 5 * SECOND
+UNHEARD_NS = 2 * SECOND
 """News in a read that are older than this should have come by the stream (hazards W01, W03)."""
 
 _RANK = {

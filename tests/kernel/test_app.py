@@ -348,7 +348,7 @@ def test_an_event_that_cannot_be_handled_is_told_and_followed_by_a_resync(monkey
 def test_a_stream_that_went_silent_is_found_out_by_reads_and_connected_anew(venue):
     """The socket is open and says nothing (hazards W01, W05)."""
     silent = HalfOpen(when=When(from_ns=800 * SECOND))
-    life = Life((venue,), FALL, faults=(silent,), PROTECTION_BULK_SECONDS="60")
+    life = Life((venue,), FALL, faults=(silent,))
     life.until(3600)
     assert "stream.suspect" in life.kinds()
     assert life.kinds().count("stream.up") == 2
