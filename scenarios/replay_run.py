@@ -1,8 +1,8 @@
 """Runs a replay: world, driver, journal, checker and deaths by schedule, from plan to figures.
 
 A death is a draw: after a drawn time, at the n-th effect of an entry, a protective act or a commit
-that is about to leave (where nothing of the kind comes, at any effect), before or after it left. The
-kernel is gone for a drawn while and starts again from the store, as a process would.
+that is about to leave (where nothing of the kind comes, at any effect), before or after it left.
+The kernel is gone for a drawn while and starts again from the store, as a process would.
 """
 
 from __future__ import annotations
