@@ -86,8 +86,8 @@ class WireVenue(ABC):
         """
 
     @abstractmethod
-    def classify(self, reply: HttpReply) -> Failure | None:
-        """The failure that an answer states; None: it states none."""
+    def classify(self, http: HttpRequest, reply: HttpReply) -> Failure | None:
+        """The failure that the answer to a request states; None: it states none."""
 
     # ------------------------------------------------------------ the port
 
@@ -137,7 +137,7 @@ class WireVenue(ABC):
         answer = await self._transport.http(http, cls, kind=kind, entity=entity)
         if isinstance(answer, HttpFailed):
             raise no_answer(self.traits.name, kind, answer)
-        failure = self.classify(answer)
+        failure = self.classify(http, answer)
         if failure is not None and failure.kind == UNCHANGED:
             raise Unchanged(self.traits.name, kind, failure.code, failure.text)
         if failure is not None:

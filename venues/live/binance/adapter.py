@@ -45,7 +45,7 @@ class BinanceVenue(WireVenue):
             self.symbols = {found.symbol: None for found in decoded.reply.instruments}
         return decoded
 
-    def classify(self, reply: HttpReply) -> Failure | None:
+    def classify(self, http: HttpRequest, reply: HttpReply) -> Failure | None:
         """See `WireVenue.classify`."""
         return errors.classify(reply, self._runtime.ts())
 
