@@ -31,6 +31,7 @@ from kernel.model.venue import (
 )
 
 if TYPE_CHECKING:
+    from kernel.runtime.primitives import Event
     from kernel.trade.desk import VenueDesk
     from kernel.trade.orders import TrackedOrder
     from kernel.trade.services import Services
@@ -66,14 +67,32 @@ class OutcomeSettler:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._running: dict[str, Event] = {}
 
     async def settle(self, order: TrackedOrder) -> Settled:
         """Gather evidence until the outcome is proven. Takes as long as it takes.
+
+        One search an order, whoever asks: a second caller waits for the first one's.
 
         Returns:
             PLACED as soon as anything of the order was seen; NEVER_PLACED after negative proof,
             which is recorded in the order's row (`intent_open` False, `watch_until_ns`).
         """
+        while (running := self._running.get(order.client_order_id)) is not None:
+            await running.wait()
+            if order.seen:
+                return Settled.PLACED
+            if order.row.watch_until_ns:
+                return Settled.NEVER_PLACED
+            # The other search was given up without a proof: this one goes on.
+        done = self._running[order.client_order_id] = self._services.runtime.event()
+        try:
+            return await self._search(order)
+        finally:
+            del self._running[order.client_order_id]
+            done.set()
+
+    async def _search(self, order: TrackedOrder) -> Settled:
         services, row = self._services, order.row
         desk = services.desks[row.venue]
         services.decide(

@@ -20,9 +20,12 @@ from typing import TYPE_CHECKING
 from kernel.errors import (
     DuplicateClientOrderId,
     KernelError,
+    NotSent,
     OutcomeUnknown,
     Rejected,
+    Throttled,
     TooManyOpenOrders,
+    Unauthorized,
     VenueError,
 )
 from kernel.model.ids import Leg
@@ -246,7 +249,8 @@ class ConditionalStops:
             acked = await services.desks[order.row.venue].gateway.place_stop(request)
         except DuplicateClientOrderId:
             raise
-        except Rejected as error:
+        except (Rejected, NotSent, Throttled, Unauthorized) as error:
+            # Proven not executed, unless an earlier send of this intent is in doubt.
             if not stop.doubt:
                 services.orders.conclude(order, OrderStatus.REJECTED, f"refused: {error.code}")
             raise
