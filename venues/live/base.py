@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kernel.errors import InvariantViolation, NotSent, OutcomeUnknown, Throttled, VenueError
+from kernel.errors import InvariantViolation, NotSent, OutcomeUnknown, VenueError
 from kernel.model.messages import HttpFailed, HttpReply, HttpRequest, VenueSaid
+from kernel.model.units import SECOND, TsNs
 from kernel.model.venue import (
     Done,
     EffectClass,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from venues.live.stream import PrivateStream
 
 _TOLD_LIMIT = 256
+QUIET_NS = 10 * SECOND
+"""How long the stream rests after a throttling that states no time."""
 
 
 class Decoded(msgspec.Struct, frozen=True, gc=False):
@@ -55,6 +58,7 @@ class WireVenue(ABC):
 
     Attributes:
         symbols: Symbols of the universe, once the instruments were read.
+        quiet_until_ns: Wall time before which the stream asks for nothing.
     """
 
     stream: PrivateStream
@@ -63,6 +67,7 @@ class WireVenue(ABC):
         self.traits = traits
         self.events: Channel[VenueEvent] = runtime.channel()
         self.symbols: dict[str, None] = {}
+        self.quiet_until_ns = TsNs(0)
         self._runtime = runtime
         self._transport = EffectTransport(outbox, traits.name)
         self._told: dict[str, None] = {}
@@ -140,9 +145,17 @@ class WireVenue(ABC):
         failure = self.classify(http, answer)
         if failure is not None and failure.kind == UNCHANGED:
             raise Unchanged(self.traits.name, kind, failure.code, failure.text)
+        if failure is not None and failure.kind == "Throttled":
+            self._hush(failure)
         if failure is not None:
             raise_failure(self.traits.name, kind, failure)
         return answer
+
+    def _hush(self, failure: Failure) -> None:
+        """The stream's own requests pass no gateway: they rest for as long as is stated."""
+        now = self._runtime.ts()
+        until = max(failure.retry_at_ns, now + QUIET_NS)
+        self.quiet_until_ns = TsNs(max(self.quiet_until_ns, until))
 
     def tell(self, bad: tuple[BadRow, ...]) -> None:
         """Tell of each bad row once: the resync that follows would meet it again for ever."""
@@ -166,8 +179,3 @@ def no_answer(venue: str, kind: str, failed: HttpFailed) -> VenueError:
     if failed.sent:
         return OutcomeUnknown(venue, kind, "no-answer", failed.reason)
     return NotSent(venue, kind, "not-sent", failed.reason)
-
-
-def is_ban(error: VenueError) -> bool:
-    """Whether the whole venue refuses requests."""
-    return isinstance(error, Throttled) and error.banned

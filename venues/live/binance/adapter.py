@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kernel.errors import Throttled
 from kernel.model.messages import HttpReply, HttpRequest
 from kernel.model.traits import TRAITS
 from kernel.model.venue import (
@@ -50,6 +51,14 @@ class BinanceVenue(WireVenue):
         return errors.classify(reply, self._runtime.ts())
 
     async def _for_stream(self, http: HttpRequest) -> HttpReply:
+        if self._runtime.ts() < self.quiet_until_ns:
+            raise Throttled(
+                self.traits.name,
+                "listen_key",
+                "quiet",
+                "the venue asked for silence",
+                retry_at_ns=self.quiet_until_ns,
+            )
         return await self.exchange(
             http, EffectClass.QUERY, kind="listen_key", entity=http.method.lower()
         )

@@ -23,7 +23,7 @@ from kernel.model.venue import (
 from kernel.ports.direct import request_kind
 from venues.live.base import Decoded, WireVenue
 from venues.live.bybit import errors, requests
-from venues.live.bybit.codec import Codec, KeyInfo
+from venues.live.bybit.codec import Codec, KeyInfo, next_list
 from venues.live.bybit.streams import BybitStream
 from venues.live.wire import BAD_ROW
 
@@ -59,7 +59,15 @@ class BybitVenue(WireVenue):
                 raise OutcomeUnknown(
                     self.traits.name, request_kind(request), "body", f"unreadable: {error}"
                 ) from None
-        return await super().ask(request, cls, entity)
+        try:
+            return await super().ask(request, cls, entity)
+        except Rejected:
+            if isinstance(request, QueryInstruments) and request.cursor:
+                # A list that this environment does not serve; the one in trading was read before.
+                return InstrumentPage(
+                    instruments=(), next_cursor=next_list(requests.status_of(request.cursor))
+                )
+            raise
 
     def encode(self, request: VenueRequest) -> HttpRequest:
         """See `WireVenue.encode`."""

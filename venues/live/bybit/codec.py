@@ -140,7 +140,7 @@ class Codec:
             case QueryBalance():
                 return Decoded(self._balance(result, millis(envelope.time) or now_ns))
             case QueryInstruments():
-                return self._instruments(result)
+                return _instruments(request.cursor, result)
             case QuerySymbolConfig():
                 return Decoded(self._symbol_config(request.symbol, result))
             case QueryServerTime():
@@ -217,14 +217,6 @@ class Codec:
                 return report
         raise ValueError(f"the wallet shows no {requests.FIRST_COIN}")
 
-    def _instruments(self, result: msgspec.Raw) -> Decoded:
-        """A contract outside the universe is left out without a word."""
-        page = _rows.decode(result)
-        found, bad = read_rows(page.items, _instrument.decode, _of_universe)
-        made = tuple(instrument for instrument in found if instrument is not None)
-        cursor = page.next_page_cursor or ""
-        return Decoded(InstrumentPage(instruments=made, next_cursor=cursor), tuple(bad))
-
     def _symbol_config(self, symbol: str, result: msgspec.Raw) -> SymbolConfig:
         """Leverage by symbol, margin mode by account."""
         assert self.isolated is not None
@@ -252,6 +244,25 @@ def _executions(request: QueryExecutions, result: msgspec.Raw, now_ns: TsNs) -> 
     elif start_ms and millis(start_ms + requests.WINDOW_MS + 1) <= now_ns:
         cursor = f"{start_ms + requests.WINDOW_MS + 1}{requests.CURSOR}"
     return Decoded(ExecutionPage(fills=tuple(fills), next_cursor=cursor), tuple(bad), is_list=True)
+
+
+def _instruments(cursor: str, result: msgspec.Raw) -> Decoded:
+    """A contract outside the universe is left out without a word."""
+    page = _rows.decode(result)
+    found, bad = read_rows(page.items, _instrument.decode, _of_universe)
+    made = tuple(instrument for instrument in found if instrument is not None)
+    status = requests.status_of(cursor)
+    if page.next_page_cursor:
+        after = f"{status}{requests.CURSOR}{page.next_page_cursor}"
+    else:
+        after = next_list(status)
+    return Decoded(InstrumentPage(instruments=made, next_cursor=after), tuple(bad))
+
+
+def next_list(status: str) -> str:
+    """The cursor of the list of instruments after one that was read to its end; "": the last."""
+    later = requests.STATUSES[requests.STATUSES.index(status) + 1 :]
+    return f"{later[0]}{requests.CURSOR}" if later else ""
 
 
 def _of_universe(row: InstrumentRow) -> Instrument | None:

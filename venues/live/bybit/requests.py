@@ -47,6 +47,8 @@ REACH_NS = 720 * DAY
 CURSOR = "|"
 """Stands between what a page belongs to (coin or window) and the venue's own cursor."""
 FIRST_COIN = "USDT"
+STATUSES = ("", "Delivering")
+"""Lists of instruments: what trades (the venue's default), and what only closes any more."""
 
 type Params = tuple[tuple[str, str], ...]
 type Body = dict[str, str | int | bool]
@@ -137,9 +139,10 @@ def _query(request: VenueRequest, now_ns: TsNs) -> HttpRequest:
             params = (("accountType", "UNIFIED"), ("coin", FIRST_COIN))
             return _get("/v5/account/wallet-balance", params)
         case QueryInstruments(cursor=cursor):
-            params = (_LINEAR, ("limit", str(INSTRUMENTS_LIMIT)))
-            after = (("cursor", cursor),) if cursor else ()
-            return _get("/v5/market/instruments-info", params + after, signed="none")
+            status = status_of(cursor)
+            params = (_LINEAR, *((("status", status),) if status else ()))
+            params += (("limit", str(INSTRUMENTS_LIMIT)), *_page(cursor))
+            return _get("/v5/market/instruments-info", params, signed="none")
         case QuerySymbolConfig(symbol=symbol):
             return positions_of(symbol)
         case QueryServerTime():
@@ -256,6 +259,11 @@ def executions_start_ms(query: QueryExecutions, now_ns: TsNs) -> int:
 def coin_of(cursor: str) -> str:
     """The settlement coin whose list a page belongs to."""
     return cursor.partition(CURSOR)[0] or FIRST_COIN
+
+
+def status_of(cursor: str) -> str:
+    """The status whose list of instruments a page belongs to; "": the default, in trading."""
+    return cursor.partition(CURSOR)[0]
 
 
 def _scope(symbol: str, cursor: str) -> tuple[str, str]:

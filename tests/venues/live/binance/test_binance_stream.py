@@ -17,8 +17,8 @@ from kernel.model.orders import (
     PositionSide,
 )
 from kernel.model.units import MS
-from kernel.model.venue import SetLeverage, StreamDown, StreamUp, VenueNotice
-from tests.venues.live.world import World, payload
+from kernel.model.venue import QueryBalance, SetLeverage, StreamDown, StreamUp, VenueNotice
+from tests.venues.live.world import START_TS, World, payload
 from venues.live.binance.adapter import make_venue
 
 ORDER = {
@@ -128,6 +128,19 @@ def test_one_outage_is_told_once(up):
     up.advance(300)
     assert len(up.requests()) > 3
     assert len([event for event in up.heard() if isinstance(event, StreamDown)]) == 1
+
+
+def test_the_stream_asks_for_nothing_during_a_ban(world):
+    made = world.ask(QueryBalance())
+    until_ms = START_TS // MS + 300_000
+    text = f"Way too many requests; IP(1.2.3.4) banned until {until_ms}."
+    world.answer({"code": -1003, "msg": text}, status=418)
+    assert made.error.banned
+    world.venue.start()
+    world.advance(299)
+    assert [request.path for request in world.requests()] == ["/fapi/v3/balance"]
+    world.advance(62)
+    assert world.request().path == "/fapi/v1/listenKey"
 
 
 def test_a_socket_that_never_opens_is_given_up(world):

@@ -392,6 +392,23 @@ def test_an_instrument_is_read(world):
     assert (found.trading, found.delist_ns, found.funding_interval_h) == (True, 0, 4)
 
 
+def test_what_only_closes_any_more_is_listed_after_what_trades(world):
+    first = asked(world, QueryInstruments(), rows(instrument("AUSDT"), cursor="p%3D2")).reply
+    second = asked(world, QueryInstruments(cursor=first.next_cursor), rows()).reply
+    row = instrument("BUSDT", status="Delivering", deliveryTime="1760000000000")
+    third = asked(world, QueryInstruments(cursor=second.next_cursor), rows(row)).reply
+    assert dict(world.request().params)["status"] == "Delivering"
+    assert (third.instruments[0].trading, third.next_cursor) == (False, "")
+    assert list(world.venue.symbols) == ["AUSDT", "BUSDT"]
+
+
+def test_a_list_that_is_not_served_is_empty_but_the_one_in_trading_is_not(world):
+    later = QueryInstruments(cursor="Delivering|")
+    refused = envelope({}, 10001, "params error: status")
+    assert asked(world, later, refused).reply.instruments == ()
+    assert isinstance(asked(world, QueryInstruments(), refused).error, errors.Rejected)
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -519,7 +536,7 @@ def test_recorded_instruments_are_read(world):
     made = asked(world, QueryInstruments(), payload("bybit/rest/n_instruments_linear.json")).reply
     assert [found.symbol for found in made.instruments] == ["BTCUSDT", "ETHUSDT"]
     assert made.instruments[1].tick_size == Decimal("0.05")
-    assert made.next_cursor == ""
+    assert made.next_cursor == "Delivering|"
 
 
 def test_recorded_orders_are_read(world):

@@ -175,8 +175,12 @@ GETS = [
     (QueryBalance(), "/v5/account/wallet-balance?accountType=UNIFIED&coin=USDT"),
     (QueryInstruments(), "/v5/market/instruments-info?category=linear&limit=1000"),
     (
-        QueryInstruments(cursor="first%3D1"),
+        QueryInstruments(cursor="|first%3D1"),
         "/v5/market/instruments-info?category=linear&limit=1000&cursor=first%3D1",
+    ),
+    (
+        QueryInstruments(cursor="Delivering|"),
+        "/v5/market/instruments-info?category=linear&status=Delivering&limit=1000",
     ),
     (QueryServerTime(), "/v5/market/time?"),
     (QueryExecutions(symbol="A"), "/v5/execution/list?category=linear&symbol=A&limit=100"),
