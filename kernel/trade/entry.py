@@ -501,12 +501,14 @@ class Entries:
             symbol=position.symbol,
         )
         await services.commit_protect((position.row,))
-        flat = False
-        while not (flat and _all_terminal(children) and position.qty <= 0):
+        while True:
             flat = await self._exits.close(position, CloseReason.ROLLBACK, cause)
             for order in children:
                 if not order.terminal:
                     await self._end_child(desk, order)
+            if flat and _all_terminal(children) and position.qty <= 0:
+                break
+            await services.runtime.sleep(SECOND)  # the ladder goes on; ask again how it stands
         if not position.state.terminal:
             position.transition(PositionState.ROLLED_BACK, "proven flat")
         await services.commit_protect((position.row,))
