@@ -172,7 +172,8 @@ class Verdict:
                 if decision.kind in ("signal.dropped", "entry.dropped")
                 and decision.symbol == symbol
             ]
-            if not any(fnmatchcase(reason, pattern) for reason in reasons):
+            globs = pattern.split("|")
+            if not any(fnmatchcase(reason, glob) for reason in reasons for glob in globs):
                 yield f"dropped.{symbol}: {', '.join(reasons) or 'not dropped'}, expected {pattern}"
 
     def _alerts(self) -> Iterator[str]:

@@ -17,6 +17,7 @@ from kernel.model.venue import (
     CancelOrder,
     Failure,
     PlaceStop,
+    PositionPage,
     QueryOpenOrders,
     QueryPositions,
     QuerySymbolConfig,
@@ -109,6 +110,8 @@ class RequestChecks:
     ) -> None:
         """An answer arrives."""
         if isinstance(reply, Failure):
+            if reply.kind == "TooManyOpenOrders" and isinstance(request, PlaceStop):
+                self._protection.cap_refused(venue, request.symbol)
             self._failed(venue, request, reply, now_ns)
             return
         match request:
@@ -118,6 +121,10 @@ class RequestChecks:
                 self._fresh[(venue, kind.value)] = sent_ns
             case QuerySymbolConfig(symbol=symbol):
                 self._configured[(venue, symbol)] = None
+            case QueryPositions(symbol=symbol) if isinstance(reply, PositionPage):
+                # Level "wire": Bybit tells the leverage of a symbol with its position.
+                if any(row.leverage for row in reply.positions):
+                    self._configured[(venue, symbol)] = None
             case SubmitOrder(client_order_id=client):
                 self._unknown.pop((venue, client), None)
             case _:

@@ -262,7 +262,7 @@ class ExpectPart(Part):
     sequence: Texts = ()
     """Globs on decision kinds that must come in this order, others between them."""
     dropped: dict[Symbol, str] = {}
-    """Symbol → glob on the reason for which its signal was dropped."""
+    """Symbol → glob on the reason for which its signal was dropped; "|" parts alternatives."""
     alerts: Texts = ()
     """Globs on kinds of alerts, each at least once."""
     no_alerts: Texts = ()

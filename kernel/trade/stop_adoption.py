@@ -66,9 +66,27 @@ class Adoption:
             percent=services.settings.stop_reuse_tolerance_percent,
         )
         right = not stop_levels.is_through(position.side, found.stop_price, found.mark_price)
-        if not near or not right or found.stop_trigger_by is not services.settings.stop_source:
+        if not near or not right:
+            return ZERO
+        if found.stop_trigger_by is not services.settings.stop_source and not (
+            await self._order_says_source(position, found.stop_price)
+        ):
             return ZERO
         return found.stop_price
+
+    async def _order_says_source(self, position: Position, price: Price) -> bool:
+        # A position's row does not tell the trigger's series (Bybit V5 position/list); the order
+        # that the venue made of the stop does.
+        services = self._services
+        reports = await evidence.read_open_orders(
+            services, position.venue, position.symbol, OrderClass.CONDITIONAL
+        )
+        return any(
+            report.order_class is OrderClass.ATTACHED
+            and report.trigger_price == price
+            and report.trigger_by is services.settings.stop_source
+            for report in reports
+        )
 
     def _refusal(self, position: Position, report: OrderReport, level: Price, price: Price) -> str:
         """Why a found stop does not count; "": it does."""

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from kernel.model.instrument import Instrument
-from kernel.model.orders import BalanceReport, Fill
-from kernel.model.units import MS, SECOND, TsNs
+from kernel.model.orders import BalanceReport, Fill, PositionReport, PositionSide
+from kernel.model.units import MS, SECOND, ZERO, TsNs
 from kernel.model.venue import (
     AccountConfig,
     Done,
@@ -34,6 +36,11 @@ from venues.sim.wire.fields import BadField, Fields
 USUAL_POSITIONS, MOST_POSITIONS = 20, 200
 USUAL_EXECUTIONS, MOST_EXECUTIONS = 50, 100
 USUAL_INSTRUMENTS, MOST_INSTRUMENTS = 500, 1000
+
+_FLAT: dict[str, Any] = {
+    "side": PositionSide.FLAT, "qty": ZERO, "entry_price": ZERO, "liquidation_price": ZERO,
+    "stop_price": ZERO, "unrealized_pnl": ZERO, "opened_ns": TsNs(0),
+}  # fmt: skip
 
 
 class AccountRoutes:
@@ -92,10 +99,22 @@ class AccountRoutes:
         request = QueryPositions(symbol=fields.text("symbol", ""), cursor=start)
 
         def show(page: PositionPage) -> Response:
-            rows = [self._rows.position(one) for one in page.positions[:limit]]
+            shown_page = self._both_legs(page.positions) if request.symbol else page.positions
+            rows = [self._rows.position(one) for one in shown_page[:limit]]
             return self._list(rows, _offset(page.next_cursor, start, limit, page.positions))
 
         return Asked(request, show)
+
+    def _both_legs(self, reports: tuple[PositionReport, ...]) -> tuple[PositionReport, ...]:
+        # In hedge mode a symbol has a row for each leg, flat or not.
+        if not reports or not self._core.venue.account.hedge_mode:
+            return reports
+        open_legs = {one.hedge_leg: one for one in reports if one.qty}
+        flat = msgspec.structs.replace(reports[0], **_FLAT) if reports[0].qty else reports[0]
+        return tuple(
+            open_legs.get(leg) or msgspec.structs.replace(flat, hedge_leg=leg)
+            for leg in ("LONG", "SHORT")
+        )
 
     def executions(self, fields: Fields) -> Asked | Local:
         """GET execution/list: newest first."""

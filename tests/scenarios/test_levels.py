@@ -1,0 +1,115 @@
+"""Level "wire" decides what level "sim" decides, in the same order, and ends in the same state.
+
+Times are left out (an HTTP detour such as listenKey shifts them), and so are the venue's words.
+"""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from kernel.model.messages import Decision
+from kernel.model.orders import OrderClass
+from kernel.model.positions import PositionRow
+from kernel.model.rows import FillRow, OrderRow, TrailingRow
+from scenarios.assembly import assemble
+from scenarios.files import Entry, read_suites
+from scenarios.run import Run
+
+ENTRIES = {entry.name: entry for entry in read_suites()}
+
+NOT_AT_BOTH_LEVELS = {
+    ("binance", "limits/pages-of-one"): "no list of this venue has pages",
+    ("binance", "limits/ban"): "the ban is told in the venue's own words",
+    ("binance", "stops/amnesia"): "a check more or less before the end of the window",
+    ("binance", "stops/amnesia-of-all"): "a check more or less before the end of the window",
+    ("bybit", "limits/ban"): "a 403 does not say when the ban ends",
+    ("bybit", "limits/slow-answers"): "three slow questions at the start, where one is enough",
+    ("bybit", "streams/half-open"): "a dead connection is noticed by its missing pong",
+    ("bybit", "waves/owners-top-up"): "what does not trade is not listed, and so not known",
+}
+"""(venue, scenario) → why decisions may differ there; the end of it must be the same."""
+
+DRAWN_FOR_EACH_MESSAGE = ("swarm/network", "swarm/venue", "swarm/crashes")
+"""Chances are drawn for each message, and the levels have different messages."""
+
+GATE = ("entries.", "venue.", "stream.", "resync.")
+
+
+def cases() -> list[Any]:
+    return [
+        pytest.param(entry, venue, id=f"{name}-{venue}")
+        for name, entry in ENTRIES.items()
+        for venue in entry.venues
+        if venue != "both" and name not in DRAWN_FOR_EACH_MESSAGE
+        and set(entry.scenario(venue).levels) == {"sim", "wire"}
+    ]
+
+
+def played(entry: Entry, venue: str, level: str) -> Run:
+    scenario = entry.scenario(venue)
+    run = Run(assemble(scenario, venue, seed=scenario.seed), level=level)
+    assert run.play() == []
+    return run
+
+
+def decided(run: Run) -> list[Decision]:
+    """Decisions without times; a stream that is down already goes down no second time."""
+    told: list[Decision] = []
+    down: dict[str, bool] = {}
+    for _, decision in run.seen.decisions:
+        kind, venue = decision.kind, decision.venue
+        if kind == "stream.down" and down.get(venue):
+            continue
+        down[venue] = kind == "stream.down" or (down.get(venue, False) and kind != "stream.up")
+        values = {
+            name: value
+            for name, value in decision.values.items()
+            if not name.endswith(("_ns", "_ms"))
+        }
+        told.append(msgspec.structs.replace(decision, values=values))
+    return told
+
+
+def _left_out(row: Any) -> tuple[str, ...]:
+    ids = ("trade_id", "venue_order_id")
+    if isinstance(row, OrderRow) and row.order_class is OrderClass.CONDITIONAL:
+        # What a conditional came to is told by the fills of the order that it became.
+        return (*ids, "filled_qty", "avg_price")
+    if isinstance(row, FillRow) and row.venue == "bybit":
+        return (*ids, "realized_pnl")  # the list of executions does not tell it, the stream does
+    return ids
+
+
+def ended(run: Run) -> list[dict[str, Any]]:
+    """What the store keeps in the end, without times and without the venue's ids."""
+    kept = []
+    for row in run.world.store.rows():
+        if isinstance(row, PositionRow | OrderRow | FillRow | TrailingRow):
+            fields = msgspec.structs.asdict(row)
+            kept.append({
+                name: value
+                for name, value in fields.items()
+                if not name.endswith("_ns") and name not in _left_out(row)
+            })
+    return kept
+
+
+def lanes(decisions: list[Decision]) -> list[list[Decision]]:
+    """Trading, the gate of entries, the feed: three things that go on side by side."""
+    found: dict[str, list[Decision]] = {"trading": [], "gate": [], "feed": []}
+    for decision in decisions:
+        gate = "gate" if decision.kind.startswith(GATE) else "trading"
+        found["feed" if decision.kind.startswith("feed.") else gate].append(decision)
+    return list(found.values())
+
+
+@pytest.mark.parametrize(("entry", "venue"), cases())
+def test_wire_decides_what_sim_decides(entry, venue):
+    sim, wire = played(entry, venue, "sim"), played(entry, venue, "wire")
+    if (venue, entry.name) not in NOT_AT_BOTH_LEVELS:
+        # What Bybit's account is like takes three questions in bytes, so a kernel's start takes
+        # longer there, and what goes on beside it comes sooner or later.
+        seen = list if venue == "binance" else lanes
+        assert seen(decided(wire)) == seen(decided(sim))
+    assert ended(wire) == ended(sim)
