@@ -27,6 +27,8 @@ SIZE_TOLERANCE = Decimal("1.05")
 
 type Place = tuple[str, str, str]
 """(venue, symbol, hedge leg)."""
+CAP_WINDOW_NS = 10_000_000_000
+"""How long after a refusal for the cap a stop may be cancelled before the new one is live."""
 
 
 class Limits:
@@ -82,6 +84,7 @@ class ProtectionChecks:
         self._held: dict[Place, Held] = {}
         self._venues: dict[str, SimVenue] = {}
         self._canceled: dict[tuple[str, str], int] = {}
+        self._capped: dict[tuple[str, str], int] = {}
         self._closing_ns: dict[tuple[str, str], int] = {}
         self._exposure = ZERO
         self._alive = False
@@ -123,6 +126,10 @@ class ProtectionChecks:
     def cancel_sent(self, venue: str, order_id: str) -> None:
         """The kernel asked to cancel an order, by either id."""
         self._canceled[(venue, order_id)] = self._agenda.now_ns
+
+    def cap_refused(self, venue: str, symbol: str) -> None:
+        """The venue refused a second stop for its cap: overlap is not permitted now (I8)."""
+        self._capped[(venue, symbol)] = self._agenda.now_ns
 
     def closing_sent(self, venue: str, symbol: str) -> None:
         """The kernel sent a closing order."""
@@ -218,6 +225,9 @@ class ProtectionChecks:
         asked = any(
             (venue, one) in self._canceled for one in (stop.client_order_id, stop.venue_order_id)
         )
+        capped = self._capped.get((venue, stop.symbol), -CAP_WINDOW_NS)
+        if self._agenda.now_ns - capped < CAP_WINDOW_NS:
+            return  # the venue permits no overlap: cancel first is the rule (SPEC §4)
         if asked and not self._closing(venue, stop.symbol):
             self._tell("I8", place, f"our cancel of the stop at {text(stop.trigger_price)} left"
                                     f" {text(held.qty)} without one")  # fmt: skip
