@@ -88,7 +88,7 @@ class StopKeeper:
                     await self._owner.ensure(position, "smaller by executions")
                     continue
                 watch.follow()
-            deadline_ns = watch.due_ns
+            deadline_ns = watch.due_ns if self._is_mine(position) else None
             untidy = position.stops.doubtful() or position.stops.to_cancel()
             if untidy:
                 pause_ns = TIDY_NS[min(probes, len(TIDY_NS) - 1)]
