@@ -156,15 +156,18 @@ class Driver:
                 gc.enable()
 
     def _advance(self, until_ns: int) -> bool:
-        agenda = self._agenda
-        due = agenda.next_due()
+        """Run the agenda up to the next deadline of the kernel, then step that."""
+        agenda, kernel, steps = self._agenda, self.kernel, self.steps
         deadline = self._deadline()
-        if due is not None and (deadline is None or due <= deadline):
+        while (due := agenda.next_due()) is not None and (deadline is None or due <= deadline):
             if due > until_ns:
                 return False
             agenda.pop_run()
-            self._drain()
-            return True
+            if self._inputs:
+                self._drain()
+            if self.steps != steps or self.kernel is not kernel or self._held:
+                kernel, steps = self.kernel, self.steps
+                deadline = self._deadline()
         if deadline is None or deadline > until_ns:
             if agenda.now_ns < until_ns:
                 agenda.advance(until_ns)

@@ -35,6 +35,9 @@ class Leg(StrEnum):
     ROLLBACK = "R"
 
 
+_LEGS = tuple(leg.value for leg in Leg)
+
+
 class OrderIdParts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a client order id says."""
 
@@ -88,7 +91,7 @@ def client_order_id(parts: OrderIdParts) -> str:
 def parse_client_order_id(text: str) -> OrderIdParts | None:
     """The parts of an id of ours; None for anybody else's."""
     match = _PATTERN.match(text)
-    if match is None or match["leg"] not in list(Leg):
+    if match is None or match["leg"] not in _LEGS:
         return None
     return OrderIdParts(
         epoch=int(match["epoch"], 36),
@@ -102,4 +105,5 @@ def parse_client_order_id(text: str) -> OrderIdParts | None:
 
 def is_ours(text: str) -> bool:
     """Whether an id follows our grammar."""
-    return parse_client_order_id(text) is not None
+    match = _PATTERN.match(text)
+    return match is not None and match["leg"] in _LEGS

@@ -37,7 +37,9 @@ class PositionSide(StrEnum):
     @property
     def sign(self) -> int:
         """+1 long, -1 short, 0 flat."""
-        return {"LONG": 1, "SHORT": -1, "FLAT": 0}[self.value]
+        if self is PositionSide.LONG:
+            return 1
+        return -1 if self is PositionSide.SHORT else 0
 
     @property
     def entry_side(self) -> Side:
@@ -104,6 +106,8 @@ class OrderStatus(StrEnum):
     @property
     def terminal(self) -> bool:
         """Nothing more can happen to an order in this state."""
+        if self is OrderStatus.NEW:  # nearly always: the answer without a search
+            return False
         return self in TERMINAL
 
 

@@ -56,8 +56,7 @@ def canonical(value: Decimal) -> Decimal:
     if not value:
         return ZERO
     reduced = value.normalize()
-    exponent = reduced.as_tuple().exponent
-    if isinstance(exponent, int) and exponent > 0:
+    if "E+" in str(reduced):  # a positive exponent; much cheaper than `as_tuple`
         return reduced.quantize(ONE)
     return reduced
 

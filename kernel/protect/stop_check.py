@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kernel.model.units import MonoNs
     from kernel.runtime.ticker import Ticker
     from kernel.trade.book import Position
+    from kernel.trade.protective_set import StopOrder
     from kernel.trade.services import Services
     from kernel.trade.stop_loss import StopOwner
 
@@ -137,8 +138,8 @@ class StopCheck:
     def _fault(self, position: Position, snapshot: Snapshot, *, full: bool) -> str:
         """What speaks against the protection of a position; "": nothing."""
         row = snapshot.position(position.symbol)
-        if row is not None and row.side is position.side:
-            position.hear(row)
+        if row is not None and row.side is position.side and position.hear(row):
+            self._stops.on_position(position)
         stops = position.stops
         confirmed_ns = stops.confirmed_ns
         if confirmed_ns is not None and snapshot.requested_ns - confirmed_ns < self._lag_ns:
@@ -159,6 +160,8 @@ class StopCheck:
         """Whether a stop that should have been in the list was not; it is a tombstone now."""
         missing = False
         stops = position.stops.open()
+        if all(_unchanged(stop, snapshot) for stop in stops):
+            return False
         crowded = any(not stop.wanted or stop.phase is not StopPhase.LIVE for stop in stops)
         for stop in stops:
             order = stop.order
@@ -225,3 +228,10 @@ class StopCheck:
             await self._stops.ensure(position, cause)
         finally:
             self._repairing.pop(position.id, None)
+
+
+def _unchanged(stop: StopOrder, snapshot: Snapshot) -> bool:
+    """Whether a read shows a stop as the very report that is known of it."""
+    order, row = stop.order, stop.order.row
+    report = snapshot.stop(row.client_order_id, row.venue_order_id)
+    return report is not None and report is order.report and not stop.missing

@@ -239,7 +239,8 @@ class Runtime:
         if until_ns > core.mono_ns:
             raise RuntimeMisuse(f"timers until {until_ns} ns are not due at {core.mono_ns} ns")
         last_ns = until_ns if inclusive else until_ns - 1
-        core.run_ready()
+        if core.ready:
+            core.run_ready()
         while (callback := core.timers.pop_due(last_ns)) is not None:
             core.turns += 1
             if core.turns > core.turn_limit:

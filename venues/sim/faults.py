@@ -79,6 +79,12 @@ def message_of(request: VenueRequest) -> Message:
     return Message(kind, entity, symbol, client, surface, "", reduce_only)
 
 
+def content_of(request: VenueRequest) -> str:
+    """The content key of a request: what its legs draw on."""
+    message = message_of(request)
+    return f"{message.kind}/{message.entity}"
+
+
 def hits(target: Target, message: Message) -> bool:
     """Whether a target covers a message."""
     if target.kinds and message.kind not in target.kinds:

@@ -65,6 +65,8 @@ class FeedModel:
 
     def reached(self, now_ns: int) -> int:
         """The last instant whose prices have all arrived by the end of `now_ns`."""
+        if not self._from:
+            return now_ns
         k = bisect_right(self._first_arrival, now_ns) - 1
         delay = self.delays[k][1] if k >= 0 else 0
         reached = now_ns - delay
@@ -74,6 +76,8 @@ class FeedModel:
 
     def gap_at(self, ts_ns: int) -> Span | None:
         """The gap that swallows a price made at `ts_ns`."""
+        if not self._gap_from:
+            return None
         k = bisect_right(self._gap_from, ts_ns) - 1
         if k >= 0 and ts_ns < self.gaps[k][1]:
             return self.gaps[k]

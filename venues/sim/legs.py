@@ -51,6 +51,8 @@ class LegClock:
         self._seed = seed
         self._venue = venue
         self._seen = Occurrences()
+        self.jittered = bool(legs.request.jitter_ns or legs.reply.jitter_ns)
+        """Whether a request or a reply takes a drawn while: only then its content matters."""
 
     def delay(self, leg: str, content: str) -> int:
         """Nanoseconds that this message takes on this leg.

@@ -7,6 +7,7 @@ left the kernel before it died still reaches the venue; what comes back then mee
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from kernel.model.messages import (
     InputBody,
@@ -19,7 +20,7 @@ from kernel.model.messages import (
 from kernel.model.venue import StreamDown, StreamUp, VenueEvent, VenueNotice, VenueReply
 from venues.sim.agenda import RANK_MESSAGE, Agenda
 from venues.sim.fault_kinds import RequestDelay
-from venues.sim.faults import message_of
+from venues.sim.faults import content_of, message_of
 from venues.sim.streams import Stream
 from venues.sim.truth import Announced, OrderChanged, Traded, TruthEvent
 from venues.sim.venue import SimVenue
@@ -71,20 +72,21 @@ class SimVenueLink:
             self._venue.unsubscribe(self._hear)
 
     def _request(self, key: str, call: VenueCall) -> None:
-        venue, now = self._venue, self._agenda.now_ns
-        message = message_of(call.request)
-        content = f"{message.kind}/{message.entity}"
-        delay = venue.legs.delay("request", content)
-        for fault in venue.faults.every(RequestDelay, message, now):
-            delay += fault.dt_ns
+        venue, agenda = self._venue, self._agenda
+        request, legs = call.request, venue.legs
+        content = content_of(request) if legs.jittered else ""
+        delay = legs.delay("request", content)
+        if venue.faults.installed(RequestDelay):
+            for fault in venue.faults.every(RequestDelay, message_of(request), agenda.now_ns):
+                delay += fault.dt_ns
 
         def arrive() -> None:
-            reply, late = venue.answer(call.request)
+            reply, late = venue.answer(request)
             if reply is not None:
-                back = venue.legs.delay("reply", content) + late
-                self._later(back, lambda: self._reply(key, reply))
+                back = legs.delay("reply", content) + late
+                agenda.push(agenda.now_ns + back, RANK_MESSAGE, partial(self._reply, key, reply))
 
-        self._later(delay, arrive)
+        agenda.push(agenda.now_ns + delay, RANK_MESSAGE, arrive)
 
     def _reply(self, key: str, reply: VenueReply) -> None:
         if self._alive:
@@ -109,6 +111,3 @@ class SimVenueLink:
             tag = event.__struct_config__.tag
             key = f"said/{self._venue.name}/{tag}"
             self._emit(key, VenueSaid(venue=self._venue.name, event=event))
-
-    def _later(self, dt_ns: int, action: Callable[[], None]) -> None:
-        self._agenda.push(self._agenda.now_ns + dt_ns, RANK_MESSAGE, action)

@@ -23,7 +23,7 @@ from kernel.model.messages import ExtremesRead, PriceRead, QuoteRead, WatchFired
 from kernel.model.orders import PriceSource
 from kernel.model.units import Price, TsNs
 from venues.sim.agenda import RANK_VENUE_PRICE, RANK_WATCH, Agenda
-from venues.sim.lanes import Side
+from venues.sim.lanes import Lane, Side
 from venues.sim.market import (
     Market,
     OnFired,
@@ -109,6 +109,7 @@ class _AtVenue:
         self._venue = venue
         self._tape = tape
         self._next_number = next_number
+        self._marks: dict[str, Lane] = {}
 
     def trigger(
         self,
@@ -148,7 +149,12 @@ class _AtVenue:
         return entry is not None
 
     def last(self, symbol: str, source: PriceSource = PriceSource.LAST) -> PriceRead:
-        return self._tape.last(self._venue, symbol, source)
+        if source is not PriceSource.MARK:
+            return self._tape.last(self._venue, symbol, source)
+        lane = self._marks.get(symbol)
+        if lane is None:
+            lane = self._marks[symbol] = self._tape.lane(self._venue, symbol, source)
+        return lane.read(lane.point())
 
     def quote(self, symbol: str) -> QuoteRead:
         return self._tape.quote(self._venue, symbol)

@@ -100,6 +100,7 @@ class Queries:
         self._positions: Lagged[tuple[str, str], PositionReport] = Lagged()
         self._ever: Lagged[tuple[str, str], PositionReport] = Lagged()
         self._balance: Lagged[str, BalanceReport] = Lagged()
+        self._shown: dict[tuple[str, str], tuple[PositionReport, PositionReport]] = {}
         now = agenda.now_ns
         self._balance.record(now, _WALLET, account.balance(now, "", ZERO, ""))
 
@@ -258,20 +259,18 @@ class Queries:
         message = self._message(request)
         cut = self.cut(self._legs.lag_positions, message)
         rows = self._positions.at(cut)
-        reports = [
-            report
-            for report in rows.values()
-            if not request.symbol or report.symbol == request.symbol
-        ]
-        if request.symbol and not reports:
-            reports = self.flat_rows(request.symbol, cut)
+        reports = list(rows.values())
+        if request.symbol:
+            reports = [report for report in reports if report.symbol == request.symbol]
+            if not reports:
+                reports = self.flat_rows(request.symbol, cut)
         reports.sort(key=_position_key)
         start = int(request.cursor) if request.cursor else 0
         size, told = self._page_size(self.rows.positions, message)
         shown = reports[start : start + size]
         more = start + size < len(reports) and told
         return PositionPage(
-            positions=tuple(self.shown_position(self.marked(report)) for report in shown),
+            positions=tuple([self.marked(self._row(report)) for report in shown]),
             next_cursor=str(start + size) if more else "",
         )
 
@@ -295,14 +294,24 @@ class Queries:
         """The open position as a surface with this cut knows it."""
         return self._positions.at(cut).get((symbol, hedge_leg))
 
+    def _row(self, report: PositionReport) -> PositionReport:
+        # A position is asked for far more often than it changes.
+        key = _position_key(report)
+        known = self._shown.get(key)
+        if known is None or known[0] is not report:
+            known = self._shown[key] = (report, self.shown_position(report))
+        return known[1]
+
     def shown_position(self, report: PositionReport) -> PositionReport:
-        """A position as a row of the list."""
+        """A position as a row of the list, without what depends on the price."""
         return report
 
     def marked(self, report: PositionReport) -> PositionReport:
         """A position with mark price and unrealized PnL."""
         mark = self._prices.last(report.symbol, PriceSource.MARK).price
-        gain: Decimal = (mark - report.entry_price) * report.qty * report.side.sign
+        gain: Decimal = (mark - report.entry_price) * report.qty
+        if report.side is PositionSide.SHORT:
+            gain = -gain
         return msgspec.structs.replace(
             report, mark_price=mark, unrealized_pnl=canonical(gain.quantize(CENT))
         )
