@@ -119,7 +119,7 @@ class BinanceVenue(SimVenue):
     def said(self, event: TruthEvent) -> list[Said]:
         if isinstance(event, Announced):
             return self._announced(event)
-        if not isinstance(event, PositionChanged):
+        if not isinstance(event, PositionChanged) or event.silent:
             return super().said(event)
         # ACCOUNT_UPDATE: amount and entry price, no mark, leverage or liquidation price.
         report = msgspec.structs.replace(

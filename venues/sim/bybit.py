@@ -250,10 +250,10 @@ class BybitVenue(SimVenue):
         key = (position.symbol, position.hedge_leg)
         return self.queries.position_at(*key, cut) is not None
 
-    def _touched(self, position: SimPosition) -> None:
+    def _touched(self, position: SimPosition, *, silent: bool = False) -> None:
         position.seq += 1
         position.updated_ns = self.agenda.now_ns
-        self.matching.tell_position(position)
+        self.matching.tell_position(position, silent=silent)
 
     # ------------------------------------------------------------------ settings
 
@@ -346,8 +346,8 @@ class BybitVenue(SimVenue):
         if attached:
             position.stop = None
         self.matching.finish(order, OrderStatus.CANCELED, reason, silent=silent)
-        if attached and not silent:
-            self._touched(position)
+        if attached:
+            self._touched(position, silent=silent)
 
     def restart(self) -> None:
         self.queries.wipe()
@@ -368,7 +368,7 @@ class BybitVenue(SimVenue):
                     report = position.report(self.account.liquidation_price(position))
                     shown = self.queries.marked(report)
                     told.append(("position", order.symbol, order.symbol, shown))
-            case PositionChanged(position=report):
+            case PositionChanged(position=report, silent=False):
                 shown = self.queries.marked(report)
                 return [("position", report.symbol, report.symbol, shown)]
             case _:

@@ -410,11 +410,13 @@ class Matching:
 
     # ------------------------------------------------------------------ liquidation
 
-    def tell_position(self, position: SimPosition) -> None:
+    def tell_position(self, position: SimPosition, *, silent: bool = False) -> None:
         """Tell a position as it is and set its liquidation trigger anew."""
         liquidation = self._set_liquidation(position)
         self._hooks.emit(
-            PositionChanged(ts_ns=self._now(), position=position.report(liquidation))
+            PositionChanged(
+                ts_ns=self._now(), position=position.report(liquidation), silent=silent
+            )
         )
 
     def _set_liquidation(self, position: SimPosition) -> Price:

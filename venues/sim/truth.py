@@ -60,10 +60,14 @@ class Traded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class PositionChanged(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A position as it is now; the mark price and what follows from it are left out."""
+    """A position as it is now; the mark price and what follows from it are left out.
+
+    `silent`: reads show it, no stream event is due.
+    """
 
     ts_ns: TsNs
     position: PositionReport
+    silent: bool = False
 
 
 class BalanceChanged(msgspec.Struct, frozen=True, kw_only=True, gc=False):
