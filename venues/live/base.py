@@ -24,7 +24,7 @@ from kernel.model.venue import (
 from kernel.ports.direct import raise_failure, request_kind
 from kernel.ports.transport import EffectTransport
 from venues.live.failures import UNCHANGED, Unchanged
-from venues.live.wire import BadRow
+from venues.live.wire import BAD_ROW, BadRow
 
 if TYPE_CHECKING:
     from kernel.model.traits import VenueTraits
@@ -108,7 +108,7 @@ class WireVenue(ABC):
             raise
         try:
             decoded = self.decode(request, reply)
-        except (msgspec.MsgspecError, ValueError, ArithmeticError) as error:
+        except BAD_ROW as error:
             raise OutcomeUnknown(self.traits.name, kind, "body", f"unreadable: {error}") from None
         self.tell(decoded.bad)
         if decoded.is_list:

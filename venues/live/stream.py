@@ -68,6 +68,7 @@ class PrivateStream(ABC):
         self._signals: Channel[tuple[Signal, str]] = runtime.channel()
         self._started = False
         self._told_down = False
+        self._pauses = 0
         self.connection = 0
         self.up = False
 
@@ -175,7 +176,8 @@ class PrivateStream(ABC):
     async def _pause(self, attempt: int) -> None:
         """2^attempt seconds and jitter; a request to reconnect ends it."""
         wait_ns = min(SECOND << min(attempt, 6), LONGEST_PAUSE_NS)
-        wait_ns += draw(0, f"reconnect/{self._venue}", self.connection, JITTER_MS) * MS
+        self._pauses += 1
+        wait_ns += draw(0, f"reconnect/{self._venue}", self._pauses, JITTER_MS) * MS
         end_ns = MonoNs(self._runtime.now() + wait_ns)
         while (signal := await self._signal(end_ns)) is not None:
             if signal[0] is Signal.SUSPECT:

@@ -11,7 +11,7 @@ from kernel.model.messages import HttpReply
 from kernel.model.units import MS, ZERO, TsNs, canonical
 from kernel.model.venue import VenueNotice
 
-BAD_ROW = (msgspec.MsgspecError, ValueError, ArithmeticError)
+BAD_ROW = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
 """What the conversion of one row may raise; anything else is a bug of ours."""
 
 _RAW_LIMIT = 400

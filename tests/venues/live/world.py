@@ -148,6 +148,12 @@ class Asked:
         return self._reply
 
     @property
+    def outcome(self) -> VenueReply | Exception:
+        found = self._error or self._reply
+        assert found is not None, "not answered"
+        return found
+
+    @property
     def error(self) -> Any:
         assert self._error is not None, f"no error: {self._reply}"
         return self._error

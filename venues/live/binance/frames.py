@@ -178,7 +178,8 @@ def unwrap(body: bytes) -> tuple[str, bytes]:
     """The event type of a frame and the event itself; "": the answer to a request of ours."""
     kind = _kind.decode(body)
     if not kind.e and bytes(kind.data):
-        return unwrap(bytes(kind.data))
+        body = bytes(kind.data)
+        kind = _kind.decode(body)
     if kind.st == _COIN_MARGINED:
         return "", body
     return kind.e, body
