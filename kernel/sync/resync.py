@@ -160,6 +160,23 @@ class Resync:
                     await self._adoption.take(
                         self._desk.name, report, "on the venue in two complete reads"
                     )
+        self._forget_gone(snapshot, before)
+
+    def _forget_gone(self, snapshot: VenueSnapshot, before: dict[str, MonoNs]) -> None:
+        """Reported positions that two complete reads do not show: the event of their end is lost.
+
+        They would hold a slot and their symbol for ever.
+        """
+        services, venue = self._services, self._desk.name
+        for symbol, report in list(self._desk.reported.items()):
+            if not report.qty or snapshot.position(symbol) is not None:
+                continue
+            if services.book.by_symbol(venue, symbol) is not None or self._entering(symbol):
+                continue
+            if self._proven(f"gone/{symbol}", snapshot, before, report.updated_ns):
+                del self._desk.reported[symbol]
+                cause = "two complete reads show no position"
+                services.decide("sync.gone", cause, venue=venue, symbol=symbol, qty=report.qty)
 
     async def _compare(
         self, position: Position, snapshot: VenueSnapshot, before: dict[str, MonoNs]
