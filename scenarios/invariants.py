@@ -104,10 +104,10 @@ class Checker:
         now = self._world.agenda.now_ns
         if type(body) is VenueAnswer:
             self._answer(item.key, body, result, now)
-        elif type(body) is VenueSaid and isinstance(
-            body.event, StreamUp | StreamDown | VenueNotice
-        ):
-            self._doubt(body, now)
+        elif type(body) is VenueSaid:
+            self.requests.shown(body.venue, body.event)
+            if isinstance(body.event, StreamUp | StreamDown | VenueNotice):
+                self._doubt(body, now)
         for decision in result.decisions:
             self._decision(decision, now)
         for effect in result.effects:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from kernel.config import Settings
 from kernel.model.ids import Leg, OrderIdParts, parse_client_order_id
-from kernel.model.orders import OrderClass, OrderType
+from kernel.model.orders import Fill, OrderClass, OrderReport, OrderType
 from kernel.model.units import MINUTE, SECOND, text
 from kernel.model.venue import (
     CancelOrder,
+    ExecutionPage,
     Failure,
+    OrderPage,
     PlaceStop,
     PositionPage,
     QueryOpenOrders,
@@ -23,6 +25,7 @@ from kernel.model.venue import (
     QuerySymbolConfig,
     SetPositionStop,
     SubmitOrder,
+    VenueEvent,
     VenueReply,
     VenueRequest,
 )
@@ -114,6 +117,7 @@ class RequestChecks:
                 self._protection.cap_refused(venue, request.symbol)
             self._failed(venue, request, reply, now_ns)
             return
+        self.shown(venue, reply)
         match request:
             case QueryPositions(symbol=""):
                 self._fresh[(venue, "positions")] = sent_ns
@@ -138,6 +142,22 @@ class RequestChecks:
     def settled(self, venue: str, client_order_id: str) -> None:
         """The kernel says that an unknown outcome is proven."""
         self._unknown.pop((venue, client_order_id), None)
+
+    def shown(self, venue: str, evidence: VenueEvent | VenueReply) -> None:
+        """The venue showed an order or a fill: that proves what was unknown."""
+        if not self._unknown:
+            return
+        match evidence:
+            case OrderReport() | Fill():
+                self._unknown.pop((venue, evidence.client_order_id), None)
+            case OrderPage(orders=orders):
+                for order in orders:
+                    self._unknown.pop((venue, order.client_order_id), None)
+            case ExecutionPage(fills=fills):
+                for fill in fills:
+                    self._unknown.pop((venue, fill.client_order_id), None)
+            case _:
+                pass
 
     # ------------------------------------------------------------ orders
 
@@ -236,6 +256,8 @@ class RequestChecks:
         instrument = self._instrument(venue, request.symbol)
         if instrument is None:
             return
+        if isinstance(request, SubmitOrder) and request.reduce_only and not request.qty:
+            return  # the close-all form, for venues that know it
         market = isinstance(request, PlaceStop) or request.order_type is OrderType.MARKET
         most = instrument.max_market_qty if market else instrument.max_qty
         if not instrument.is_qty(request.qty) or (most and request.qty > most):
