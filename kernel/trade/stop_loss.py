@@ -454,18 +454,30 @@ class StopOwner:
 
     def _expose(self, position: Position, since_ns: MonoNs) -> None:
         """No confirmed stop covers it; longer than the deadline is told as CRITICAL."""
-        stops = position.stops
-        if stops.exposed_since_ns is None:
-            limit_ns = self._services.settings.unprotected_deadline_seconds * SECOND
-            at_ns = MonoNs(max(since_ns + limit_ns, self._services.runtime.now()) + 1)
-            self._alarms[position.id] = self._services.runtime.call_at(
-                at_ns, lambda: self._alarm(position)
-            )
-        stops.expose(since_ns)
+        position.stops.expose(since_ns)
+        if position.id not in self._alarms:
+            self._arm_alarm(position)
+
+    def _arm_alarm(self, position: Position) -> None:
+        """Whoever noted the exposure: the alarm is due a deadline after its beginning."""
+        since_ns = position.stops.exposed_since_ns
+        if since_ns is None:
+            return
+        limit_ns = self._services.settings.unprotected_deadline_seconds * SECOND
+        at_ns = MonoNs(max(since_ns + limit_ns, self._services.runtime.now()) + 1)
+        self._alarms[position.id] = self._services.runtime.call_at(
+            at_ns, lambda: self._alarm(position)
+        )
 
     def _alarm(self, position: Position) -> None:
-        self._alarms.pop(position.id, None)
-        if position.stops.exposed_since_ns is None or position.qty <= 0:
+        """Tell once an exposure, unless it ended or began later than the one it was set for."""
+        since_ns = position.stops.exposed_since_ns
+        if since_ns is None or position.qty <= 0:
+            self._alarms.pop(position.id, None)
+            return
+        limit_ns = self._services.settings.unprotected_deadline_seconds * SECOND
+        if self._services.runtime.now() <= since_ns + limit_ns:
+            self._arm_alarm(position)
             return
         closing = "a close is in progress" if self.closing(position) else "no close is in progress"
         self._services.alert(
