@@ -1,0 +1,1 @@
+"""Benchmarks: programs that print figures; nothing of the product imports them."""
