@@ -14,6 +14,7 @@ from kernel.model.venue import (
     Done,
     EffectClass,
     Failure,
+    RateLimit,
     SetLeverage,
     SetMarginMode,
     SetPositionStop,
@@ -94,6 +95,10 @@ class WireVenue(ABC):
     def classify(self, http: HttpRequest, reply: HttpReply) -> Failure | None:
         """The failure that the answer to a request states; None: it states none."""
 
+    @abstractmethod
+    def limits(self, http: HttpRequest, reply: HttpReply) -> list[RateLimit]:
+        """What an answer, failed or not, says of rate limits."""
+
     # ------------------------------------------------------------ the port
 
     async def ask(self, request: VenueRequest, cls: EffectClass, entity: str) -> VenueReply:
@@ -142,6 +147,8 @@ class WireVenue(ABC):
         answer = await self._transport.http(http, cls, kind=kind, entity=entity)
         if isinstance(answer, HttpFailed):
             raise no_answer(self.traits.name, kind, answer)
+        for limit in self.limits(http, answer):
+            self.events.put_nowait(limit)
         failure = self.classify(http, answer)
         if failure is not None and failure.kind == UNCHANGED:
             raise Unchanged(self.traits.name, kind, failure.code, failure.text)

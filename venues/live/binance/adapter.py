@@ -11,11 +11,13 @@ from kernel.model.venue import (
     EffectClass,
     Failure,
     InstrumentPage,
+    RateLimit,
     SetLeverage,
     VenueRequest,
 )
 from venues.live.base import Decoded, WireVenue
 from venues.live.binance import codec, errors, requests
+from venues.live.binance.limits import Limits
 from venues.live.binance.streams import BinanceStream
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class BinanceVenue(WireVenue):
 
     def __init__(self, runtime: Runtime, outbox: Outbox) -> None:
         super().__init__(runtime, outbox, TRAITS[requests.VENUE])
+        self._limits = Limits(self.traits)
         self.stream = BinanceStream(runtime, self._transport, self.events, self._for_stream)
 
     def encode(self, request: VenueRequest) -> HttpRequest:
@@ -44,11 +47,17 @@ class BinanceVenue(WireVenue):
         decoded = codec.decode(request, reply, self._runtime.ts())
         if isinstance(decoded.reply, InstrumentPage):
             self.symbols = {found.symbol: None for found in decoded.reply.instruments}
+            for limit in self._limits.stated(reply.body):
+                self.events.put_nowait(limit)
         return decoded
 
     def classify(self, http: HttpRequest, reply: HttpReply) -> Failure | None:
         """See `WireVenue.classify`."""
         return errors.classify(reply, self._runtime.ts())
+
+    def limits(self, http: HttpRequest, reply: HttpReply) -> list[RateLimit]:
+        """See `WireVenue.limits`."""
+        return self._limits.counted(reply)
 
     async def _for_stream(self, http: HttpRequest) -> HttpReply:
         if self._runtime.ts() < self.quiet_until_ns:

@@ -17,6 +17,7 @@ from kernel.model.venue import (
     QueryAccountConfig,
     QueryInstruments,
     QuerySymbolConfig,
+    RateLimit,
     VenueReply,
     VenueRequest,
 )
@@ -24,6 +25,7 @@ from kernel.ports.direct import request_kind
 from venues.live.base import Decoded, WireVenue
 from venues.live.bybit import errors, requests
 from venues.live.bybit.codec import Codec, KeyInfo, next_list
+from venues.live.bybit.limits import Limits
 from venues.live.bybit.streams import BybitStream
 from venues.live.wire import BAD_ROW
 
@@ -48,6 +50,7 @@ class BybitVenue(WireVenue):
     def __init__(self, runtime: Runtime, outbox: Outbox) -> None:
         super().__init__(runtime, outbox, TRAITS[requests.VENUE])
         self._codec = Codec()
+        self._limits = Limits(self.traits)
         self.stream = BybitStream(runtime, self._transport, self.events, self._codec)
 
     async def ask(self, request: VenueRequest, cls: EffectClass, entity: str) -> VenueReply:
@@ -91,6 +94,10 @@ class BybitVenue(WireVenue):
     def classify(self, http: HttpRequest, reply: HttpReply) -> Failure | None:
         """See `WireVenue.classify`."""
         return errors.classify(reply, self._runtime.ts(), acts=http.method != "GET")
+
+    def limits(self, http: HttpRequest, reply: HttpReply) -> list[RateLimit]:
+        """See `WireVenue.limits`."""
+        return self._limits.stated(http, reply)
 
     def _learn(self, page: InstrumentPage, *, first: bool) -> None:
         if first:

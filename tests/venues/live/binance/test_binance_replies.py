@@ -6,7 +6,7 @@ import pytest
 
 from kernel import errors
 from kernel.model.orders import OrderClass, OrderStatus, PositionSide, PriceSource, Side
-from kernel.model.units import MS, SECOND, TsNs
+from kernel.model.units import MINUTE, MS, SECOND, TsNs
 from kernel.model.venue import (
     CancelOrder,
     Done,
@@ -20,6 +20,7 @@ from kernel.model.venue import (
     QueryPositions,
     QueryServerTime,
     QuerySymbolConfig,
+    RateLimit,
     SetLeverage,
     SetMarginMode,
     VenueNotice,
@@ -199,6 +200,43 @@ def test_a_leverage_that_was_so_already_is_success(world):
 
 def test_the_clock_is_read_in_nanoseconds(world):
     assert asked(world, QueryServerTime(), {"serverTime": 7}).reply.ts_ns == 7 * MS
+
+
+# ---------------------------------------------------------------- rate limits
+
+
+def info(*limits):
+    names = ("rateLimitType", "interval", "intervalNum", "limit")
+    return {"symbols": [], "rateLimits": [dict(zip(names, row, strict=True)) for row in limits]}
+
+
+def test_stated_limits_are_told_once(world):
+    body = info(
+        ("REQUEST_WEIGHT", "MINUTE", 1, 2400),
+        ("ORDERS", "MINUTE", 1, 1200),
+        ("ORDERS", "SECOND", 10, 300),
+    )
+    for _ in range(2):
+        asked(world, QueryInstruments(), body)
+    assert world.heard() == [
+        RateLimit(bucket="queries", capacity=2400, window_ns=MINUTE),
+        RateLimit(bucket="orders", capacity=200, window_ns=10 * SECOND),
+    ]
+
+
+def test_a_limit_that_was_assumed_already_is_no_news(world):
+    asked(world, QueryInstruments(), info(("REQUEST_WEIGHT", "MINUTE", 1, 1200)))
+    assert world.heard() == []
+
+
+def test_counters_are_told_when_they_come_near_the_limit(world):
+    for used in ("100", "900"):
+        asked(world, QueryPositions(), [], headers=(("x-mbx-used-weight-1m", used),))
+    asked(world, ENTRY, {"code": -1015}, status=429, headers=(("X-MBX-ORDER-COUNT-10S", "50"),))
+    assert world.heard() == [
+        RateLimit(bucket="queries", used=900),
+        RateLimit(bucket="orders", used=50),
+    ]
 
 
 # ---------------------------------------------------------------- failures

@@ -27,6 +27,7 @@ from kernel.model.venue import (
     QueryPositions,
     QueryServerTime,
     QuerySymbolConfig,
+    RateLimit,
     SetLeverage,
 )
 from tests.venues.live.bybit.test_bybit_requests import ENTRY, STOP
@@ -429,6 +430,16 @@ def test_an_instrument_that_cannot_be_read_costs_nobody_else(world):
     made = asked(world, QueryInstruments(), rows(bad, instrument("AUSDT"))).reply
     assert [found.symbol for found in made.instruments] == ["AUSDT"]
     assert [event.symbol for event in world.heard()] == ["ODDUSDT"]
+
+
+# ---------------------------------------------------------------- rate limits
+
+
+def test_the_accounts_own_limit_of_an_endpoint_is_told_once(world):
+    for request, limit in ((ENTRY, "20"), (ENTRY, "20"), (STOP, "10"), (QueryPositions(), "50")):
+        ids = {"orderId": "uuid", "orderLinkId": "e-1", "list": []}
+        asked(world, request, envelope(ids), headers=(("X-Bapi-Limit", limit),))
+    assert world.heard() == [RateLimit(bucket="create", capacity=20, window_ns=SECOND)]
 
 
 # ---------------------------------------------------------------- failures
