@@ -139,7 +139,7 @@ def _concerns(fact: Fact, position: str) -> bool:
 
 def _refuse_other_commit(reader: JournalReader) -> None:
     head = reader.header
-    commit, code = commit_of(), code_hash()
+    commit, code = commit_of(), code_hash(level=head.level)
     if head.code == code or not head.commit or not commit or head.commit == commit:
         return
     origin = f"recorded by commit {head.commit[:12]}, this is {commit[:12]} with another kernel"
@@ -150,7 +150,7 @@ def _refuse_other_commit(reader: JournalReader) -> None:
 
 def _say_origin(reader: JournalReader) -> None:
     head = reader.header
-    if head.code != code_hash():
+    if head.code != code_hash(level=head.level):
         _say("note: the kernel's code is not the one that recorded this journal")
     _say_torn(reader.torn)
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout that this code runs from."""
-CODE = ("kernel",)
-"""Packages whose code decides what a kernel does with its inputs."""
+CODE = {"sim": ("kernel",), "wire": ("kernel", "venues/live")}
+"""Level → folders whose code decides what a kernel does with its inputs."""
 
 
 class Finished(NamedTuple):
@@ -37,10 +37,10 @@ def python_build() -> str:
     return " ".join(sys.version.split())
 
 
-def code_hash(root: Path = ROOT) -> str:
-    """32 hexadecimal characters that stand for the kernel's source files."""
+def code_hash(root: Path = ROOT, *, level: str = "sim") -> str:
+    """32 hexadecimal characters that stand for the kernel's source files at a level."""
     total = blake2b(digest_size=16)
-    for package in CODE:
+    for package in CODE.get(level, CODE["wire"]):
         for path in sorted((root / package).rglob("*.py")):
             total.update(f"{path.relative_to(root).as_posix()}\0".encode())
             total.update(path.read_bytes())

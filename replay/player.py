@@ -1,8 +1,8 @@
 """The player: feeds a journal's inputs to a fresh kernel and compares what the kernel does.
 
 1. A kernel is built from the journal's settings alone: level "sim" asks venues through
-   `kernel.ports.direct`, price reads are answered from the journal. Neither prices nor a simulated
-   venue nor a data folder is needed.
+   `kernel.ports.direct`, level "wire" through the adapters of `venues.live`; price reads are
+   answered from the journal. Neither prices nor a simulated venue nor a data folder is needed.
 2. Each `Start` in the journal begins a new kernel, as after a crash.
 3. Strict: every record must be equal to the last byte. Otherwise only *decisions* count; other
    differences are *mechanics* and are listed.
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 from hashlib import blake2b
+from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -190,10 +191,11 @@ class Player:
         if self._kernel is not None:
             self._kernel.close()
         self._asked = None
+        head = self._reader.header
         self._kernel = Kernel(
             self._settings,
             prices=self._prices,
-            venue_factories={name: factory_of(name) for name in self._reader.header.venues},
+            venue_factories={name: factory_of(head.level, name) for name in head.venues},
         )
 
     def _compare(self, record: Record, result: StepResult) -> Difference | None:
@@ -263,11 +265,23 @@ def settings_of(header: Header) -> Settings:
         raise SettingsError(problems) from error
 
 
-def factory_of(venue: str) -> Callable[[Runtime, Outbox], Venue]:
-    """The port of a venue at level "sim": effects, whoever answers them."""
+def factory_of(level: str, venue: str) -> Callable[[Runtime, Outbox], Venue]:
+    """The port of a venue: direct at level "sim", the venue's adapter in bytes at "wire".
+
+    Raises:
+        SettingsError: The journal's header names another level or venue.
+    """
+    if venue not in TRAITS:
+        raise SettingsError([f"venue {venue!r} in the header: one of {', '.join(TRAITS)}"])
+    if level not in ("sim", "wire"):
+        raise SettingsError([f"level {level!r} in the header: one of sim, wire"])
+    adapter: Any = import_module(f"venues.live.{venue}.adapter") if level == "wire" else None
 
     def make(runtime: Runtime, outbox: Outbox) -> Venue:
-        return DirectVenue(runtime, outbox, TRAITS[venue])
+        if adapter is None:
+            return DirectVenue(runtime, outbox, TRAITS[venue])
+        made: Venue = adapter.make_venue(runtime, outbox)
+        return made
 
     return make
 

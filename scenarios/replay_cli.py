@@ -36,6 +36,7 @@ from replay.report_html import write_report
 from replay.runs import ReplayResult
 from replay.timeline import Timeline
 from replay.waves import read_waves
+from scenarios.composition import LEVELS
 from scenarios.durations import exact
 from scenarios.replay_run import Extras, Replayed, run_replay
 from scenarios.replay_setup import ReplayOptions, ReplayPlan, plan_replay
@@ -86,6 +87,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--faults", default="", metavar="swarm:SEED", help="one fault an hour")
     parser.add_argument("--crashes", type=int, default=0, metavar="N", help="crash-restarts")
     parser.add_argument("--profile", choices=tuple(PROFILES), default="full")
+    parser.add_argument("--level", choices=LEVELS, default="sim",
+                        help="sim: direct; wire: adapters and emulators in bytes")  # fmt: skip
     parser.add_argument("--path", choices=PATHS, default="close-rule", help="of candles")
     parser.add_argument("--dense", action="store_true", help="evaluate every price (slow)")
     parser.add_argument("--spread-bps", default="1", metavar="X", help="where no quotes are")
@@ -258,13 +261,14 @@ def _unwritable(args: argparse.Namespace) -> list[str]:
     ]
 
 
-def header_of(plan: ReplayPlan, name: str, root: Path | None = None) -> Header:
+def header_of(plan: ReplayPlan, name: str, *, level: str = "sim") -> Header:
     """The journal header of a replay."""
     settings = plan.settings
     return Header(
-        commit=commit_of() if root is None else commit_of(root),
-        code=code_hash() if root is None else code_hash(root),
+        commit=commit_of(),
+        code=code_hash(level=level),
         python=python_build(),
+        level=level,
         venues=tuple(plan.setup.setups),
         seed=plan.seed,
         settings=settings.canonical_json(),
@@ -278,7 +282,8 @@ def _run(args: argparse.Namespace, plan: ReplayPlan) -> ReplayResult:
     timeline = Timeline()
     extras = Extras(
         journal=args.journal,
-        header=header_of(plan, f"replay {format_utc(plan.setup.start_ns)}"),
+        header=header_of(plan, f"replay {format_utc(plan.setup.start_ns)}", level=args.level),
+        level=args.level,
         deaths=args.crashes,
         seconds=seconds,
         collect=args.report is not None,

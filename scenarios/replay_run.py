@@ -15,7 +15,7 @@ import msgspec
 
 from kernel.app import Kernel
 from kernel.model.draws import draw
-from kernel.model.messages import Effect, Input, StepResult, StoreCommit, VenueCall
+from kernel.model.messages import Effect, HttpRequest, Input, StepResult, StoreCommit, VenueCall
 from kernel.model.orders import FillKind
 from kernel.model.units import MINUTE, SECOND, ZERO, text
 from kernel.model.venue import EffectClass
@@ -49,6 +49,7 @@ class Extras(msgspec.Struct, kw_only=True):
 
     journal: Path | None = None
     header: Header = Header()
+    level: str = "sim"
     deaths: int = 0
     sinks: tuple[Sink, ...] = ()
     collect: bool = False
@@ -80,14 +81,17 @@ def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> Replayed:
         for setup in plan.setup.setups.values()
         for fault in setup.faults
     )
-    checker = Checker(world, plan.settings, Limits(faults=disturbed), level="sim")
+    checker = Checker(world, plan.settings, Limits(faults=disturbed), level=extras.level)
     tally = Tally(world)
     collector = Collector(world) if extras.collect else None
     told = () if collector is None else (collector,)
     with Recorder(extras.journal, extras.header) as recorder:
         life = Life(recorder)
         driver = Driver(
-            world, plan.settings, sinks=(JournalSink(recorder), checker, *told, *extras.sinks, life)
+            world,
+            plan.settings,
+            level=extras.level,
+            sinks=(JournalSink(recorder), checker, *told, *extras.sinks, life),
         )
         life.attend(driver, deaths=extras.deaths, seed=plan.seed, end_ns=plan.end_ns)
         driver.start()
@@ -195,7 +199,7 @@ def _matters(effect: Effect) -> bool:
     body = effect.body
     if type(body) is StoreCommit:
         return True
-    return type(body) is VenueCall and effect.cls is not EffectClass.QUERY
+    return isinstance(body, VenueCall | HttpRequest) and effect.cls is not EffectClass.QUERY
 
 
 class Tally:

@@ -60,10 +60,13 @@ def same(one: Any) -> tuple[Any, ...]:
     return one.input, one.effects, one.decisions, one.reads
 
 
+@pytest.mark.parametrize("level", ["sim", "wire"])
 @pytest.mark.parametrize(("venue", "deaths"), [("binance", 0), ("bybit", 0), ("binance", 3)])
-def test_a_journal_replays_bit_for_bit(venue: str, deaths: int, tmp_path: Path) -> None:
+def test_a_journal_replays_bit_for_bit(
+    level: str, venue: str, deaths: int, tmp_path: Path
+) -> None:
     path = tmp_path / "j"
-    made = record(path, venue=venue, deaths=deaths)
+    made = record(path, venue=venue, deaths=deaths, level=level)
     played = Player(JournalReader(path)).play()
     assert played.verdict == IDENTICAL
     assert played.digest == made.digest == JournalReader(path).digest()
@@ -190,6 +193,19 @@ def test_settings_that_this_code_does_not_know_are_named(journal: Path, tmp_path
         pass
     with pytest.raises(SettingsError, match=r"(?i)no_such_setting: no such setting"):
         Player(JournalReader(path))
+
+
+@pytest.mark.parametrize(("field", "value"), [("level", "socket"), ("venues", ("nowhere",))])
+def test_a_header_with_an_unknown_level_or_venue_is_refused(
+    field: str, value: Any, journal: Path, tmp_path: Path
+) -> None:
+    reader = JournalReader(journal)
+    header = msgspec.structs.replace(reader.header, **{field: value})
+    with Recorder(tmp_path / "j", header) as recorder:
+        first = next(reader.records())
+        recorder.step(first.input, StepResult(first.effects, first.decisions, first.reads))
+    with pytest.raises(SettingsError, match=f"{field.removesuffix('s')} .* in the header"):
+        Player(JournalReader(tmp_path / "j")).play()
 
 
 def test_reads_are_served_in_their_order_and_exactly() -> None:
