@@ -172,7 +172,13 @@ class ConditionalStops:
         whole = [stop for stop in found if stop.whole]
         if whole:
             return whole[:1]
-        return found if sum((stop.qty for stop in found), Decimal(0)) == qty else []
+        chosen: list[StopOrder] = []
+        rest = qty
+        for stop in found:  # where there are too many, those that fit are kept
+            if stop.qty <= rest:
+                chosen.append(stop)
+                rest -= stop.qty
+        return chosen if not rest else []
 
     async def _place_set(
         self, position: Position, level: Price, qty: Qty, cause: str

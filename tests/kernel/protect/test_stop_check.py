@@ -111,6 +111,24 @@ def test_a_live_stop_that_a_read_misses_is_joined_by_another_and_then_cancelled(
     assert bench.venue.requests("submit") == []
 
 
+def test_of_two_stops_that_were_hidden_for_a_while_one_is_kept_and_no_third_is_placed(bench):
+    position = bench.protected()
+    wait(bench, 20)
+    bench.venue.rules += [
+        Rule("open_orders", empty=True, when=conditional),
+        Rule("query_order", errors.UnknownOrder, "-2013"),
+        Rule("cancel", errors.UnknownOrder, "-2011"),
+    ]
+    bench.run(bench.runtime.now() + 3 * MINUTE)
+    most = len(bench.venue.stops())
+    bench.venue.rules.clear()
+    bench.run(bench.runtime.now() + 3 * MINUTE)
+    assert most <= 2
+    assert len(bench.venue.requests("place_stop")) == 2
+    assert len(bench.venue.stops()) == 1
+    assert position.state is PositionState.ACTIVE
+
+
 def test_a_list_that_omits_conditionals_never_closes_a_position_nor_piles_up_stops(bench):
     position = bench.protected()
     wait(bench, 20)
