@@ -54,12 +54,15 @@ def played(entry: Entry, venue: str, level: str) -> Run:
 
 
 def decided(run: Run) -> list[Decision]:
-    """Decisions without times; a stream that is down already goes down no second time."""
+    """Decisions without times, and without what only bytes tell (the venue's own rate limits).
+
+    A stream that is down already goes down no second time.
+    """
     told: list[Decision] = []
     down: dict[str, bool] = {}
     for _, decision in run.seen.decisions:
         kind, venue = decision.kind, decision.venue
-        if kind == "stream.down" and down.get(venue):
+        if kind == "venue.limit" or (kind == "stream.down" and down.get(venue)):
             continue
         down[venue] = kind == "stream.down" or (down.get(venue, False) and kind != "stream.up")
         values = {

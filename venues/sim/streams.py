@@ -96,7 +96,14 @@ class Stream[P]:
             self._went_down(reason)
 
     def send(
-        self, topic: str, symbol: str, entity: str, payload: P, *, client_order_id: str = ""
+        self,
+        topic: str,
+        symbol: str,
+        entity: str,
+        payload: P,
+        *,
+        client_order_id: str = "",
+        lane: str = "",
     ) -> None:
         """The venue tells something now; it arrives when its leg says, if at all.
 
@@ -106,13 +113,15 @@ class Stream[P]:
             entity: Content key of the event within its topic.
             payload: What arrives.
             client_order_id: For faults that aim at one.
+            lane: What keeps its order together with it; "": the topic. In bytes an execution may
+                travel in a message of the same type as the order's own.
         """
         if not self._up:
             return
         faults, now = self._faults, self._agenda.now_ns
         leg = topic if topic in TOPICS else "order"
         delay = self._legs.delay(leg, entity)
-        place = (topic, symbol)
+        place = (lane or topic, symbol)
         if not faults.installed(*_FAULTS):
             self._arrive(max(now + delay, self._latest.get(place, 0)), place, payload)
             return

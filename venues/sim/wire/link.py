@@ -134,7 +134,7 @@ class WireLink:
                 if wrapped is not None:
                     socket.stream.send(
                         frame.topic, frame.symbol, frame.entity, wrapped,
-                        client_order_id=frame.client_order_id,
+                        client_order_id=frame.client_order_id, lane=frame.channel,
                     )  # fmt: skip
 
     def _broadcast(self, body: bytes) -> None:
