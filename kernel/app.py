@@ -290,7 +290,6 @@ class Kernel:
         for desk in services.desks.values():
             for reason in (STARTING, NO_STORE, "stream"):
                 desk.block_entries(reason)
-        services.supervise("write to the store", services.writer.run)
         for name, router in self._routers.items():
             services.supervise(f"events of {name}", router.run)
         startup = Startup(
@@ -309,6 +308,7 @@ class Kernel:
     def _on_ready(self, state: StoredState) -> None:
         """The store is loaded: begin what is periodic, and listen for signals."""
         services = self.services
+        services.supervise("write to the store", services.writer.run)
         services.risk.restore(state)
         self._trailing.restore(state.trailing)
         for name, resync in self._resyncs.items():

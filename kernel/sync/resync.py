@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from kernel.errors import VenueError
 from kernel.model.orders import PositionReport, PositionSide
 from kernel.model.positions import CloseReason, PositionState
-from kernel.model.units import SECOND, MonoNs, canonical, text
+from kernel.model.units import SECOND, MonoNs, text
 from kernel.trade import evidence
 from kernel.trade.router import RESYNC
 
@@ -137,7 +137,7 @@ class Resync:
             for position in services.book.on_venue(venue):
                 found = snapshot.position(position.symbol)
                 qty = found.qty if found is not None else 0
-                if qty != position.qty or self._due:
+                if qty != position.qty or self._due or (position.inferred and position.ours):
                     await evidence.read_executions(services, position)
         except VenueError as error:
             services.decide("resync.failed", str(error), venue=venue)
@@ -199,7 +199,7 @@ class Resync:
     async def _resize(self, position: Position, report: PositionReport) -> None:
         """The venue's size wins; the protected level stays."""
         self._decide(position, "sync.size", f"the venue shows {text(report.qty)}")
-        position.update(filled_qty=canonical(position.row.closed_qty + report.qty))
+        position.resize(report.qty, report.entry_price or position.row.entry_price)
         await self._services.commit_protect((position.row,))
         await self._stops.ensure(position, "size changed on the venue")
 

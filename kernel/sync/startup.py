@@ -4,9 +4,9 @@
     interrupted → stream → resync → entries;  then feed and waves
 
 1. A venue that does not answer holds up no other one, and no attempt is the last.
-2. Without the store the kernel only protects: no entry is possible. The load is tried again until
-   it comes; then this kernel stops and asks to be started anew, because what was stored and what
-   was found meanwhile can only be joined by a start.
+2. Without the store the kernel only protects: no entry is possible, and nothing is written. The
+   load is tried again until it comes; then this kernel stops and asks to be started anew, because
+   what was stored and what was found meanwhile can only be joined by a start, from the venue.
 3. Entries on a venue stay blocked under the reason "starting" until everything before is done.
 """
 

@@ -1,8 +1,9 @@
 """Positions of ours while they live: working objects, their transitions, fills booked once.
 
 1. A position changes its state only by `transition`, which follows `POSITION_TABLE`.
-2. Quantities come from distinct executions and from nothing else: a fill that was booked before
-   changes nothing, funding changes money only, and the order of arrival makes no difference.
+2. Quantities come from distinct executions: a fill that was booked before changes nothing, funding
+   changes money only, and the order of arrival makes no difference. What something else proves
+   (`infer`, `resize`, a position that was found) stands until its executions replace it.
 3. `protected_level` is never loosened, whoever asks.
 4. Storing a row is the caller's business: the state is durable before the act that it announces.
 """
@@ -16,11 +17,12 @@ import msgspec
 from kernel.errors import InvariantViolation
 from kernel.model.orders import Fill, FillKind, PositionReport, PositionSide
 from kernel.model.positions import POSITION_TABLE, Origin, PositionRow, PositionState
-from kernel.model.units import ZERO, MonoNs, Price, Qty, canonical
+from kernel.model.units import ZERO, MonoNs, Price, Qty, TsNs, canonical
 from kernel.trade.protective_set import StopSet
+from kernel.trade.totals import Total
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from kernel.ports.outbox import Outbox
     from kernel.runtime.scheduler import Runtime
@@ -47,8 +49,8 @@ class Position:
 
     __slots__ = (
         "_book",
-        "_entry_notional",
-        "_exit_notional",
+        "_closed",
+        "_opened",
         "_outbox",
         "_runtime",
         "changed",
@@ -62,7 +64,7 @@ class Position:
     )
 
     def __init__(
-        self, row: PositionRow, runtime: Runtime, outbox: Outbox, fills: Iterable[Fill] = ()
+        self, row: PositionRow, runtime: Runtime, outbox: Outbox, fills: Sequence[Fill] = ()
     ) -> None:
         self.row = row
         self._runtime = runtime
@@ -74,10 +76,15 @@ class Position:
         self.report: PositionReport | None = None
         self.filled_mono_ns: MonoNs | None = None
         self.frozen = ""
-        self.fills: dict[str, Fill] = {}
-        self._entry_notional = row.entry_price * row.filled_qty
-        self._exit_notional = row.exit_price * row.closed_qty
-        self._restore(tuple(fills))
+        self.fills: dict[str, Fill]
+        known = [fill for fill in fills if fill.kind in _MOVES_QUANTITY]
+        self.fills = {fill.trade_id: fill for fill in fills}
+        opening = [fill for fill in known if fill.side is row.side.entry_side]
+        closing = [fill for fill in known if fill.side is not row.side.entry_side]
+        self._opened = Total(row.filled_qty, row.entry_price, row.updated_ns, opening)
+        self._closed = Total(row.closed_qty, row.exit_price, row.updated_ns, closing)
+        if row.filled_qty:
+            self.filled_mono_ns = runtime.now()
 
     # ------------------------------------------------------------ identity
 
@@ -184,48 +191,66 @@ class Position:
             self.changed.set()
         return True
 
+    def infer(self, qty: Qty, price: Price, cause: str) -> bool:
+        """Take an entry quantity as filled although its executions are not known yet.
+
+        They replace it when they come. False: so much is known already.
+        """
+        if not self._opened.at_least(canonical(qty), price, self._runtime.ts()):
+            return False
+        self._outbox.record(
+            "fill.inferred",
+            cause,
+            venue=self.venue,
+            symbol=self.symbol,
+            position_id=self.id,
+            qty=qty,
+            price=price,
+        )
+        self._count(self.row.first_fill_ns or self._runtime.ts())
+        self.changed.set()
+        return True
+
+    def resize(self, qty: Qty, price: Price) -> None:
+        """The venue's quantity wins; what it has more came at `price`, what it has less is gone."""
+        filled = canonical(self.row.closed_qty + qty)
+        if not self._opened.at_least(filled, price, self._runtime.ts()):
+            self._opened.reduce_to(filled)
+        self._count(self.row.first_fill_ns or self._runtime.ts())
+        self.changed.set()
+
+    @property
+    def inferred(self) -> bool:
+        """A part of the entry is known by something else than executions."""
+        return self._opened.base_qty > 0
+
     def _book_execution(self, fill: Fill) -> None:
-        opening = fill.side is self.side.entry_side
-        changes: dict[str, Any] = {"fees": self.row.fees + fill.fee}
-        if opening:
-            filled = self.row.filled_qty + fill.qty
-            self._entry_notional += fill.qty * fill.price
-            changes["filled_qty"] = canonical(filled)
-            changes["entry_price"] = canonical(self._entry_notional / filled)
-            first = self.row.first_fill_ns
-            changes["first_fill_ns"] = min(first, fill.ts_ns) if first else fill.ts_ns
-            if self.filled_mono_ns is None:
-                self.filled_mono_ns = self._runtime.now()
+        first = self.row.first_fill_ns
+        if fill.side is self.side.entry_side:
+            self._opened.add(fill)
+            first = min(first, fill.ts_ns) if first else fill.ts_ns
         else:
-            closed = self.row.closed_qty + fill.qty
-            self._exit_notional += fill.qty * fill.price
-            changes["closed_qty"] = canonical(closed)
-            changes["exit_price"] = canonical(self._exit_notional / closed)
-        self.update(**changes)
-        self.update(realized_pnl=self._realized())
+            self._closed.add(fill)
+        self.update(fees=self.row.fees + fill.fee)
+        self._count(first)
 
-    def _realized(self) -> Price:
-        """Before fees: exact whatever the order in which the fills came."""
-        if not self.row.filled_qty or not self.row.closed_qty:
-            return ZERO
-        cost = self._entry_notional * self.row.closed_qty / self.row.filled_qty
-        return canonical((self._exit_notional - cost) * self.side.sign)
-
-    def _restore(self, fills: tuple[Fill, ...]) -> None:
-        """Remember the stored executions, so that they are not booked again."""
-        opened = closed = ZERO
-        for fill in fills:
-            self.fills[fill.trade_id] = fill
-            if fill.kind not in _MOVES_QUANTITY:
-                continue
-            if fill.side is self.side.entry_side:
-                opened += fill.qty * fill.price
-            else:
-                closed += fill.qty * fill.price
-        self._entry_notional = opened or self._entry_notional
-        self._exit_notional = closed or self._exit_notional
-        if self.row.filled_qty:
+    def _count(self, first_fill_ns: TsNs) -> None:
+        """Bring the row to the totals."""
+        opened, closed = self._opened, self._closed
+        if opened.qty and self.filled_mono_ns is None:
             self.filled_mono_ns = self._runtime.now()
+        realized = ZERO
+        if opened.qty and closed.qty:
+            cost = opened.notional * closed.qty / opened.qty
+            realized = canonical((closed.notional - cost) * self.side.sign)
+        self.update(
+            filled_qty=canonical(opened.qty),
+            entry_price=opened.price,
+            closed_qty=canonical(closed.qty),
+            exit_price=closed.price,
+            realized_pnl=realized,
+            first_fill_ns=first_fill_ns,
+        )
 
 
 class PositionBook:
@@ -241,7 +266,7 @@ class PositionBook:
         self.on_ended: list[Callable[[Position], None]] = []
         """Told of each position that ended, in this order."""
 
-    def create(self, row: PositionRow, fills: Iterable[Fill] = ()) -> Position:
+    def create(self, row: PositionRow, fills: Sequence[Fill] = ()) -> Position:
         """Make a working object for a row and add it."""
         position = Position(row, self._runtime, self._outbox, fills)
         self.add(position)

@@ -29,7 +29,7 @@ from kernel.model.ids import Leg
 from kernel.model.orders import OrderClass, OrderReport, OrderStatus, OrderType, TimeInForce
 from kernel.model.positions import CloseReason, PositionRow, PositionState
 from kernel.model.rows import OrderRow, Row
-from kernel.model.units import MS, SECOND, ZERO, MonoNs, Price, Qty
+from kernel.model.units import MS, SECOND, ZERO, MonoNs, Price, Qty, canonical
 from kernel.model.venue import (
     CancelOrder,
     EffectClass,
@@ -57,6 +57,12 @@ POLLS_NS = (100 * MS, 200 * MS, 400 * MS, 800 * MS, *(6 * (SECOND,)))
 """The ten polls after the entry was placed (owner)."""
 _CAME_TO_LIFE = (PositionState.ACTIVE, PositionState.CLOSING, PositionState.CLOSED)
 """A position that was ACTIVE, whatever became of it since."""
+POLLS_FOR_EXECUTIONS = 3
+"""So many polls may pass before an order's report stands in for its executions (hazards W09)."""
+POLLS_FOR_CHILDREN = 4
+"""So many polls may pass before what is filled is protected, whatever else is open."""
+CLOSE_MARGIN_NS = 5 * SECOND
+"""Before the deadline of an unprotected position: a read and a close must fit."""
 CANCEL_RETRY_NS = (200 * MS, 400 * MS, 800 * MS, 1600 * MS, 5 * SECOND)
 
 
@@ -102,6 +108,9 @@ class Entries:
         self._settler = settler
         self._setup = setup
         self._settling: dict[str, Event] = {}
+        deadline = services.settings.unprotected_deadline_seconds
+        self._poll_ns = services.settings.protection_call_timeout_seconds * SECOND
+        self._close_after_ns = deadline * SECOND - CLOSE_MARGIN_NS
 
     # ------------------------------------------------------------ the saga
 
@@ -151,9 +160,14 @@ class Entries:
         if position.state is PositionState.PENDING_ENTRY:
             position.transition(PositionState.ENTRY_PLACED, "children sent")
             await self._services.commit_protect((position.row,))
+        deadline_ns = self._services.runtime.now() + self._close_after_ns
         visible = await self._await_fill(position, children)
-        while position.qty <= 0 and not _all_terminal(children):
+        while position.qty <= 0 and not all(_ended(order) for order in children):
             await self._give_up(position, children)
+            if _all_terminal(children) and self._services.runtime.now() >= deadline_ns:
+                reason = "reported filled, and no execution is shown in time"
+                await self._roll_back(position, children, reason)
+                return None
         if position.qty <= 0:
             self._never(position, "nothing filled")
             return None
@@ -347,23 +361,49 @@ class Entries:
         Ends as soon as every child is terminal with all its executions.
         """
         desk = self._services.desks[position.venue]
-        for wait_ns in POLLS_NS:
+        for number, wait_ns in enumerate(POLLS_NS):
             if self._complete(desk, position, children):
                 return True
             await self._wait(position, wait_ns)
             if self._complete(desk, position, children):
                 return True
             await self._poll(desk, position, children)
+            if number >= POLLS_FOR_EXECUTIONS:
+                self._infer(position, children)
+            if number >= POLLS_FOR_CHILDREN and self._usable_now(desk, position):
+                return True
         return self._complete(desk, position, children) or not desk.traits.position_needed_for_stop
 
     def _complete(self, desk: VenueDesk, position: Position, children: list[TrackedOrder]) -> bool:
         if not _all_terminal(children):
             return False
-        if any(order.executions_missing for order in children):
+        if _reported(children) > position.row.filled_qty:
             return False
         if position.qty <= 0 or not desk.traits.position_needed_for_stop:
             return True
         return position.report is not None and position.report.qty >= position.qty
+
+    def _usable_now(self, desk: VenueDesk, position: Position) -> bool:
+        """Whether what is filled can be protected while the rest is still open."""
+        if position.qty <= 0:
+            return False
+        report = position.report
+        visible = report is not None and report.qty >= position.qty
+        return visible or not desk.traits.position_needed_for_stop
+
+    def _infer(self, position: Position, children: list[TrackedOrder]) -> None:
+        """Protect what the reports say is filled; its executions come when they come."""
+        qty = _reported(children)
+        if qty <= position.row.filled_qty:
+            return
+        paid = sum((order.reported_qty * order.row.avg_price for order in children), ZERO)
+        known = all(order.row.avg_price for order in children if order.reported_qty)
+        market = self._services.prices.last(
+            position.venue, position.symbol, self._services.settings.stop_source
+        ).price
+        price = paid / qty if known else market
+        if price:
+            position.infer(qty, canonical(price), "reported filled, executions are not shown")
 
     async def _wait(self, position: Position, wait_ns: int) -> None:
         runtime = self._services.runtime
@@ -376,14 +416,16 @@ class Entries:
     async def _poll(
         self, desk: VenueDesk, position: Position, children: list[TrackedOrder]
     ) -> None:
-        """Look every open question up once; an answer that does not come is no answer."""
-        for order in children:
-            if not order.row.status.terminal:
-                await self._query(desk, order)
-            if order.executions_missing:
-                await self._executions(desk, order)
-        if position.qty > 0 and desk.traits.position_needed_for_stop:
-            await self._position(desk, position)
+        """Look every open question up at once; an answer that does not come is no answer."""
+        async with self._services.runtime.group() as group:
+            for order in children:
+                name = order.client_order_id
+                if not order.row.status.terminal:
+                    group.spawn(self._query(desk, order), f"look up {name}")
+                if not _ended(order):
+                    group.spawn(self._executions(desk, order), f"executions of {name}")
+            if position.qty > 0 and desk.traits.position_needed_for_stop:
+                group.spawn(self._position(desk, position), f"position {position.id}")
 
     async def _query(self, desk: VenueDesk, order: TrackedOrder) -> None:
         row = order.row
@@ -399,7 +441,10 @@ class Entries:
             )
             try:
                 report = await desk.gateway.ask(
-                    request, EffectClass.EXIT, entity=row.client_order_id
+                    request,
+                    EffectClass.EXIT,
+                    entity=row.client_order_id,
+                    timeout_ns=self._poll_ns,
                 )
             except UnknownOrder:
                 continue
@@ -417,7 +462,9 @@ class Entries:
             venue_order_id=row.venue_order_id,
         )
         try:
-            page = await desk.gateway.ask(request, EffectClass.EXIT, entity=row.client_order_id)
+            page = await desk.gateway.ask(
+                request, EffectClass.EXIT, entity=row.client_order_id, timeout_ns=self._poll_ns
+            )
         except VenueError:
             return
         assert isinstance(page, ExecutionPage)
@@ -427,7 +474,9 @@ class Entries:
     async def _position(self, desk: VenueDesk, position: Position) -> None:
         request = QueryPositions(symbol=position.symbol)
         try:
-            page = await desk.gateway.ask(request, EffectClass.EXIT, entity=position.symbol)
+            page = await desk.gateway.ask(
+                request, EffectClass.EXIT, entity=position.symbol, timeout_ns=self._poll_ns
+            )
         except VenueError:
             return
         assert isinstance(page, PositionPage)
@@ -456,7 +505,7 @@ class Entries:
         """Nothing filled in ten polls: cancel what still works and wait for the proof."""
         desk = self._services.desks[position.venue]
         for order in children:
-            if not order.terminal:
+            if not _ended(order):
                 await self._end_child(desk, order)
 
     async def _end_child(self, desk: VenueDesk, order: TrackedOrder) -> None:
@@ -464,8 +513,9 @@ class Entries:
         for wait_ns in CANCEL_RETRY_NS:
             if _ended(order):
                 return
-            await self._cancel(desk, order)
-            await self._query(desk, order)
+            if not order.row.status.terminal:
+                await self._cancel(desk, order)
+                await self._query(desk, order)
             if order.executions_missing:
                 await self._executions(desk, order)
             if _ended(order):
@@ -504,9 +554,9 @@ class Entries:
         while True:
             flat = await self._exits.close(position, CloseReason.ROLLBACK, cause)
             for order in children:
-                if not order.terminal:
+                if not _ended(order):
                     await self._end_child(desk, order)
-            if flat and _all_terminal(children) and position.qty <= 0:
+            if flat and all(_ended(order) for order in children) and position.qty <= 0:
                 break
             await services.runtime.sleep(SECOND)  # the ladder goes on; ask again how it stands
         if not position.state.terminal:
@@ -525,7 +575,12 @@ class Entries:
 
 
 def _ended(order: TrackedOrder) -> bool:
-    return order.terminal
+    """Nothing more can happen to it, and every execution that its reports tell of is booked."""
+    return (order.terminal or not order.row.intent_open) and not order.executions_missing
+
+
+def _reported(children: list[TrackedOrder]) -> Qty:
+    return sum((order.reported_qty for order in children), ZERO)
 
 
 def _all_terminal(children: list[TrackedOrder]) -> bool:

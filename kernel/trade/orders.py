@@ -328,7 +328,7 @@ class OrderRegistry:
 
     def _apply(self, order: TrackedOrder, report: OrderReport) -> bool:
         row = order.row
-        reappeared = row.status.terminal and order.report is None
+        reappeared = row.status.terminal and order.report is None and not order.fills
         if row.status.terminal and not report.status.terminal and not reappeared:
             return False
         if order.report is not None and not _is_news(order.report, report):
@@ -395,6 +395,7 @@ class OrderRegistry:
         if fill.trade_id in order.fills:
             return False
         order.fills[fill.trade_id] = fill
+        self._end_if_full(order)
         order.changed.set()
         position = self._book.by_id(order.row.position_id)
         if position is None or not position.apply_fill(fill):
@@ -403,6 +404,20 @@ class OrderRegistry:
         if position.state.terminal and fill.kind is not FillKind.FUNDING:
             self._stray(venue, fill, "fill after the end of its position")
         return True
+
+    def _end_if_full(self, order: TrackedOrder) -> None:
+        """Executions that make up the whole quantity prove the end, also without a report."""
+        row = order.row
+        if row.order_class is not OrderClass.PLAIN or row.status.terminal or not row.qty:
+            return
+        if order.filled_qty >= row.qty:
+            order.update(
+                status=OrderStatus.FILLED,
+                filled_qty=order.filled_qty,
+                avg_price=order.avg_price,
+            )
+            self._settled(order)
+            self.persist((order.row,))
 
     def _book_foreign(self, venue: str, fill: Fill) -> bool:
         """An execution under nobody's or a stranger's id: the position of the symbol has it.
