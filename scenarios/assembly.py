@@ -50,6 +50,7 @@ class Assembly(msgspec.Struct, frozen=True, kw_only=True):
     venues: tuple[str, ...]
     has_faults: bool
     end_ns: int
+    seed: int
 
 
 def assemble(
@@ -111,6 +112,7 @@ def assemble(
         or bool(feed_faults)
         or any(_disturbs(one) for one in scenario.timeline),
         end_ns=end_ns,
+        seed=seed,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
-from scenarios.run import ERROR, FAILED, Result
+from scenarios.results import ERROR, FAILED, Result
 from scenarios.runner import reproduce
 
 

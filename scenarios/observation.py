@@ -1,12 +1,9 @@
-"""What a run showed: a sink that keeps what expectations ask for, and the digest of the run."""
+"""What a run showed: a sink that keeps what expectations ask for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from hashlib import blake2b
-
-import msgspec
 
 from kernel.app import Kernel
 from kernel.model.ids import Leg, parse_client_order_id
@@ -25,29 +22,6 @@ from scenarios.world import World
 from venues.sim.gate import Answer
 from venues.sim.truth import StopLive, Traded, TruthEvent
 from venues.sim.venue import SimVenue
-
-
-class Digest:
-    """Chained digest of every step: input, decisions, effects; reads are left out."""
-
-    def __init__(self) -> None:
-        self._hash = blake2b(digest_size=16)
-        self._encode = msgspec.msgpack.Encoder().encode
-
-    def born(self, kernel: Kernel) -> None:
-        """A life is told from the next by its `Start`."""
-
-    def died(self, reason: str) -> None:
-        """A crash is an input of the run as well."""
-        self._hash.update(reason.encode())
-
-    def step(self, item: Input, result: StepResult) -> None:
-        """See `Sink.step`."""
-        self._hash.update(self._encode((item, result.decisions, result.effects)))
-
-    def hexdigest(self) -> str:
-        """32 hexadecimal characters that stand for the run so far."""
-        return self._hash.hexdigest()
 
 
 class Observation:

@@ -1,46 +1,25 @@
-"""One run of one scenario: assemble, play the timeline, judge."""
+"""One run of one scenario: play the timeline, judge."""
 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from functools import partial
+from pathlib import Path
 
-import msgspec
-
-from kernel.errors import KernelError, SettingsError
 from kernel.model.messages import Effect, Input, StepResult
-from kernel.model.units import MS
-from kernel.runtime.errors import TaskCrashed
-from scenarios.assembly import Assembly, assemble
+from replay.journal import Header, Recorder
+from replay.outside import code_hash, commit_of, python_build
+from scenarios.assembly import Assembly
 from scenarios.driver import Driver, Sink
 from scenarios.expectations import Verdict
-from scenarios.files import Entry
 from scenarios.invariants import Checker
-from scenarios.observation import Digest, Observation
+from scenarios.observation import Observation
 from scenarios.protection_checks import Limits
+from scenarios.replay_run import JournalSink
+from scenarios.replay_setup import instruments_hash
 from scenarios.schema import After, CrashPart, Happening
 from scenarios.world import World
 from venues.sim.agenda import RANK_MESSAGE
-
-PASSED, FAILED, ERROR = "passed", "failed", "error"
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one run. `status`: passed, failed, or error (it could not run)."""
-
-    name: str
-    venue: str
-    level: str
-    seed: int
-    status: str
-    title: str = ""
-    digest: str = ""
-    state_digest: str = ""
-    max_unprotected_ms: int = 0
-    steps: int = 0
-    problems: tuple[str, ...] = ()
-    story: tuple[str, ...] = ()
-    """The last decisions of a run that failed, one a line."""
 
 
 class Run:
@@ -49,10 +28,21 @@ class Run:
     Args:
         assembly: Its parts.
         level: "sim" or "wire".
-        sinks: More sinks, for instance a journal; they come before the checker.
+        journal: Where the journal goes; None: only its digest is kept.
+        sinks: More sinks; they come before the checker.
+
+    Raises:
+        SettingsError: The journal cannot be made.
     """
 
-    def __init__(self, assembly: Assembly, *, level: str, sinks: tuple[Sink, ...] = ()) -> None:
+    def __init__(
+        self,
+        assembly: Assembly,
+        *,
+        level: str,
+        journal: Path | None = None,
+        sinks: tuple[Sink, ...] = (),
+    ) -> None:
         self.assembly = assembly
         self.world = World(assembly.setup)
         self.checker = Checker(
@@ -65,13 +55,15 @@ class Run:
             level=level,
         )
         self.seen = Observation(self.world, level=level)
-        self.digest = Digest()
+        self.recorder = Recorder(
+            journal, Header() if journal is None else _header(assembly, level)
+        )
         self._traps: list[_Trap] = []
         self.driver = Driver(
             self.world,
             assembly.settings,
             level=level,
-            sinks=(self.digest, *sinks, self.seen, self.checker, self),
+            sinks=(JournalSink(self.recorder), *sinks, self.seen, self.checker, self),
         )
 
     def play(self) -> list[str]:
@@ -82,7 +74,10 @@ class Run:
         if self._traps:
             driver.trap = self._trap
         driver.start()
-        driver.run(self.assembly.end_ns)
+        try:
+            driver.run(self.assembly.end_ns)
+        finally:
+            self.recorder.close()
         self.checker.finish()
         self.seen.finish()
         verdict = Verdict(
@@ -195,33 +190,17 @@ class _Trap:
         return self.seen == after.nth
 
 
-def run_entry(entry: Entry, venue: str, *, level: str, seed: int | None = None) -> Result:
-    """Run one scenario of a suite; never raises for what a scenario or the kernel does wrong."""
-    given = seed
-    try:
-        scenario = entry.scenario(venue)
-        given = scenario.seed if seed is None else seed
-        assembly = assemble(scenario, venue, seed=given, folder=entry.path.parent)
-        run = Run(assembly, level=level)
-    except SettingsError as error:
-        return Result(
-            name=entry.name, venue=venue, level=level, seed=given or 0, status=ERROR,
-            problems=tuple(error.problems),
-        )  # fmt: skip
-    try:
-        problems = run.play()
-    except (KernelError, TaskCrashed, ArithmeticError, LookupError) as error:
-        problems = [f"the run ended with {type(error).__name__}: {error}"]
-    return Result(
-        name=entry.name,
-        venue=venue,
+def _header(assembly: Assembly, level: str) -> Header:
+    settings = assembly.settings
+    return Header(
+        commit=commit_of(),
+        code=code_hash(level=level),
+        python=python_build(),
         level=level,
-        seed=given,
-        status=FAILED if problems else PASSED,
-        title=scenario.title,
-        digest=run.digest.hexdigest(),
-        state_digest=run.seen.state_digest,
-        max_unprotected_ms=-(-run.checker.protection.max_unprotected_ns // MS),
-        steps=run.driver.steps,
-        problems=tuple(problems),
+        venues=assembly.venues,
+        seed=assembly.seed,
+        settings=settings.canonical_json(),
+        settings_hash=settings.settings_hash(),
+        name=assembly.scenario.name,
+        instruments_hash=instruments_hash(assembly.setup.instruments),
     )

@@ -19,7 +19,7 @@ import msgspec
 from kernel.errors import SettingsError
 from scenarios.files import BOTH, SUITES, Entry, read_suite, read_suites
 from scenarios.pool import each
-from scenarios.run import ERROR, FAILED, PASSED, Result, run_entry
+from scenarios.results import ERROR, FAILED, PASSED, Outputs, Result, run_entry
 from scenarios.schema import VENUES
 
 OK, USAGE, SCENARIO_FAILED, COULD_NOT_RUN = 0, 2, 10, 11
@@ -115,9 +115,15 @@ def check(jobs: list[Job]) -> list[str]:
     return problems
 
 
-def run_job(job: Job) -> Result:
-    """Run one job; called in any process."""
-    return run_entry(_entry(job), job.venue, level=job.level, seed=job.seed)
+def run_job(job: Job, outputs: Outputs | None = None) -> Result:
+    """Run one job; called in any process.
+
+    Raises:
+        SettingsError: A file of `outputs` cannot be written.
+    """
+    return run_entry(
+        _entry(job), job.venue, level=job.level, seed=job.seed, outputs=outputs
+    )
 
 
 def run_all(jobs: list[Job], *, processes: int = 1) -> Iterator[Result]:

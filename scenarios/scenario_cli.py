@@ -18,7 +18,7 @@ from kernel.errors import SettingsError
 from scenarios.composition import LEVELS
 from scenarios.files import BOTH
 from scenarios.junit import junit_tree
-from scenarios.run import FAILED, PASSED, Result
+from scenarios.results import FAILED, PASSED, Outputs, Result
 from scenarios.runner import (
     OK,
     USAGE,
@@ -30,10 +30,17 @@ from scenarios.runner import (
     json_text,
     reproduce,
     run_all,
+    run_job,
 )
 from scenarios.schema import VENUES
 
 MAX_JOBS = 256
+ONE_RUN = (
+    ("journal", "its journal, for: run_sim.py journal"),
+    ("report", "its HTML page"),
+    ("timeline", "its facts as text, one a line"),
+)
+"""Options that make a file about one run."""
 
 
 class Subparsers(Protocol):
@@ -61,8 +68,9 @@ def register(subparsers: Subparsers, *, commit: str) -> None:
     parser.add_argument("--seed", type=int, help="instead of the scenarios' own seeds")
     parser.add_argument("-j", "--jobs", type=_jobs, default=1, metavar="N", help="processes")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="also write a JUnit file")
-    parser.add_argument("--report", type=Path, metavar="FILE",
-                        help="also write the HTML report of one run")  # fmt: skip
+    for name, what in ONE_RUN:
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE",
+                            help=f"of one run: also write {what}")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="only list what would run")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     parser.set_defaults(func=lambda args: run(args, commit))
@@ -91,8 +99,12 @@ def run(args: argparse.Namespace, commit: str) -> int:
         problems, jobs = list(error.problems), []
     if not problems and not jobs:
         problems = ["nothing to run: no scenario fits names, venue, tag and level"]
-    if args.report is not None and len(jobs) > 1 and not problems:
-        problems = [f"--report shows one run, {len(jobs)} were chosen: add a name and --venue"]
+    if len(jobs) > 1 and not problems:
+        problems = [
+            f"--{name} is about one run, {len(jobs)} were chosen: add a name and --venue"
+            for name, _ in ONE_RUN
+            if getattr(args, name) is not None
+        ]
     if problems:
         for line in problems:
             print(line, file=sys.stderr)  # noqa: T201 - the command line
@@ -101,8 +113,12 @@ def run(args: argparse.Namespace, commit: str) -> int:
         for job in jobs:
             print(f"{job.name} [{job.venue}]")  # noqa: T201 - the command line
         return OK
-    results = _run(jobs, args)
-    _write(results, args, commit)
+    try:
+        results = _run(jobs, args)
+        _write(results, args, commit)
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the command line
+        return USAGE
     return exit_code(results)
 
 
@@ -114,10 +130,21 @@ def _run(jobs: list[Job], args: argparse.Namespace) -> list[Result]:
         console=console, disable=not sys.stderr.isatty(), transient=True,
     ) as progress:  # fmt: skip
         bar = progress.add_task("scenarios", total=len(jobs))
-        for result in run_all(jobs, processes=args.jobs):
+        made = [_run_one(jobs[0], args)] if len(jobs) == 1 else ()
+        for result in made or run_all(jobs, processes=args.jobs):
             results.append(result)
             progress.update(bar, advance=1, description=result.name)
     return results
+
+
+def _run_one(job: Job, args: argparse.Namespace) -> Result:
+    outputs = Outputs(
+        journal=args.journal,
+        report=args.report,
+        timeline=args.timeline,
+        reproduce=f"run_sim.py scenario {job.name} --venue {job.venue}",
+    )
+    return run_job(job, outputs)
 
 
 def _write(results: list[Result], args: argparse.Namespace, commit: str) -> None:
@@ -143,6 +170,8 @@ def _write(results: list[Result], args: argparse.Namespace, commit: str) -> None
         console.print(f"\n[red]{result.status}[/] {result.name} on {result.venue}: {result.title}")
         for line in result.problems:
             console.print(f"  {line}", markup=False, soft_wrap=True)
+        for line in result.story:
+            console.print(f"    {line}", markup=False, soft_wrap=True, highlight=False)
         console.print(f"  {reproduce(result, commit)}", markup=False, soft_wrap=True)
     failed = sum(1 for result in results if result.status == FAILED)
     errors = len(results) - failed - sum(1 for one in results if one.status == PASSED)
