@@ -68,7 +68,7 @@ def decided(run: Run) -> list[Decision]:
         values = {
             name: value
             for name, value in decision.values.items()
-            if not name.endswith(("_ns", "_ms"))
+            if not name.endswith(("_ns", "_ms")) and name != "raw"
         }
         told.append(msgspec.structs.replace(decision, values=values))
     return told
