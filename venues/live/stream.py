@@ -1,7 +1,7 @@
 """The life of a private stream, as far as it is the same on every venue.
 
-1. `StreamUp` is said when everything is confirmed, `StreamDown` once an outage: when a stream that
-   was up ends, or when the first attempt of all fails.
+1. `StreamUp` is said when everything is confirmed, `StreamDown` when a stream that was up ends and
+   at each attempt that fails.
 2. A stream that ends is opened anew after 2^attempt seconds, at most 60, plus jitter; at once where
    the reason was found by us (a failed health check, an expired key, the end of a connection's
    permitted life) and the stream had been up.
@@ -67,7 +67,6 @@ class PrivateStream(ABC):
         self._venue = venue
         self._signals: Channel[tuple[Signal, str]] = runtime.channel()
         self._started = False
-        self._told_down = False
         self._pauses = 0
         self.connection = 0
         self.up = False
@@ -165,7 +164,7 @@ class PrivateStream(ABC):
         while True:
             self._signals = self._runtime.channel()
             signal, reason, lasted_ns = await self._session()
-            self._tell_down(reason)
+            self.say(StreamDown(reason=reason or "closed"))
             if lasted_ns >= STEADY_NS:
                 attempt = 0
             if lasted_ns and signal is Signal.SUSPECT:
@@ -197,7 +196,6 @@ class PrivateStream(ABC):
             return signal, reason, 0
         self.up = True
         up_ns = self._runtime.now()
-        self._told_down = False
         self.say(StreamUp(connection=self.connection))
         try:
             signal, reason = await self._live()
@@ -237,14 +235,8 @@ class PrivateStream(ABC):
             return None
         return found
 
-    def _tell_down(self, reason: str) -> None:
-        """Once an outage, also where the first attempt of all fails."""
-        if not self._told_down:
-            self._told_down = True
-            self.say(StreamDown(reason=reason or "closed"))
-
     def _failed(self, name: str, error: BaseException, failures: int) -> None:
         """A bug of ours in the stream: it is begun anew, and a resync follows."""
         self.up = False
         self._transport.close(PRIVATE, self.connection)
-        self._tell_down(f"{name} failed: {type(error).__name__}: {error}")
+        self.say(StreamDown(reason=f"{name} failed: {type(error).__name__}: {error}"))

@@ -123,11 +123,13 @@ def test_pauses_between_attempts_grow_to_a_minute(world):
     assert 60 <= pauses[-1] <= 62
 
 
-def test_one_outage_is_told_once(up):
-    up.closed(1)
-    up.advance(300)
-    assert len(up.requests()) > 3
-    assert len([event for event in up.heard() if isinstance(event, StreamDown)]) == 1
+def test_every_attempt_that_fails_is_told(up):
+    up.closed(1, "reset")
+    up.advance(4)
+    up.fail(sent=False, reason="refused")
+    down = [event.reason for event in up.heard()]
+    assert down[0] == "reset"
+    assert "refused" in down[1]
 
 
 def test_the_stream_asks_for_nothing_during_a_ban(world):
