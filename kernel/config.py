@@ -192,7 +192,7 @@ class Values(BaseModel):
     # ------------------------------------------------------------ guard, sync, venues (§8-§11)
     guard_enabled: bool = True
     sync_interval_seconds: int = _whole(120, 0, 3600)
-    """0: off (simulation only)."""
+    """0: off, with the periodic reads of clock and instruments (simulation only)."""
     untracked_policy: Annotated[
         Literal["protect", "adopt", "alert", "close"], BeforeValidator(_lower)
     ] = "protect"

@@ -34,7 +34,7 @@ from kernel.model.units import MonoNs, TsNs, install_decimal_context
 from scenarios.composition import compose_venue
 from scenarios.world import World
 
-COLLECT_EVERY = 20_000
+COLLECT_EVERY = 100_000
 """Steps between two runs of the collector."""
 LIVELOCK = 200_000
 """Steps at one instant that no healthy run ever needs."""

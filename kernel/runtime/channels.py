@@ -97,6 +97,35 @@ class Channel[T]:
         item: T = await park()
         return item
 
+    async def get_until(self, mono_ns: int) -> T | None:
+        """Take the first item, waiting for one at most until an instant; None: it came first.
+
+        Raises:
+            ChannelClosed: There is none and there will be none.
+        """
+        task = self._core.enter()
+        if self._items or self._putters or self.closed:
+            return self.get_nowait()
+        getters = self._getters
+        timer = self._core.timers.add(mono_ns, lambda: self._give_up(task))
+        getters.append(task)
+
+        def abort(_: Task[Any]) -> None:
+            timer.cancel()
+            getters.remove(task)
+
+        task.abort = abort
+        try:
+            item: T | None = await park()
+        finally:
+            timer.cancel()
+        return item
+
+    def _give_up(self, task: Task[Any]) -> None:
+        if task in self._getters:  # else an item was delivered at this very instant
+            self._getters.remove(task)
+            self._core.wake(task)
+
     def close(self) -> None:
         """Accept nothing more. What is in the buffer can still be taken.
 

@@ -50,6 +50,32 @@ class Event:
         task.abort = self._waiters.remove
         await park()
 
+    async def wait_until(self, mono_ns: int) -> bool:
+        """Wait, at most until an instant. False: the instant came first.
+
+        Cheaper than a time-out around `wait`: nothing is cancelled and nothing raised.
+        """
+        task = self._core.enter()
+        if self._set:
+            return True
+        waiters = self._waiters
+        timer = self._core.timers.add(mono_ns, lambda: self._give_up(task))
+        waiters.append(task)
+
+        def abort(_: Task[Any]) -> None:
+            timer.cancel()
+            waiters.remove(task)
+
+        task.abort = abort
+        came: bool | None = await park()
+        timer.cancel()
+        return came is None
+
+    def _give_up(self, task: Task[Any]) -> None:
+        if task in self._waiters:  # else the flag was raised at this very instant
+            self._waiters.remove(task)
+            self._core.wake(task, value=False)
+
 
 class Future[T]:
     """A result that comes once, from outside: the answer to a request.

@@ -16,7 +16,6 @@ import msgspec
 
 from kernel.model.messages import Alert, EffectBody, FeedAuth, FeedClose, FeedOpen, FeedSend
 from kernel.model.units import HOUR, MINUTE, SECOND, MonoNs
-from kernel.runtime.errors import TimedOut
 from kernel.signals.buffer import Batch
 from kernel.signals.wire import (
     RAW_LENGTH_MAX,
@@ -330,13 +329,7 @@ class Feed:
         self._alert("ERROR", "feed.down", f"no signals can come for {minutes} minutes")
 
     async def _next_event(self, wait_ns: int) -> _Event | None:
-        event: _Event | None = None
-        try:
-            with self._runtime.timeout(wait_ns):
-                event = await self._events.get()
-        except TimedOut:
-            pass
-        return event
+        return await self._events.get_until(self._runtime.now() + wait_ns)
 
     def _send(self, what: str, body: EffectBody) -> None:
         self._outbox.send(self._outbox.next_key(f"feed_{what}", SOURCE, "-"), body)

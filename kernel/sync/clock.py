@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
-from kernel.model.units import MINUTE, MS, MonoNs
+from kernel.model.units import MINUTE, MS
 from kernel.model.venue import EffectClass, QueryServerTime, ServerTime
 
 if TYPE_CHECKING:
@@ -40,14 +40,15 @@ class ClockCheck:
     async def run(self) -> None:
         """For ever; supervised by the kernel."""
         runtime = self._services.runtime
+        periodic = bool(self._services.settings.sync_interval_seconds)
         while True:
             self._wake.clear()
             for desk in self._services.desks.values():
                 await self._check(desk)
-            with runtime.scope() as pause:
-                timer = runtime.call_at(MonoNs(runtime.now() + EVERY_NS), pause.cancel)
+            if periodic:
+                await self._wake.wait_until(runtime.now() + EVERY_NS)
+            else:
                 await self._wake.wait()
-                timer.cancel()
 
     async def _check(self, desk: VenueDesk) -> None:
         runtime = self._services.runtime

@@ -124,7 +124,7 @@ class Startup:
         await first.wait()
         desk.unblock_entries(STARTING)
         services.decide("venue.open", "start", venue=desk.name)
-        while True:
+        while services.settings.sync_interval_seconds:
             await services.runtime.sleep(INSTRUMENTS_EVERY_NS)
             await self._read_instruments(desk)
 

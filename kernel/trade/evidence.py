@@ -149,13 +149,7 @@ async def wait_until(runtime: Runtime, event: Event, deadline_ns: int) -> bool:
     """
     if runtime.now() >= deadline_ns:
         return event.is_set
-    with runtime.scope() as scope:
-        timer = runtime.call_at(MonoNs(deadline_ns), scope.cancel)
-        try:
-            await event.wait()
-        finally:
-            timer.cancel()
-    return not scope.cancel_called
+    return await event.wait_until(deadline_ns)
 
 
 def call_timeout_ns(services: Services) -> int:

@@ -16,7 +16,6 @@ import msgspec
 
 from kernel.model.rows import SignalRow
 from kernel.model.units import DAY, TsNs
-from kernel.runtime.errors import TimedOut
 from kernel.signals.feed import SOURCE
 from kernel.signals.timestamps import format_utc
 from kernel.trade.wave_run import Opener, WaveRun, signal_row
@@ -105,10 +104,7 @@ class Waves:
     async def _wait_until(self, ts_ns: TsNs) -> None:
         runtime = self._services.runtime
         try:
-            with runtime.timeout(ts_ns - runtime.ts()):
-                await self._nudge.wait()
-        except TimedOut:
-            return
+            await self._nudge.wait_until(runtime.now() + ts_ns - runtime.ts())
         finally:
             self._nudge.clear()
 

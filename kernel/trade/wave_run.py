@@ -20,7 +20,6 @@ from kernel.model.rows import ClaimRow, SignalRow, WaveRow
 from kernel.model.signal import Signal
 from kernel.model.units import SECOND, TsNs
 from kernel.model.venue import EffectClass, QueryBalance
-from kernel.runtime.errors import TimedOut
 from kernel.signals.schedule import close_of
 from kernel.signals.selection import FilterRules, first_slice, further_slice, target_of
 from kernel.signals.timestamps import format_utc
@@ -419,10 +418,8 @@ class WaveRun:
             if until_ns is None:
                 await self._changed.wait()
             else:
-                with self._services.runtime.timeout(until_ns - self._now()):
-                    await self._changed.wait()
-        except TimedOut:
-            return
+                runtime = self._services.runtime
+                await self._changed.wait_until(runtime.now() + until_ns - self._now())
         finally:
             self._changed.clear()
 

@@ -157,10 +157,7 @@ class StoreWriter:
         if not self.failing:
             await self._wake.wait()
             return
-        try:
-            with self._runtime.timeout(PROBE_NS):
-                await self._wake.wait()
-        except TimedOut:
+        if not await self._wake.wait_until(self._runtime.now() + PROBE_NS):
             self.persist((_probe(self._runtime.ts()),))
 
     async def _write_entry(self, batch: _Batch, done: Future[bool]) -> None:

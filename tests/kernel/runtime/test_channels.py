@@ -263,3 +263,24 @@ def test_a_cancelled_getter_in_a_loop_sees_cancelled_not_the_end_of_the_loop():
 
     run_tasks(main)
     assert seen == ["cancelled"]
+
+
+def test_a_get_until_an_instant_takes_an_item_or_gives_up():
+    rt = Runtime()
+    channel, told = rt.channel(), []
+
+    async def getter(name, until_ns):
+        told.append((name, await channel.get_until(until_ns), rt.now()))
+
+    async def putter():
+        await rt.sleep(5)
+        await channel.put("first")
+        await channel.put("second")
+
+    rt.spawn(getter("early", 3), "early")
+    rt.spawn(getter("late", 9), "late")
+    rt.spawn(putter(), "putter")
+    run(rt)
+    assert told == [("early", None, 3), ("late", "first", 5)]
+    assert channel.get_nowait() == "second"
+    assert rt.next_deadline() is None

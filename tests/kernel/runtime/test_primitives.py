@@ -264,3 +264,42 @@ def test_waiting_for_a_task_never_raises_what_the_task_raised():
 
     run_tasks(main)
     assert seen == ["waited twice", "ValueError('mine')"]
+
+
+def test_a_wait_until_an_instant_says_what_came_first():
+    rt = Runtime()
+    event, told = rt.event(), []
+
+    async def waiter(name, until_ns):
+        told.append((name, await event.wait_until(until_ns), rt.now()))
+
+    async def raiser():
+        await rt.sleep(5)
+        event.set()
+
+    for name, until_ns in (("early", 3), ("together", 5), ("late", 9)):
+        rt.spawn(waiter(name, until_ns), name)
+    rt.spawn(raiser(), "raiser")
+    run(rt)
+    # At 5 the timer of "together" is older than the one that raises the flag.
+    assert told == [("early", False, 3), ("together", False, 5), ("late", True, 5)]
+    assert rt.next_deadline() is None
+
+
+def test_a_cancelled_wait_until_an_instant_leaves_neither_waiter_nor_timer():
+    rt = Runtime()
+    event, told = rt.event(), []
+
+    async def main():
+        with rt.timeout(2):
+            await event.wait_until(50)
+        told.append("not reached")
+
+    async def guarded():
+        told.append(type(await error_of(main())).__name__)
+
+    rt.spawn(guarded(), "main")
+    run(rt)
+    event.set()
+    assert told == ["TimedOut"]
+    assert rt.now() == 2
