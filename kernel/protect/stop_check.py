@@ -18,7 +18,8 @@ from kernel.model.orders import OrderClass
 from kernel.model.positions import PositionState
 from kernel.model.traits import StopStyle
 from kernel.model.units import SECOND
-from kernel.trade.protective_set import StopPhase
+from kernel.trade import evidence
+from kernel.trade.protective_set import StopOrder, StopPhase
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
 
 
 MAX_AGE_NS = 5 * SECOND
+DISTRUST_NS = 600 * SECOND
+"""After a list was proven to leave out a live stop, look-ups by id come before additions."""
 
 
 class StopCheck:
@@ -168,7 +171,9 @@ class StopCheck:
             report = snapshot.stop(order.row.client_order_id, order.row.venue_order_id)
             if report is None:
                 unlisted = stop.wanted and stop.phase is StopPhase.LIVE
-                if unlisted and snapshot.requested_ns - stop.sent_ns >= self._lag_ns:
+                if unlisted and self._lies(position):
+                    self._question(position, stop)
+                elif unlisted and snapshot.requested_ns - stop.sent_ns >= self._lag_ns:
                     # One that a read misses is joined by another one. A read that misses both
                     # is worth less than the stream that showed the second.
                     stop.missing = not crowded
@@ -181,6 +186,34 @@ class StopCheck:
                 stop.missing = False
                 position.changed.set()
         return missing
+
+    def _lies(self, position: Position) -> bool:
+        """Whether it was proven lately that the list leaves out live stops of this position."""
+        lied_ns = position.stops.list_lied_ns
+        return lied_ns is not None and self._services.runtime.now() - lied_ns < DISTRUST_NS
+
+    def _question(self, position: Position, stop: StopOrder) -> None:
+        """Where the list is known to lie, the stop is asked for by its id before one is added."""
+        if position.id in self._repairing:
+            return
+        self._repairing[position.id] = None
+        self._services.supervise(
+            f"question {position.id}", lambda: self._ask(position, stop), position=position
+        )
+
+    async def _ask(self, position: Position, stop: StopOrder) -> None:
+        try:
+            if await evidence.look_up(self._services, stop.order):
+                if stop.phase is StopPhase.LIVE:
+                    position.stops.list_lied_ns = self._services.runtime.now()
+                return
+            stop.missing = True
+            self._unlisted(position, stop.client_order_id)
+            await self._stops.ensure(position, "missing from a bulk read and from a look-up")
+        except VenueError:
+            return  # a read without value changes nothing
+        finally:
+            self._repairing.pop(position.id, None)
 
     def _unlisted(self, position: Position, client_order_id: str) -> None:
         self._services.decide(

@@ -317,6 +317,8 @@ class OrderRegistry:
         found = self._by_venue_id.get((venue, report.order_class, report.venue_order_id))
         if found is None and report.client_order_id:
             found = self._orders.get((venue, report.client_order_id))
+            if found is not None and _is_another(found.row, report):
+                return None
         return found
 
     @staticmethod
@@ -538,6 +540,12 @@ def leg_of(client_id: str) -> Leg | None:
     """What an order of ours is for; None for anybody else's."""
     parts = parse_client_order_id(client_id)
     return None if parts is None else parts.leg
+
+
+def _is_another(row: OrderRow, report: OrderReport) -> bool:
+    """Whether a report under our id is of another order: an id is unique among open ones only."""
+    same_class = report.order_class is row.order_class
+    return same_class and row.venue_order_id not in ("", report.venue_order_id)
 
 
 def _is_news(known: OrderReport, report: OrderReport) -> bool:

@@ -119,6 +119,7 @@ class StopSet:
         "exposed_since_ns",
         "fired",
         "gap_ns",
+        "list_lied_ns",
         "lock",
     )
 
@@ -133,6 +134,8 @@ class StopSet:
         """Since when a fill is known and no confirmed stop covers it; None: covered or flat."""
         self.gap_ns = 0
         """How long the last exposure lasted, at the last confirmation."""
+        self.list_lied_ns: MonoNs | None = None
+        """When it was last proven that a complete list had not shown a live stop."""
         self.fired: StopOrder | None = None
         """A stop that triggered and whose end is not yet settled."""
         self._orders: dict[str, StopOrder] = {}

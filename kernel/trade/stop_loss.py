@@ -25,7 +25,7 @@ from kernel.errors import (
     VenueError,
     WouldTriggerNow,
 )
-from kernel.model.orders import OrderClass, OrderReport
+from kernel.model.orders import OrderClass, OrderReport, OrderStatus
 from kernel.model.positions import CloseReason, PositionState
 from kernel.model.traits import StopStyle
 from kernel.model.units import MS, SECOND, ZERO, MonoNs, Price, Qty, text
@@ -241,6 +241,8 @@ class StopOwner:
                 client_order_id=stop.client_order_id,
                 wanted=str(stop.wanted),
             )
+            if stop.missing and stop.order.row.status is OrderStatus.CANCELED:
+                position.stops.list_lied_ns = now  # our cancel found it alive
             if stop.attached and stop.wanted:
                 self._expose(position, now)
         if position.row.protected_level and not self.covered(position):

@@ -36,7 +36,7 @@ from kernel.model.units import MS, Price, Qty, text
 from kernel.model.venue import CancelOrder, PlaceStop
 from kernel.trade import evidence
 from kernel.trade.protective_set import StopOrder, StopPhase
-from kernel.trade.stop_levels import is_tighter
+from kernel.trade.stop_levels import is_tighter, tighter_of
 from kernel.trade.stop_sweep import sweep
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 CONFIRM_POLLS_NS = (300 * MS, 800 * MS, 1600 * MS)
 """Look-ups after the acknowledgement, where no event came before; then at the time-out."""
+UNSEEN_LIMIT = 2
+"""So many stops that were taken and are not to be seen; then they are looked up, not joined."""
 CANCEL_WAIT_NS = 500 * MS
 """How long a cancel waits for its event before the order is looked up."""
 
@@ -130,6 +132,8 @@ class ConditionalStops:
         kept = self._standing(position, level, qty)
         if not kept:
             await self._make_room(position)
+            if is_tighter(position.side, position.row.protected_level, level):
+                raise StopUnconfirmed(f"{position.id}: a tighter stop was confirmed meanwhile")
             kept = await self._place_set(position, level, qty, cause)
         stops.cover(level, runtime.now())
         self._services.decide(
@@ -164,6 +168,8 @@ class ConditionalStops:
         """
         for stop in position.stops.doubtful():
             if await evidence.look_up(self._services, stop.order):
+                if stop.missing and stop.phase is not StopPhase.GONE:
+                    position.stops.list_lied_ns = self._services.runtime.now()
                 stop.missing = False
 
     def _standing(self, position: Position, level: Price, qty: Qty) -> list[StopOrder]:
@@ -208,9 +214,13 @@ class ConditionalStops:
         if position.qty <= 0 or position.state.terminal:
             raise StopUnconfirmed(f"{position.id} is flat")
         services = self._services
-        stop = self._sent_before(position, level, qty) or self._intend(
-            position, level, qty, child=child
-        )
+        unseen = self._unseen(position, level, qty)
+        if unseen is not None and len(position.stops.doubtful()) >= UNSEEN_LIMIT:
+            await self._confirm(position, unseen)
+            return unseen
+        stop = self._unanswered(position, level, qty)
+        if stop is None:
+            stop = self._intend(position, level, qty, child=child)
         row = stop.order.row
         await services.commit_protect((row, position.row))
         services.decide(
@@ -262,14 +272,33 @@ class ConditionalStops:
             raise
         services.orders.acked(order, acked.venue_order_id)
 
-    def _sent_before(self, position: Position, level: Price, qty: Qty) -> StopOrder | None:
-        """An intent that was not seen and asks for the same: it goes out again under its id."""
-        for stop in position.stops.open():
-            row = stop.order.row
-            same = row.trigger_price == level and row.qty == qty
-            if same and stop.wanted and stop.phase is StopPhase.SENT:
+    def _unanswered(self, position: Position, level: Price, qty: Qty) -> StopOrder | None:
+        """An intent for the same that got no answer: it goes out again under its id."""
+        for stop in self._alike(position, level, qty):
+            if not stop.order.row.venue_order_id:
                 return stop
         return None
+
+    def _unseen(self, position: Position, level: Price, qty: Qty) -> StopOrder | None:
+        """The newest that the venue took and does not show.
+
+        It is not sent again: should the venue have ended it, its id would be free, and two
+        orders would share it (venue-binance.md §3: an id is unique among open orders only).
+        """
+        for stop in reversed(self._alike(position, level, qty)):
+            if stop.order.row.venue_order_id:
+                return stop
+        return None
+
+    def _alike(self, position: Position, level: Price, qty: Qty) -> list[StopOrder]:
+        return [
+            stop
+            for stop in position.stops.open()
+            if stop.wanted
+            and stop.phase is StopPhase.SENT
+            and stop.order.row.trigger_price == level
+            and stop.order.row.qty == qty
+        ]
 
     def _intend(self, position: Position, level: Price, qty: Qty, *, child: int) -> StopOrder:
         services = self._services
@@ -345,13 +374,41 @@ class ConditionalStops:
         """See that at most two sets will be open.
 
         Raises:
-            StopsCrowded: A confirmed stop stands and the ledger is not proven empty.
+            VenueError: What is doubtful could not be looked up.
+            StopsCrowded: A confirmed stop stands, and it is not proven that it is the only one.
         """
-        if not position.stops.to_cancel() or not position.stops.live():
+        stops = position.stops
+        if not stops.live():
             return
-        await self.discard(position)
-        if position.stops.to_cancel():
+        if stops.doubtful():
+            await self.probe(position)
+        self._put_looser_aside(position)
+        if stops.to_cancel():
+            await self.discard(position)
+        if stops.to_cancel() or stops.doubtful():
             raise StopsCrowded(f"{position.id}: an old stop is not proven terminal")
+
+    def _put_looser_aside(self, position: Position) -> None:
+        """Where a move was confirmed only by this look-up, its level is the protected one now."""
+        live = position.stops.live()
+        best = position.row.protected_level
+        for stop in live:
+            best = tighter_of(position.side, stop.level, best)
+        if best == position.row.protected_level or not self.covers(position, best, position.qty):
+            return
+        self._services.decide(
+            "stop.moved",
+            "an earlier move was confirmed late",
+            venue=position.venue,
+            symbol=position.symbol,
+            position_id=position.id,
+            before=text(position.row.protected_level),
+            level=text(best),
+        )
+        position.update(protected_level=best)
+        position.stops.cover(best, self._services.runtime.now())
+        for stop in live:
+            stop.wanted = stop.level == best
 
     async def _cancel(self, stop: StopOrder) -> None:
         services, order, row = self._services, stop.order, stop.order.row

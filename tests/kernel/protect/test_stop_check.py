@@ -137,6 +137,7 @@ def test_a_list_that_omits_conditionals_never_closes_a_position_nor_piles_up_sto
     assert position.state is PositionState.ACTIVE
     assert bench.venue.requests("submit") == []
     assert 1 <= len(bench.venue.stops()) <= 2
+    assert len(bench.venue.requests("place_stop")) <= 3
 
 
 def test_a_failed_read_changes_nothing(bench):

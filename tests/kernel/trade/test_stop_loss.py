@@ -68,6 +68,16 @@ def test_an_unknown_outcome_is_sent_again_under_the_same_id(bench):
     assert len(bench.venue.stops()) == 1
 
 
+def test_a_stop_that_was_taken_and_is_not_to_be_seen_is_joined_by_one_more_at_most(bench):
+    position = bench.filled()
+    bench.venue.silent = True
+    bench.venue.rules.append(Rule("query_order", errors.UnknownOrder, "-2013"))
+    assert protect(bench, position) is False
+    ids = [request.client_order_id for _, request in bench.venue.requests("place_stop")]
+    assert len(ids) == 2
+    assert len(dict.fromkeys(ids)) == 2
+
+
 def test_an_unknown_outcome_that_was_applied_is_found_and_not_doubled(bench):
     position = bench.filled()
     bench.venue.silent = True
