@@ -71,10 +71,11 @@ class Leftovers:
             await self._round(position)
 
     def _left(self, position: Position) -> list[TrackedOrder]:
+        """What closes and is not proven terminal; a child of the entry is its saga's business."""
         return [
             order
             for order in self._services.orders.of_position(position.id)
-            if order.row.intent_open and not order.terminal
+            if order.row.reduce_only and order.row.intent_open and not order.terminal
         ]
 
     async def _round(self, position: Position) -> None:
