@@ -26,10 +26,9 @@ OK, USAGE, SCENARIO_FAILED, COULD_NOT_RUN = 0, 2, 10, 11
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. `path` names the suite's file; `seed` None: the scenario's own."""
+    """One run of an entry of a suite; `seed` None: the scenario's own."""
 
-    path: str
-    name: str
+    entry: Entry
     venue: str
     level: str
     seed: int | None = None
@@ -67,14 +66,11 @@ def choose(choice: Choice) -> list[Job]:
         if choice.tags and not any(tag in entry.tags for tag in choice.tags):
             continue
         jobs += [
-            Job(
-                path=str(entry.path), name=entry.name, venue=venue, level=choice.level,
-                seed=choice.seed,
-            )
+            Job(entry=entry, venue=venue, level=choice.level, seed=choice.seed)
             for venue in entry.venues
             if not choice.venues or venue in choice.venues
             if choice.level in entry.raw.get("levels", (choice.level,))
-        ]  # fmt: skip
+        ]
     return jobs
 
 
@@ -106,10 +102,10 @@ def check(jobs: list[Job]) -> list[str]:
     for job in jobs:
         if job.venue not in (*VENUES, BOTH):
             allowed = ", ".join((*VENUES, BOTH))
-            problems.append(f"{job.name}: venues: {job.venue!r} must be one of {allowed}")
+            problems.append(f"{job.entry.name}: venues: {job.venue!r} must be one of {allowed}")
             continue
         try:
-            _entry(job).scenario(job.venue)
+            job.entry.scenario(job.venue)
         except SettingsError as error:
             problems += [line for line in error.problems if line not in problems]
     return problems
@@ -121,19 +117,12 @@ def run_job(job: Job, outputs: Outputs | None = None) -> Result:
     Raises:
         SettingsError: A file of `outputs` cannot be written.
     """
-    return run_entry(
-        _entry(job), job.venue, level=job.level, seed=job.seed, outputs=outputs
-    )
+    return run_entry(job.entry, job.venue, level=job.level, seed=job.seed, outputs=outputs)
 
 
 def run_all(jobs: list[Job], *, processes: int = 1) -> Iterator[Result]:
     """Results in the order of the jobs, as they come in."""
     return each(jobs, run_job, processes=processes)
-
-
-def _entry(job: Job) -> Entry:
-    entries = read_suite(Path(job.path))
-    return next(entry for entry in entries if entry.name == job.name)
 
 
 # ---------------------------------------------------------------- telling

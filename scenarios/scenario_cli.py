@@ -111,7 +111,7 @@ def run(args: argparse.Namespace, commit: str) -> int:
         return USAGE
     if args.list:
         for job in jobs:
-            print(f"{job.name} [{job.venue}]")  # noqa: T201 - the command line
+            print(f"{job.entry.name} [{job.venue}]")  # noqa: T201 - the command line
         return OK
     try:
         results = _run(jobs, args)
@@ -142,7 +142,7 @@ def _run_one(job: Job, args: argparse.Namespace) -> Result:
         journal=args.journal,
         report=args.report,
         timeline=args.timeline,
-        reproduce=f"run_sim.py scenario {job.name} --venue {job.venue}",
+        reproduce=f"run_sim.py scenario {job.entry.name} --venue {job.venue}",
     )
     return run_job(job, outputs)
 

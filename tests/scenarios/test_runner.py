@@ -27,7 +27,7 @@ def test_the_same_seed_gives_the_same_digest_and_venues_differ():
 
 def test_globs_suites_venues_and_tags_choose():
     assert {job.venue for job in choose(Choice(names=("life",), venues=("bybit",)))} == {"bybit"}
-    assert all(job.name.startswith("crash/") for job in choose(Choice(names=("crash/*",))))
+    assert all(job.entry.name.startswith("crash/") for job in choose(Choice(names=("crash/*",))))
     tagged = choose(Choice(tags=("adversity",)))
     assert {job.venue for job in tagged} == {"binance", "bybit"}
 
