@@ -128,7 +128,12 @@ class Run:
 
     def _start_again(self, down_ns: int, reason: str) -> None:
         agenda = self.world.agenda
-        agenda.push(agenda.now_ns + down_ns, RANK_MESSAGE, lambda: self.driver.start(reason))
+
+        def start() -> None:
+            if self.driver.kernel is None:  # two deaths may lie closer than one pause
+                self.driver.start(reason)
+
+        agenda.push(agenda.now_ns + down_ns, RANK_MESSAGE, start)
 
     _restart: CrashPart | None = None
 
