@@ -128,7 +128,8 @@ class BookChecks:
         """I10: each trade of ours is booked once, with the venue's own money."""
         booked: dict[tuple[str, str], None] = {}
         for row in self._store.rows():
-            if isinstance(row, FillRow) and row.venue == name:
+            funding = FillKind.FUNDING.value
+            if isinstance(row, FillRow) and row.venue == name and row.kind != funding:
                 booked[(row.symbol, row.trade_id)] = None
         for (symbol, trade), ours in books.trades.items():
             if ours and (symbol, trade) not in booked:

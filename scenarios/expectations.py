@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from kernel.model.messages import Decision
-from kernel.model.positions import PositionRow
+from kernel.model.positions import Origin, PositionRow
 from kernel.model.units import MS, text
 from scenarios.durations import duration_text
 from scenarios.invariants import Checker
@@ -81,7 +81,7 @@ class Verdict:
 
     def _counts(self) -> Iterator[str]:
         rows = self._seen.positions()
-        filled = [row for row in rows if row.filled_qty]
+        filled = [row for row in rows if row.filled_qty and row.origin is Origin.OURS]
         closed = [row for row in filled if row.state.terminal]
         for name, expected, found in (
             ("opened", self._expect.opened, len(filled)),

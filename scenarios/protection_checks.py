@@ -168,8 +168,8 @@ class ProtectionChecks:
         held = self._held.setdefault(place, Held())
         before, held.qty = held.qty, event.position_qty
         ours = is_ours(fill.client_order_id) or event.reduce_only
-        if not before:
-            held.ours = ours
+        if not before or before * held.qty < 0:
+            held.ours = ours and not before
             held.episode += 1
             held.active, held.tightest = False, ZERO
         elif not ours:

@@ -107,6 +107,8 @@ class Resync:
         except VenueError as error:
             self._services.decide("resync.failed", str(error), venue=self._desk.name)
             return False
+        if self._desk.filters_doubtful and not await self._read_filters():
+            return False
         self._apply(snapshot)
         if not await self._explain(snapshot):
             return False
@@ -116,6 +118,23 @@ class Resync:
             self._due = False
             self._desk.resynced_mono_ns = asked_ns
             self._desk.unblock_entries(RESYNC)
+        return True
+
+    async def _read_filters(self) -> bool:
+        """Read the instruments anew: orders must meet the filters of now (hazards I18)."""
+        desk = self._desk
+        desk.filters_doubtful = False
+        try:
+            found = await desk.gateway.instruments()
+        except VenueError as error:
+            desk.filters_doubtful = True
+            self._services.decide("resync.failed", str(error), venue=desk.name)
+            return False
+        changed = [one.symbol for one in found if desk.instruments.get(one.symbol) != one]
+        desk.instruments = {one.symbol: one for one in found}
+        self._services.decide(
+            "instruments.read", "filters were in doubt", venue=desk.name, changed=",".join(changed)
+        )
         return True
 
     # ------------------------------------------------------------ facts

@@ -57,6 +57,8 @@ class VenueDesk:
         self.gateway = Gateway(runtime, outbox, settings, self)
         self.instruments: dict[str, Instrument] = {}
         self.instruments_loaded = False
+        self.filters_doubtful = False
+        """The venue spoke of a change, or refused by a filter: the next resync reads them anew."""
         self.reported: dict[str, PositionReport] = {}
         self.balance: BalanceReport | None = None
         self.hedge_mode = False
@@ -126,3 +128,5 @@ class VenueDesk:
     def hear_notice(self, notice: VenueNotice) -> None:
         """Count what has no type of its own."""
         self.notices[notice.kind] = self.notices.get(notice.kind, 0) + 1
+        if notice.kind == "instrument_change":
+            self.filters_doubtful = True

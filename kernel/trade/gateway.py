@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errors import (
+    FilterViolation,
     InvariantViolation,
     NotSent,
     OutcomeUnknown,
@@ -179,6 +180,8 @@ class Gateway:
     def _react(self, request: VenueRequest, error: VenueError) -> None:
         if isinstance(error, Throttled):
             self._throttled(request, error)
+        if isinstance(error, FilterViolation):
+            self._desk.filters_doubtful = True
         if isinstance(error, Unauthorized):
             self._desk.block_entries("unauthorized")
             self._alert("CRITICAL", "venue.unauthorized", error)
