@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.mutants.table import ROOT, Mutant, Rule, mutant, rules
 
-TIMEOUT_S = 60
+TIMEOUT_S = 40
 KILLED = 10
 WARM = ("msgspec", "numpy", "pydantic", "yaml", "rich.console", "rich.progress", "rich.table")
 """Libraries that every run needs: imported once, before the forks."""
