@@ -18,6 +18,7 @@ COMMANDS = {
     "replay": "scenarios.replay_cli",
     "journal": "replay.journal_cli",
     "demo": "scenarios.demo",
+    "serve": "scenarios.serve_cli",
 }
 """Command → the module that adds it by `register(subparsers)`, where it is in the tree."""
 

@@ -43,8 +43,8 @@ LISTEN_KEY_NS = 60 * MINUTE
 _ABSENT = "was not sent, was empty/null, or malformed."
 _WEIGHTS = {
     "/fapi/v1/openOrders": 40, "/fapi/v1/openAlgoOrders": 40, "/fapi/v3/positionRisk": 5,
-    "/fapi/v3/balance": 5, "/fapi/v1/userTrades": 5, "/fapi/v1/symbolConfig": 5,
-    "/fapi/v1/accountConfig": 5, "/fapi/v1/positionSide/dual": 30,
+    "/fapi/v3/balance": 5, "/fapi/v3/account": 5, "/fapi/v1/userTrades": 5,
+    "/fapi/v1/symbolConfig": 5, "/fapi/v1/accountConfig": 5, "/fapi/v1/positionSide/dual": 30,
 }  # fmt: skip
 _ORDER_PATHS = ("/fapi/v1/order", "/fapi/v1/algoOrder")
 
@@ -212,6 +212,8 @@ def _routes(core: BinanceCore) -> dict[tuple[str, str], _Make]:
         ("GET", "/fapi/v1/openAlgoOrders"): orders.open_algo_orders,
         ("GET", "/fapi/v3/positionRisk"): account.positions,
         ("GET", "/fapi/v3/balance"): account.balance,
+        ("GET", "/fapi/v3/account"): account.account,
+        ("GET", "/fapi/v1/leverageBracket"): account.brackets,
         ("GET", "/fapi/v1/userTrades"): account.trades,
         ("GET", "/fapi/v1/symbolConfig"): account.symbol_config,
         ("GET", "/fapi/v1/accountConfig"): account.account_config,

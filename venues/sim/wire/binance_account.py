@@ -33,6 +33,7 @@ from venues.sim.wire.fields import Fields
 
 MOST_TRADES = 1000
 USUAL_TRADES = 500
+_MOST = 125
 TRADES_WINDOW_MS = 7 * 24 * 3_600_000
 """userTrades shows at most this much from startTime on."""
 
@@ -80,6 +81,36 @@ class AccountRoutes:
             return shown([self._rows.position(one) for page in pages for one in page.positions])
 
         return Asked(request, show)
+
+    def brackets(self, fields: Fields) -> Asked | Local:
+        """GET leverageBracket: one bracket each, as the simulated venue has one tier."""
+        symbol = fields.text("symbol", "")
+        request = QueryInstruments()
+
+        def show(first: InstrumentPage) -> Response:
+            rate = self._core.venue.account.rules.maintenance_rate
+            rows = [
+                {"symbol": one.symbol, "notionalCoef": "1.50",
+                 "brackets": [{"bracket": 1, "initialLeverage": int(one.max_leverage or _MOST),
+                               "notionalCap": 100_000_000, "notionalFloor": 0,
+                               "maintMarginRatio": float(rate), "cum": 0.0}]}
+                for page in self._core.rest(request, first)
+                for one in page.instruments
+                if not symbol or one.symbol == symbol
+            ]  # fmt: skip
+            return shown(rows[0] if symbol and rows else rows)
+
+        return Asked(request, show)
+
+    def account(self, _fields: Fields) -> Asked | Local:
+        """GET account v3: totals, assets, open positions without entry price."""
+
+        def show(report: BalanceReport) -> Response:
+            held = self._core.venue.execute(QueryPositions())
+            positions = held.positions if isinstance(held, PositionPage) else ()
+            return shown(self._rows.account(report, positions))
+
+        return Asked(QueryBalance(), show)
 
     def balance(self, _fields: Fields) -> Asked | Local:
         """GET balance."""

@@ -203,6 +203,45 @@ class BinanceRows:
             "updateTime": report.updated_ns // MS,
         }
 
+    def account(
+        self, report: BalanceReport, positions: tuple[PositionReport, ...]
+    ) -> dict[str, Any]:
+        """The answer of account v3."""
+        wallet, available = text(report.wallet), text(report.available)
+        held = text(report.wallet - report.available)
+        gained = sum((one.unrealized_pnl for one in positions), ZERO)
+        margin = text(report.wallet + gained)
+        totals = {
+            "WalletBalance": wallet, "MarginBalance": margin, "UnrealizedProfit": text(gained),
+            "InitialMargin": held, "PositionInitialMargin": held, "MaintMargin": "0",
+            "OpenOrderInitialMargin": "0", "CrossWalletBalance": wallet, "CrossUnPnl": "0",
+        }  # fmt: skip
+        row: dict[str, Any] = {f"total{name}": value for name, value in totals.items()}
+        asset: dict[str, Any] = {
+            f"{name[0].lower()}{name[1:]}": value for name, value in totals.items()
+        }
+        asset |= {
+            "asset": report.asset, "availableBalance": available, "maxWithdrawAmount": available,
+            "updateTime": report.updated_ns // MS,
+        }  # fmt: skip
+        row |= {
+            "availableBalance": available,
+            "maxWithdrawAmount": available,
+            "assets": [asset],
+            "positions": [self._account_position(one) for one in positions],
+        }
+        return row
+
+    def _account_position(self, report: PositionReport) -> dict[str, Any]:
+        risk = self.position(report)
+        names = (
+            "symbol", "positionSide", "positionAmt", "isolatedMargin", "notional",
+            "isolatedWallet", "initialMargin", "maintMargin", "updateTime",
+        )  # fmt: skip
+        return {name: risk[name] for name in names} | {
+            "unrealizedProfit": risk["unRealizedProfit"]
+        }
+
     # ------------------------------------------------------------------ instruments
 
     @staticmethod

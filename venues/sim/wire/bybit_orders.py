@@ -175,26 +175,48 @@ class OrderRoutes:
         return Asked(request, show)
 
     def _open(self, fields: Fields, wanted: OrderClass | None) -> Asked | Local:
-        # Without a filter plain orders come first, then the stops.
         limit = min(fields.whole("limit", USUAL_ORDERS), MOST_ORDERS)
-        which, _, place = untoken(fields.text("cursor", "")).partition(":")
-        shown_class = wanted or (OrderClass.CONDITIONAL if which == "S" else OrderClass.PLAIN)
-        request = QueryOpenOrders(
-            order_class=shown_class, symbol=fields.text("symbol", ""), cursor=place
-        )
-        mark = "S" if shown_class is OrderClass.CONDITIONAL else "O"
+        place = untoken(fields.text("cursor", ""))
+        if place and not place.isdecimal():
+            raise BadField("cursor", missing=False)
+        symbol = fields.text("symbol", "")
+        if wanted is None:
+            return self._all_open(symbol, place, limit)
+        request = QueryOpenOrders(order_class=wanted, symbol=symbol, cursor=place)
 
         def show(page: OrderPage) -> Response:
-            shown = list(page.orders[:limit])
+            rows = list(page.orders[:limit])
             if len(page.orders) > limit:
-                last = self._core.notes.ordinals[shown[-1].venue_order_id]
-                return self._list(shown, token(f"{mark}:{last}"))
-            if page.next_cursor:
-                return self._list(shown, token(f"{mark}:{page.next_cursor}"))
-            more = wanted is None and shown_class is OrderClass.PLAIN
-            return self._list(shown, token("S:") if more else "")
+                return self._list(rows, self._behind(rows[-1]))
+            return self._list(rows, token(page.next_cursor) if page.next_cursor else "")
 
         return Asked(request, show)
+
+    def _all_open(self, symbol: str, place: str, limit: int) -> Asked | Local:
+        # Without a filter: orders and stops together, newest first.
+        request = QueryOpenOrders(order_class=OrderClass.PLAIN, symbol=symbol)
+        stops = QueryOpenOrders(order_class=OrderClass.CONDITIONAL, symbol=symbol)
+        ordinals = self._core.notes.ordinals
+
+        def show(first: OrderPage) -> Response:
+            pages = self._core.rest(request, first)
+            also = self._core.venue.execute(stops)
+            if isinstance(also, OrderPage):
+                pages += self._core.rest(stops, also)
+            found = [
+                one
+                for page in pages
+                for one in page.orders
+                if not place or ordinals[one.venue_order_id] < int(place)
+            ]
+            found.sort(key=lambda one: -ordinals[one.venue_order_id])
+            rows = found[:limit]
+            return self._list(rows, self._behind(rows[-1]) if len(found) > limit else "")
+
+        return Asked(request, show)
+
+    def _behind(self, report: OrderReport) -> str:
+        return token(str(self._core.notes.ordinals[report.venue_order_id]))
 
     def _list(self, orders: list[OrderReport], cursor: str) -> Response:
         rows = [self._rows.order(one) for one in orders]

@@ -1,4 +1,5 @@
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from tests.venues.sim.desk import BTC
 from tests.venues.sim.wire.wire_desk import WireDesk, headers_of
 from venues.sim.fault_kinds import AckDrop, Reject, Target, Throttle, UnknownCode
 
-ORDER = {"symbol": BTC, "side": "BUY", "type": "MARKET", "quantity": "0.010",
+ORDER: dict[str, Any] = {"symbol": BTC, "side": "BUY", "type": "MARKET", "quantity": "0.010",
          "newClientOrderId": "e-1"}  # fmt: skip
 STOP = {"algoType": "CONDITIONAL", "symbol": BTC, "side": "SELL", "type": "STOP_MARKET",
         "quantity": "0.010", "triggerPrice": "59000", "workingType": "MARK_PRICE",

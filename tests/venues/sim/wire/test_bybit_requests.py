@@ -148,7 +148,7 @@ def test_a_list_has_twenty_rows_unless_asked_and_goes_on_with_its_cursor_as_it_c
     assert rest["nextPageCursor"] == ""
 
 
-def test_without_a_filter_the_pages_show_orders_and_stops():
+def test_without_a_filter_the_pages_show_orders_and_stops_newest_first():
     desk = desk_of()
     limit_orders(desk, 3)
     desk.post("/v5/order/create", **{**ORDER, "orderLinkId": "e-9"}, stopLoss="59000")
@@ -159,7 +159,7 @@ def test_without_a_filter_the_pages_show_orders_and_stops():
         cursor = page["nextPageCursor"]
         if not cursor:
             break
-    assert seen == ["l-2", "l-1", "l-0", "StopLoss"]
+    assert seen == ["StopLoss", "l-2", "l-1", "l-0"]
 
 
 def test_a_cursor_of_somebody_else_is_refused():

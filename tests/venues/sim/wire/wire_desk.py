@@ -5,7 +5,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from kernel.model.messages import (
-    HttpFailed,
     HttpReply,
     HttpRequest,
     StreamClosed,
@@ -44,7 +43,7 @@ class WireDesk(Desk):
         )
         return key
 
-    def answer_to(self, key: str) -> HttpReply | HttpFailed | None:
+    def answer_to(self, key: str) -> Any:
         """What came back to a key, if anything did."""
         return next((body for _, got, body in self.inputs if got == key), None)
 
