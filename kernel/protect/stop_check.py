@@ -170,15 +170,9 @@ class StopCheck:
             order = stop.order
             report = snapshot.stop(order.row.client_order_id, order.row.venue_order_id)
             if report is None:
-                unlisted = stop.wanted and stop.phase is StopPhase.LIVE
-                if unlisted and self._lies(position):
-                    self._question(position, stop)
-                elif unlisted and snapshot.requested_ns - stop.sent_ns >= self._lag_ns:
-                    # One that a read misses is joined by another one. A read that misses both
-                    # is worth less than the stream that showed the second.
-                    stop.missing = not crowded
-                    missing = missing or stop.missing
-                    self._unlisted(position, stop.client_order_id)
+                if stop.wanted and stop.phase is StopPhase.LIVE:
+                    old = snapshot.requested_ns - stop.sent_ns >= self._lag_ns
+                    missing = (old and self._unlisted(position, stop, crowded=crowded)) or missing
             elif report is not order.report and report != order.report:
                 self._services.orders.on_report(position.venue, report)
                 stop.missing = False
@@ -187,43 +181,45 @@ class StopCheck:
                 position.changed.set()
         return missing
 
-    def _lies(self, position: Position) -> bool:
-        """Whether it was proven lately that the list leaves out live stops of this position."""
-        lied_ns = position.stops.list_lied_ns
-        return lied_ns is not None and self._services.runtime.now() - lied_ns < DISTRUST_NS
+    def _unlisted(self, position: Position, stop: StopOrder, *, crowded: bool) -> bool:
+        """A complete read did not show a live stop; True: it is to be joined by another one.
 
-    def _question(self, position: Position, stop: StopOrder) -> None:
-        """Where the list is known to lie, the stop is asked for by its id before one is added."""
-        if position.id in self._repairing:
-            return
-        self._repairing[position.id] = None
-        self._services.supervise(
-            f"question {position.id}", lambda: self._ask(position, stop), position=position
-        )
-
-    async def _ask(self, position: Position, stop: StopOrder) -> None:
-        try:
-            if await evidence.look_up(self._services, stop.order):
-                if stop.phase is StopPhase.LIVE:
-                    position.stops.list_lied_ns = self._services.runtime.now()
-                return
-            stop.missing = True
-            self._unlisted(position, stop.client_order_id)
-            await self._stops.ensure(position, "missing from a bulk read and from a look-up")
-        except VenueError:
-            return  # a read without value changes nothing
-        finally:
-            self._repairing.pop(position.id, None)
-
-    def _unlisted(self, position: Position, client_order_id: str) -> None:
+        A read that misses a second one too is worth less than the stream that showed it. Where
+        the list is known to lie, the stop is asked for by its id before one is added.
+        """
         self._services.decide(
             "stop.unlisted",
             "a complete read did not show it",
             venue=position.venue,
             symbol=position.symbol,
             position_id=position.id,
-            client_order_id=client_order_id,
+            client_order_id=stop.client_order_id,
         )
+        if crowded:
+            return False
+        lied_ns = position.stops.list_lied_ns
+        if lied_ns is None or self._services.runtime.now() - lied_ns >= DISTRUST_NS:
+            stop.missing = True
+            return True
+        if position.id not in self._repairing:
+            self._repairing[position.id] = None
+            self._services.supervise(
+                f"question {position.id}", lambda: self._ask(position, stop), position=position
+            )
+        return False
+
+    async def _ask(self, position: Position, stop: StopOrder) -> None:
+        """Look one stop up by its id; what is not shown either is missing."""
+        try:
+            if not await evidence.look_up(self._services, stop.order):
+                stop.missing = True
+                await self._stops.ensure(position, "missing from a bulk read and a look-up")
+            elif stop.phase is StopPhase.LIVE:
+                position.stops.list_lied_ns = self._services.runtime.now()
+        except VenueError:
+            return  # a read without value changes nothing
+        finally:
+            self._repairing.pop(position.id, None)
 
     def _set_aside(self, venue: str, watched: list[Position], snapshot: Snapshot) -> None:
         """Stops of ours on watched symbols that no set knows: surplus."""
