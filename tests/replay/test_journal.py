@@ -36,7 +36,7 @@ def write(path: Path, count: int, *, reads: int = 0) -> str:
         return recorder.digest()
 
 
-def starts(data: bytes) -> Iterator[int]:
+def starts(data: bytes | bytearray) -> Iterator[int]:
     """Where each record of a journal starts, and where the last one ends."""
     at = 8 + struct.unpack_from(">I", data, 4)[0]
     while at < len(data):

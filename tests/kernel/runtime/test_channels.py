@@ -267,7 +267,8 @@ def test_a_cancelled_getter_in_a_loop_sees_cancelled_not_the_end_of_the_loop():
 
 def test_a_get_until_an_instant_takes_an_item_or_gives_up():
     rt = Runtime()
-    channel, told = rt.channel(), []
+    channel: Channel[Any] = rt.channel()
+    told: list[object] = []
 
     async def getter(name, until_ns):
         told.append((name, await channel.get_until(until_ns), rt.now()))

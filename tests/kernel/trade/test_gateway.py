@@ -34,6 +34,9 @@ class ScriptedVenue:
         self.delay_ns = 0
         self.asked: list[object] = []
 
+    def take(self, body):
+        raise AssertionError(body)
+
     async def ask(self, request, cls, entity):
         self.asked.append(request)
         await self.bench.runtime.sleep(self.delay_ns)
