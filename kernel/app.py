@@ -439,8 +439,10 @@ class Kernel:
     def _unheard(self, venue: str, happened_ns: TsNs) -> None:
         self.services.desks[venue].suspect(happened_ns)
 
-    def _ended(self, _position: Position) -> None:
+    def _ended(self, position: Position) -> None:
         """Keep closed history from growing: what ended long ago is forgotten, orders and all."""
+        if position.qty:
+            self._request_resync(position.venue, f"{position.id} ended with {position.qty} left")
         self.services.orders.forget(self.services.book.forgotten())
 
     def _reappeared(self, order: TrackedOrder) -> None:

@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from kernel.trade.book import Position
     from kernel.trade.desk import VenueDesk
     from kernel.trade.exits import Exits
+    from kernel.trade.orders import TrackedOrder
     from kernel.trade.router import Router
     from kernel.trade.services import Services
     from kernel.trade.stop_loss import StopOwner
 
 RETRY_NS = (SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND)
+UNSEEN_NS = 30 * SECOND
+"""An order of ours that was not seen for so long is looked up here as well."""
 SHARED_NS = 5 * SECOND
 """A periodic sync takes an answer of the snapshot service that is younger than this."""
 
@@ -151,7 +154,7 @@ class Resync:
         shown = {report.client_order_id: None for report in snapshot.orders()}
         try:
             for order in services.orders.open_orders(venue):
-                if order.client_order_id not in shown and order.seen and not order.terminal:
+                if order.client_order_id not in shown and self._is_question(order):
                     await evidence.look_up(services, order)
             for position in services.book.on_venue(venue):
                 found = snapshot.position(position.symbol)
@@ -162,6 +165,14 @@ class Resync:
             services.decide("resync.failed", str(error), venue=venue)
             return False
         return True
+
+    def _is_question(self, order: TrackedOrder) -> bool:
+        """Whether an order that no list shows must be looked up under its id.
+
+        One that was never seen is settled by whoever sent it; after a start that may be nobody.
+        """
+        age_ns = self._services.runtime.ts() - order.row.created_ns
+        return not order.terminal and (order.seen or age_ns > UNSEEN_NS)
 
     # ------------------------------------------------------------ differences
 

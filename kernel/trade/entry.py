@@ -552,13 +552,15 @@ class Entries:
         )
         await services.commit_protect((position.row,))
         while True:
+            ended = all(_ended(order) for order in children)
             flat = await self._exits.close(position, CloseReason.ROLLBACK, cause)
+            if flat and ended:
+                break  # nothing can fill after the proof
             for order in children:
                 if not _ended(order):
                     await self._end_child(desk, order)
-            if flat and all(_ended(order) for order in children) and position.qty <= 0:
-                break
-            await services.runtime.sleep(SECOND)  # the ladder goes on; ask again how it stands
+            if not flat:
+                await services.runtime.sleep(SECOND)  # the ladder goes on; ask how it stands
         if not position.state.terminal:
             position.transition(PositionState.ROLLED_BACK, "proven flat")
         await services.commit_protect((position.row,))
