@@ -29,7 +29,7 @@ from types import ModuleType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.mutants.table import ROOT, Mutant, Rule, mutant, rules
+from tests.mutants.table import ROOT, Mutant, mutant, rules
 
 TIMEOUT_S = 40
 KILLED = 10
@@ -155,7 +155,7 @@ class Planter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         """Compile and run the changed source."""
         file = module.__name__.replace(".", "/") + ".py"
         source = self._planted.planted(file) or ""
-        exec(compile(source, str(ROOT / file), "exec"), module.__dict__)  # noqa: S102
+        exec(compile(source, str(ROOT / file), "exec"), module.__dict__)
 
 
 def finished(trials: Sequence[Trial], processes: int) -> Iterator[Trial]:
