@@ -186,27 +186,21 @@ class Trailing:
             instrument, side, best=trail.best, callback_percent=settings.trailing_callback_percent
         )
 
-        def reaches(percent: Decimal) -> bool:
-            wanted = stop_levels.improved_level(instrument, side, old=confirmed, percent=percent)
-            return not stop_levels.is_tighter(side, wanted, level)
-
         interval_ns = settings.trailing_min_update_interval_seconds * SECOND
         allowed_ns = (position.stops.confirmed_ns or 0) + interval_ns
         early = services.runtime.now() < allowed_ns
-        urgent = reaches(settings.trailing_emergency_improvement_percent)
+        percent = settings.trailing_emergency_improvement_percent
+        if not early:
+            percent = min(percent, settings.trailing_min_improvement_percent)
+        next_level = stop_levels.improved_level(instrument, side, old=confirmed, percent=percent)
+        due = not stop_levels.is_tighter(side, next_level, level)
         if trail.first:
             trail.first = False
-            urgent = stop_levels.is_tighter(side, level, confirmed)
-        if urgent or (reaches(settings.trailing_min_improvement_percent) and not early):
+            due = stop_levels.is_tighter(side, level, confirmed)
+        if due:
             await self._update(position, trail, level)
             return
         trail.due_since_ns = None
-        percent = (
-            settings.trailing_emergency_improvement_percent
-            if early
-            else settings.trailing_min_improvement_percent
-        )
-        next_level = stop_levels.improved_level(instrument, side, old=confirmed, percent=percent)
         target = stop_levels.best_for_level(
             instrument,
             side,

@@ -39,8 +39,8 @@ def format_utc(ts_ns: int) -> str:
         year += 1
     days -= _days_before_year(year)
     month = 1
-    while days >= days_in_month(year, month):
-        days -= days_in_month(year, month)
+    while days >= (length := _MONTH_DAYS[month - 1] + (month == 2 and _is_leap(year))):
+        days -= length
         month += 1
     hour, minute, second = rest // HOUR, rest // MINUTE % 60, rest // SECOND % 60
     return f"{year:04}-{month:02}-{days + 1:02}T{hour:02}:{minute:02}:{second:02}Z"

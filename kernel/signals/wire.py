@@ -347,6 +347,9 @@ class _Scanner:
         return value
 
     def _peek(self) -> str:
+        found = self._text[self._at : self._at + 1]
+        if found > " ":
+            return found
         match = _WHITESPACE.match(self._text, self._at)
         assert match is not None
         self._at = match.end()

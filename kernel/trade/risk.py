@@ -109,6 +109,9 @@ class Risk:
         self._holds: dict[SymbolKey, Lock] = {}
         self._margin: dict[str, Usd] = {}
         self._made = 0
+        self._marks: dict[SymbolKey, Decimal] = {}
+        self._marks_ns = -1
+        """The instant of `_marks`: the candidates of one wave are all checked at one."""
         self.paused = ""
         self.switches = KillSwitches(services.settings)
         services.book.on_ended.append(self._on_ended)
@@ -158,7 +161,15 @@ class Risk:
         return values
 
     def _mark(self, venue: str, symbol: str) -> Decimal:
-        return self._services.prices.last(venue, symbol, PriceSource.MARK).price
+        now = self._services.runtime.now()
+        if now != self._marks_ns:
+            self._marks_ns = now
+            self._marks.clear()
+        mark = self._marks.get((venue, symbol))
+        if mark is None:
+            mark = self._services.prices.last(venue, symbol, PriceSource.MARK).price
+            self._marks[(venue, symbol)] = mark
+        return mark
 
     def _reserved_on(self, venue: str, symbol: str) -> Usd:
         return sum(

@@ -12,7 +12,7 @@ import msgspec
 
 from kernel.model.instrument import Instrument
 from kernel.model.orders import PositionSide
-from kernel.model.units import HUNDRED, ZERO, Price
+from kernel.model.units import HUNDRED, ZERO, Price, canonical
 
 
 class FirstStop(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -136,6 +136,8 @@ def improved_level(
 ) -> Price:
     """The loosest level on the grid that improves `old` by at least `percent` and a tick."""
     wanted = tighter_side(instrument, side, old * (HUNDRED + side.sign * percent) / HUNDRED)
+    if wanted <= 0:
+        return instrument.tick_size  # a short's stop cannot improve by all of its price
     if is_tighter(side, wanted, old):
         return wanted
     return tighter_side(instrument, side, old + side.sign * instrument.tick_size)
@@ -148,18 +150,13 @@ def best_for_level(
 
     The exact inverse of `trailing_level`: one tick before it, the trailing level is looser.
     """
-    tick, sign = instrument.tick_size, side.sign
-    grid = instrument.price_nearest(level * HUNDRED / (HUNDRED - sign * callback_percent))
-
-    def suffices(price: Price) -> bool:
-        found = trailing_level(instrument, side, best=price, callback_percent=callback_percent)
-        return (found - level) * sign >= 0
-
-    while not suffices(grid):
-        grid += sign * tick
-    while suffices(grid - sign * tick):
-        grid -= sign * tick
-    return grid
+    step = side.sign * instrument.tick_size
+    # The trailing level is rounded towards the market, so it reaches `level` as soon as it is
+    # beyond the level before it: the first price after `edge` suffices.
+    edge = (level - step) * HUNDRED / (HUNDRED - side.sign * callback_percent)
+    if side is PositionSide.LONG:
+        return canonical(instrument.price_down(edge) + step)
+    return canonical(instrument.price_up(edge) + step)
 
 
 def ratchet(side: PositionSide, level: Price, protected: Price) -> Price:
