@@ -165,7 +165,10 @@ class StopCheck:
         stops = position.stops.open()
         if all(_unchanged(stop, snapshot) for stop in stops):
             return False
-        crowded = any(not stop.wanted or stop.phase is not StopPhase.LIVE for stop in stops)
+        crowded = any(
+            stop.order.report is not None and not (stop.wanted and stop.phase is StopPhase.LIVE)
+            for stop in stops
+        )
         for stop in stops:
             order = stop.order
             report = snapshot.stop(order.row.client_order_id, order.row.venue_order_id)

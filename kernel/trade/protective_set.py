@@ -46,9 +46,20 @@ class StopOrder:
         doubt: A send of it had an unknown outcome.
         sent_ns: When it was asked for or found.
         fired_ns: When it was first seen triggered; None before that.
+        cancels: How often its cancel was asked.
+        cancel_due_ns: Not before then it is asked again (hazards I14).
     """
 
-    __slots__ = ("doubt", "fired_ns", "missing", "order", "sent_ns", "wanted")
+    __slots__ = (
+        "cancel_due_ns",
+        "cancels",
+        "doubt",
+        "fired_ns",
+        "missing",
+        "order",
+        "sent_ns",
+        "wanted",
+    )
 
     def __init__(self, order: TrackedOrder, now: MonoNs) -> None:
         self.order = order
@@ -57,6 +68,8 @@ class StopOrder:
         self.doubt = False
         self.sent_ns = now
         self.fired_ns: MonoNs | None = None
+        self.cancels = 0
+        self.cancel_due_ns = now
 
     @property
     def client_order_id(self) -> str:

@@ -32,7 +32,7 @@ from kernel.model.ids import Leg
 from kernel.model.instrument import Instrument
 from kernel.model.orders import OrderClass, OrderStatus, OrderType
 from kernel.model.rows import OrderRow
-from kernel.model.units import MS, Price, Qty, text
+from kernel.model.units import MS, SECOND, MonoNs, Price, Qty, text
 from kernel.model.venue import CancelOrder, PlaceStop
 from kernel.trade import evidence
 from kernel.trade.protective_set import StopOrder, StopPhase
@@ -47,6 +47,8 @@ CONFIRM_POLLS_NS = (300 * MS, 800 * MS, 1600 * MS)
 """Look-ups after the acknowledgement, where no event came before; then at the time-out."""
 UNSEEN_LIMIT = 2
 """So many stops that were taken and are not to be seen; then they are looked up, not joined."""
+CANCEL_PAUSES_NS = (SECOND, 2 * SECOND, 5 * SECOND, 15 * SECOND, 30 * SECOND)
+"""Between attempts to cancel the same stop; the last one repeats."""
 CANCEL_WAIT_NS = 500 * MS
 """How long a cancel waits for its event before the order is looked up."""
 
@@ -156,9 +158,14 @@ class ConditionalStops:
             await self._look_after_swap(position)
 
     async def discard(self, position: Position) -> None:
-        """Make one attempt at each cancel of the ledger; what it proves comes as a report."""
+        """Make one attempt at each cancel that is due; what it proves comes as a report."""
         for stop in position.stops.to_cancel():
-            await self._cancel(stop)
+            now = self._services.runtime.now()
+            if now >= stop.cancel_due_ns:
+                pause_ns = CANCEL_PAUSES_NS[min(stop.cancels, len(CANCEL_PAUSES_NS) - 1)]
+                stop.cancel_due_ns = MonoNs(now + pause_ns)
+                stop.cancels += 1
+                await self._cancel(stop)
 
     async def probe(self, position: Position) -> None:
         """Look up every stop that was sent or went missing.
