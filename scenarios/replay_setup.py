@@ -18,7 +18,7 @@ import msgspec
 from kernel.config import Settings
 from kernel.errors import SettingsError
 from kernel.model.instrument import Instrument
-from kernel.model.units import ONE, text
+from kernel.model.units import DAY, ONE, text
 from kernel.signals.timestamps import format_utc
 from replay.datasets import MarketData
 from replay.momentum import Recipe, generate
@@ -40,6 +40,9 @@ from venues.sim.venue import VenueSetup
 
 TAIL_NS = 240_000_000_000
 """Quiet time behind the last price, in which everything must converge."""
+
+LONGEST_HOLE_NS = DAY
+"""Longer without a price of any symbol is a mistake in the choice of files."""
 
 
 class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +99,7 @@ def plan_replay(
     """
     series = _on_venue(data.series, options.venue)
     start_ns, end_ns = _period(series, options)
+    _refuse_holes(series, start_ns, end_ns)
     if rows is None:
         candles = [one for one in series if isinstance(one, CandleSet) and one.price == "last"]
         rows = generate(options.seed, candles, recipe)
@@ -167,6 +171,24 @@ def _period(series: list[Series], options: ReplayOptions) -> tuple[int, int]:
         held = f"the data lies in {format_utc(first)} to {format_utc(last)}"
         raise SettingsError([f"{asked}: {held}; choose a part of it"])
     return start, end
+
+
+def _refuse_holes(series: list[Series], start_ns: int, end_ns: int) -> None:
+    """Raise `SettingsError` where no series has any price for longer than a day."""
+    spans = [
+        (max(one.first_ns, start_ns), min(one.end_ns, end_ns))
+        for one in series
+        if not isinstance(one, FundingSet)
+    ]
+    reached = start_ns
+    problems = []
+    for first, last in sorted(spans):
+        if first < last and first - reached > LONGEST_HOLE_NS:
+            hole = f"{format_utc(reached)} to {format_utc(first)}"
+            problems.append(f"data: no prices from {hole}; choose a part with --from and --to")
+        reached = max(reached, last)
+    if problems:
+        raise SettingsError(problems)
 
 
 # ---------------------------------------------------------------- instruments

@@ -22,7 +22,7 @@ def summary(plan: ReplayPlan, result: ReplayResult) -> str:
         ("PnL", f"{result.realized_pnl} before fees {result.fees} and funding {result.funding}"),
         ("naked", f"{result.max_unprotected_ms} ms at most, {result.unprotected_s:.3f} s in all"),
         ("starts", f"{result.kernel_starts}, {result.crashes} of them after a crash"),
-        ("faults", ", ".join(f"{n} {name}" for name, n in result.faults_fired.items()) or "none"),
+        ("faults", ", ".join(f"{n} {name}" for name, n in _kinds(result).items()) or "none"),
         ("run", f"{result.steps} steps in {result.wall_s:.1f} s{speed}"),
         ("digest", f"{result.digest}, state {result.state_digest}"),
     ]  # fmt: skip
@@ -31,6 +31,15 @@ def summary(plan: ReplayPlan, result: ReplayResult) -> str:
     notes = [f"note      {note}" for note in plan.notes]
     lines = bad + [f"{name:<9} {value}" for name, value in rows] + notes
     return "\n".join(lines) + "\n"
+
+
+def _kinds(result: ReplayResult) -> dict[str, int]:
+    """How often each kind of fault struck, all hours together."""
+    counts: dict[str, int] = {}
+    for name, count in result.faults_fired.items():
+        kind = name.partition(" in hour")[0]
+        counts[kind] = counts.get(kind, 0) + count
+    return counts
 
 
 def figures(plan: ReplayPlan, result: ReplayResult) -> list[tuple[str, str, str]]:

@@ -158,6 +158,20 @@ def test_a_period_without_prices_is_refused_with_the_one_there_is(data: MarketDa
         plan(data, from_ns=START_NS + 100 * HOUR)
 
 
+def test_files_that_lie_years_apart_are_refused_with_the_hole(
+    data: MarketData, tmp_path: Path
+) -> None:
+    place = tmp_path / "binance_old"
+    place.mkdir()
+    rows = "open_time,open,high,low,close,volume\n1700000040000,1,1,1,1,1\n"
+    (place / "ADAUSDT-1m-20231114-20231114.csv").write_text(rows)
+    old = open_data([place], SourceOptions())
+    both = MarketData([*data.series, *old.series], data.report)
+    with pytest.raises(SettingsError, match=r"no prices from 2023-11-14T22:15:00Z to 2026-01-05"):
+        plan(both)
+    assert plan(both, from_ns=START_NS).signals > 0
+
+
 # ---------------------------------------------------------------- the command line
 
 
