@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
 from kernel.model.ids import is_ours
+from kernel.model.orders import OrderClass
 from kernel.model.positions import CloseReason, Origin, PositionRow, PositionState
 from kernel.model.units import DAY, MS, TsNs
 from kernel.model.venue import EffectClass
@@ -107,4 +108,8 @@ class Adoption:
         except VenueError:
             return False
         opening = [fill for fill in fills if fill.side is report.side.entry_side]
-        return bool(opening) and is_ours(opening[-1].client_order_id)
+        if not opening:
+            return False
+        last = opening[-1]  # Binance names no client id here: the order's own id tells
+        known = services.orders.by_venue_id(venue, OrderClass.PLAIN, last.venue_order_id)
+        return is_ours(last.client_order_id) or known is not None

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from kernel.errors import VenueError
 from kernel.model.orders import Fill, FillKind, PositionReport
 from kernel.model.positions import CloseReason, PositionState
-from kernel.model.units import SECOND
+from kernel.model.units import SECOND, MonoNs
 from kernel.trade import evidence
 from kernel.trade.router import describe
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 RETRY_NS = (SECOND // 5, SECOND // 2, SECOND, 2 * SECOND)
 FROZEN = "recovery failed"
+AGAIN_NS = 120 * SECOND
+"""Until a frozen symbol is tried again where there is no periodic sync."""
 
 
 class Recovery:
@@ -177,12 +179,20 @@ class Recovery:
             unknown = [order for order in children if not order.terminal]
             await self._entries.carry_on(position, children, unknown)
         elif state is PositionState.PENDING_SL:
-            await evidence.read_executions(self._services, position)
+            await self._read_executions(position)
             await self._entries.protect(position, children)
         elif state is PositionState.ROLLBACK:
             await self._entries.roll_back(position, "resumed after start")
         elif state is PositionState.CLOSING:
             await self._exits.close(position, CloseReason.EXTERNAL, "resumed after start")
+
+    async def _read_executions(self, position: Position) -> None:
+        """What happened meanwhile; a fill that is known is protected without it all the same."""
+        try:
+            await evidence.read_executions(self._services, position)
+        except VenueError:
+            if position.qty <= 0:
+                raise
 
     def _failed(self, position: Position, error: BaseException, failures: int) -> None:
         self._services.decide(
@@ -202,6 +212,15 @@ class Recovery:
                 venue=position.venue,
                 symbol=position.symbol,
             )
+            interval_ns = self._services.settings.sync_interval_seconds * SECOND or AGAIN_NS
+            due = MonoNs(self._services.runtime.now() + interval_ns)
+            self._services.runtime.call_at(due, lambda: self._again(position))
+
+    def _again(self, position: Position) -> None:
+        """A frozen symbol is tried again at each sync."""
+        if position.frozen == FROZEN and not position.state.terminal:
+            position.frozen = ""
+            self.resume(position)
 
 
 def entry_children(services: Services, position: Position) -> list[TrackedOrder]:

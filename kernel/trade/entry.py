@@ -162,15 +162,20 @@ class Entries:
             await self._services.commit_protect((position.row,))
         deadline_ns = self._services.runtime.now() + self._close_after_ns
         visible = await self._await_fill(position, children)
+        filled_late = position.qty <= 0
         while position.qty <= 0 and not all(_ended(order) for order in children):
             await self._give_up(position, children)
-            if _all_terminal(children) and self._services.runtime.now() >= deadline_ns:
+            late = self._services.runtime.now() >= deadline_ns
+            missing = any(order.executions_missing for order in children)
+            if position.qty <= 0 and missing and late and _all_terminal(children):
                 reason = "reported filled, and no execution is shown in time"
                 await self._roll_back(position, children, reason)
                 return None
         if position.qty <= 0:
             self._never(position, "nothing filled")
             return None
+        if filled_late:  # the polls for visibility count from a fill
+            visible = await self._await_fill(position, children)
         reason = self._unusable(position, visible=visible)
         if reason:
             await self._roll_back(position, children, reason)
