@@ -166,11 +166,12 @@ def _period(series: list[Series], options: ReplayOptions) -> tuple[int, int]:
     last = max(one.end_ns for one in priced)
     start = max(first, options.from_ns)
     end = min(last, options.to_ns or last)
-    if start >= end:
+    inside = [one for each in priced if len(one := each.between(start, end))]
+    if start >= end or not inside:
         asked = f"period: {format_utc(start)} to {format_utc(end)} holds no prices"
         held = f"the data lies in {format_utc(first)} to {format_utc(last)}"
         raise SettingsError([f"{asked}: {held}; choose a part of it"])
-    return start, end
+    return min(one.first_ns for one in inside), max(one.end_ns for one in inside)
 
 
 def _refuse_holes(series: list[Series], start_ns: int, end_ns: int) -> None:
