@@ -28,6 +28,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 from typing import Any
 
@@ -325,8 +326,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parent(args: argparse.Namespace, perf: Path) -> int:
-    from tempfile import TemporaryDirectory
-
     for workload in args.workloads:
         with TemporaryDirectory() as scratch:
             done = subprocess.run(
