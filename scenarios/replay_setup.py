@@ -41,6 +41,9 @@ from venues.sim.venue import VenueSetup
 TAIL_NS = 240_000_000_000
 """Quiet time behind the last price, in which everything must converge."""
 
+NO_SIGNALS = (
+    "no signal lies in the period; generated ones need --fewest (16) quarter hours of history"
+)
 LONGEST_HOLE_NS = DAY
 """Longer without a price of any symbol is a mistake in the choice of files."""
 
@@ -107,7 +110,7 @@ def plan_replay(
         rows = [msgspec.structs.replace(row, exchange=options.venue) for row in rows]
     rows = between(rows, start_ns, end_ns)
     cut = [one for each in series if len(one := each.between(start_ns, end_ns))]
-    notes: list[str] = []
+    notes: list[str] = [] if rows else [NO_SIGNALS]
     instruments = _instruments(cut, options, notes)
     markets = _markets(cut, options, notes)
     venues = list(dict.fromkeys(market.venue for market in markets))
