@@ -60,7 +60,27 @@ def build_report(
     report.wallet = thinned(collector.wallet, MOST_EQUITY)
     report.equity = _equity(collector, by_place, start_ns, end_ms)
     report.findings = find(report, violations, collector.crashed)
+    report.figures = _figures(report, checker)
     return report
+
+
+def _figures(report: Report, checker: Checker) -> list[tuple[str, str, str]]:
+    """Tiles of a run that has no other figures."""
+    closed = [one for one in report.positions if one.closed_ms >= 0]
+    fees = sum(one.fees for one in report.positions)
+    funding = sum(one.funding for one in report.positions)
+    pnl = sum(one.pnl for one in report.positions)
+    naked_ms = -(-checker.protection.max_unprotected_ns // MS)
+    return [
+        ("invariants broken", str(sum(checker.violations.counts.values())), "must be 0"),
+        ("longest without a stop", f"{naked_ms} ms", "at the venue, in truth"),
+        ("net result", f"{pnl - fees + funding:+.3f} USD", "realised, after fees and funding"),
+        ("PnL before fees", f"{pnl:+.3f} USD", "realised"),
+        ("fees", f"{fees:.3f} USD", "paid"),
+        ("positions", str(len(report.positions)), f"{len(closed)} closed"),
+        ("faults that struck", str(sum(m.kind == "fault" for m in report.marks)), "messages met"),
+        ("alerts", str(len(report.alerts)), "for a person"),
+    ]
 
 
 def _at(mark: Mark) -> int:
