@@ -170,8 +170,10 @@ class Checker:
                 pass
 
     def _told(
-        self, venue: SimVenue, request: VenueRequest, reply: VenueReply, sent_ns: int
+        self, venue: SimVenue, request: VenueRequest, reply: VenueReply, sent_ns: int, *, life: int
     ) -> None:
+        if life != self._born_ns:
+            return  # the kernel that asked is gone: nobody knows of this answer
         now = self._world.agenda.now_ns
         self.requests.answered(venue.name, request, reply, sent_ns=sent_ns, now_ns=now)
 
@@ -190,7 +192,7 @@ class Checker:
             reply: VenueReply | None = given.reply
             if reply is not None:
                 due = now + given.delay_ns + legs.reply.base_ns + legs.request.base_ns
-                tell = partial(self._told, venue, request, reply, now)
+                tell = partial(self._told, venue, request, reply, now, life=self._born_ns)
                 agenda.push(due, RANK_MESSAGE, tell)
             return given
 
