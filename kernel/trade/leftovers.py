@@ -84,7 +84,9 @@ class Leftovers:
                 self._services.orders.conclude(
                     order, OrderStatus.CANCELED, "the position that it hung on is flat"
                 )
-            elif order.row.reduce_only:
+            elif order.row.order_class is OrderClass.PLAIN and not order.seen:
+                await self._look_up(order)  # should it arrive, there is nothing to reduce
+            else:
                 await self._cancel(order)
 
     async def _cancel(self, order: TrackedOrder) -> None:

@@ -367,6 +367,7 @@ class StopOwner:
             found = await self._adoption.judge(position, level)
             level = stop_levels.tighter_of(position.side, found, level)
         self._known[position.id] = None
+        level = self._tightest_taken(position, level)
         if self._first.must_close(position):
             cause = "adverse drift between entry and stop"
             await self._exits.close(position, CloseReason.ROLLBACK, cause)
@@ -384,6 +385,16 @@ class StopOwner:
         if await self._close_if_through(position, inside):
             return ZERO
         return inside
+
+    def _tightest_taken(self, position: Position, level: Price) -> Price:
+        """A tighter stop that the venue took may be live, seen or not: none is placed behind it."""
+        source = self._services.settings.stop_source
+        price = self._services.prices.last(position.venue, position.symbol, source).price
+        for stop in position.stops.doubtful():
+            taken = stop.wanted and bool(stop.order.row.venue_order_id)
+            if taken and not stop_levels.is_through(position.side, stop.level, price):
+                level = stop_levels.tighter_of(position.side, stop.level, level)
+        return level
 
     def _may_have_stops(self, position: Position) -> bool:
         """Whether stops of it may stand on the venue that this process did not place."""
