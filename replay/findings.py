@@ -115,7 +115,8 @@ def _endings(positions: list[Story]) -> list[Finding]:
 
 
 def _losses(positions: list[Story]) -> list[Finding]:
-    losing = sorted((one for one in positions if one.net < 0), key=lambda one: one.net)
+    ended = (one for one in positions if one.closed_ms >= 0 and one.net < 0)
+    losing = sorted(ended, key=lambda one: one.net)
     return [
         Finding(
             rank=NOTED,

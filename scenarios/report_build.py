@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from kernel.config import Settings
 from kernel.model.units import MINUTE, MS
 from replay.findings import find
-from replay.report import Mark, Point, Report, Span, Story, Trade, thinned
+from replay.report import WORST, Finding, Mark, Point, Report, Span, Story, Trade, thinned
 from scenarios.invariants import Checker
 from scenarios.report_collector import Collector, Place, changed_settings
 from venues.sim.bars import BarTape
@@ -31,20 +31,23 @@ def build_report(
     settings: Settings,
     start_ns: int,
     end_ns: int,
+    problems: list[str] | None = None,
 ) -> Report:
-    """The data of a page about a run that is over."""
+    """The data of a page about a run that is over; `problems`: expectations that were not met."""
     end_ms = (end_ns - start_ns) // MS
     violations = [
         ((one.ts_ns - start_ns) // MS, one.venue, one.symbol, str(one))
         for one in checker.violations.found
     ]
-    bad = len(violations) or len(collector.crashed)
+    broken = sum(checker.violations.counts.values())
+    unmet = [line for line in problems or [] if line not in map(str, checker.violations.found)]
+    bad = bool(broken or collector.crashed or unmet)
     by_place = {(market.venue, market.symbol): market for market in markets}
     report = Report(
         title=title,
         start_ns=start_ns,
         end_ms=end_ms,
-        verdict=f"{sum(checker.violations.counts.values())} invariants broken" if bad else "passed",
+        verdict=_verdict(broken, len(collector.crashed), len(unmet)),
         passed=not bad,
         marks=sorted(collector.marks, key=_at),
         positions=collector.stories,
@@ -59,9 +62,17 @@ def build_report(
         _complete(story, report, by_place[(story.venue, story.symbol)])
     report.wallet = thinned(collector.wallet, MOST_EQUITY)
     report.equity = _equity(collector, by_place, start_ns, end_ms)
-    report.findings = find(report, violations, collector.crashed)
+    report.findings = [
+        *(Finding(rank=WORST, title="Not as expected", text=line) for line in unmet),
+        *find(report, violations, collector.crashed),
+    ]
     report.figures = _figures(report, checker)
     return report
+
+
+def _verdict(broken: int, crashed: int, unmet: int) -> str:
+    counts = ((broken, "broken invariants"), (crashed, "crashed tasks"), (unmet, "not as expected"))
+    return ", ".join(f"{count} {what}" for count, what in counts if count) or "passed"
 
 
 def _figures(report: Report, checker: Checker) -> list[tuple[str, str, str]]:

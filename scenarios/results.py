@@ -139,7 +139,8 @@ def _write_report(
         settings=assembly.settings,
         start_ns=assembly.setup.start_ns,
         end_ns=assembly.end_ns,
+        problems=problems,
     )
-    report.notes = [*problems, f"journal digest {run.recorder.digest()}"]
+    report.notes = [f"journal digest {run.recorder.digest()}"]
     report.reproduce = outputs.reproduce
     write_report(outputs.report, report)
