@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from kernel.errors import VenueError
+from kernel.model.ids import is_ours
 from kernel.model.orders import OrderClass, OrderStatus
 from kernel.model.units import MS, SECOND
 from kernel.model.venue import CancelOrder
@@ -71,11 +72,17 @@ class Leftovers:
             await self._round(position)
 
     def _left(self, position: Position) -> list[TrackedOrder]:
-        """What closes and is not proven terminal; a child of the entry is its saga's business."""
+        """What of ours closes and is not proven terminal.
+
+        A child of the entry is its saga's business; a person's stop is the person's.
+        """
         return [
             order
             for order in self._services.orders.of_position(position.id)
-            if order.row.reduce_only and order.row.intent_open and not order.terminal
+            if order.row.reduce_only
+            and order.row.intent_open
+            and not order.terminal
+            and is_ours(order.client_order_id)
         ]
 
     async def _round(self, position: Position) -> None:

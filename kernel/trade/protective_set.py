@@ -196,9 +196,13 @@ class StopSet:
         """A stop that is not terminal, by our id."""
         return self._orders.get(client_order_id)
 
+    def forget(self, stop: StopOrder) -> None:
+        """Leave an order that is not ours to whoever placed it."""
+        self._orders.pop(stop.client_order_id, None)
+
     def open(self) -> list[StopOrder]:
         """Every stop that is not proven terminal, oldest first."""
-        return [s for s in self._orders.values() if s.phase is not StopPhase.GONE]
+        return [s for s in self._orders.values() if not s.order.row.status.terminal]
 
     def settle(self, now: MonoNs) -> list[StopOrder]:
         """Take out the stops that ended, and note the one that fired.

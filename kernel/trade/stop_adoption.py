@@ -124,8 +124,9 @@ class Adoption:
                 and parts.wave_minute == wave_minute
                 and parts.symbol_hash == symbol_hash(position.venue, position.symbol)
             )
-        opened = position.row.opened_ns
-        return not position.ours and report.created_ns >= opened
+        # Our row of a foreign position begins when we found it: the venue knows since when it is.
+        opened_ns = 0 if position.report is None else position.report.opened_ns
+        return not position.ours and report.created_ns >= opened_ns
 
     def _keep(self, position: Position, report: OrderReport) -> None:
         order = self._registered(position, report)

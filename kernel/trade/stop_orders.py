@@ -28,7 +28,7 @@ from kernel.errors import (
     Unauthorized,
     VenueError,
 )
-from kernel.model.ids import Leg
+from kernel.model.ids import Leg, is_ours
 from kernel.model.instrument import Instrument
 from kernel.model.orders import OrderClass, OrderStatus, OrderType
 from kernel.model.rows import OrderRow
@@ -160,6 +160,9 @@ class ConditionalStops:
     async def discard(self, position: Position) -> None:
         """Make one attempt at each cancel that is due; what it proves comes as a report."""
         for stop in position.stops.to_cancel():
+            if not is_ours(stop.client_order_id):
+                position.stops.forget(stop)  # a person's: let alone
+                continue
             now = self._services.runtime.now()
             if now >= stop.cancel_due_ns:
                 pause_ns = CANCEL_PAUSES_NS[min(stop.cancels, len(CANCEL_PAUSES_NS) - 1)]

@@ -10,7 +10,7 @@ from kernel import errors
 from kernel.config import Settings
 from kernel.model.ids import Leg, OrderIdParts, client_order_id, symbol_hash
 from kernel.model.orders import OrderClass, OrderStatus, OrderType, PositionSide, PriceSource
-from kernel.model.positions import CloseReason, PositionState
+from kernel.model.positions import CloseReason, Origin, PositionState
 from kernel.model.rows import OrderRow
 from kernel.model.units import MINUTE, MS, SECOND, ZERO
 from kernel.model.venue import PlaceStop
@@ -519,6 +519,26 @@ class TestFoundStops:
             )
         )
         return self.stop_order(bench, position, trigger, client_id=made)
+
+    def test_a_persons_stop_on_a_foreign_position_counts_and_is_never_cancelled(self, bench):
+        position = bench.filled(origin=Origin.FOREIGN)
+        self.stop_order(bench, position, "41500", client_id="person-1")
+        assert protect(bench, position) is True
+        assert [stop.client_order_id for stop in bench.venue.stops()] == ["person-1"]
+        assert position.row.protected_level == D(41500)
+        position.transition(PositionState.ACTIVE, "stop confirmed")
+        bench.spawn(bench.exits.close(position, CloseReason.OPERATOR, "test"))
+        bench.run(bench.runtime.now() + 20 * SECOND)
+        assert position.state is PositionState.CLOSED
+        assert [stop.client_order_id for stop in bench.venue.stops()] == ["person-1"]
+
+    def test_a_persons_looser_stop_is_joined_by_ours_and_left_alone(self, bench):
+        position = bench.filled(origin=Origin.FOREIGN)
+        self.stop_order(bench, position, "41000", client_id="person-1")
+        assert protect(bench, position) is True
+        assert sorted(stop.trigger_price for stop in bench.venue.stops()) == [D(41000), D(41160)]
+        bench.run(bench.runtime.now() + 120 * SECOND)
+        assert len(bench.venue.stops()) == 2
 
     def test_without_any_stop_the_protected_level_is_placed(self, bench):
         position = self.restarted(bench)
