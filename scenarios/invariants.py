@@ -169,11 +169,18 @@ class Checker:
             case _:
                 pass
 
-    def _told(
+    def _reached(
         self, venue: SimVenue, request: VenueRequest, reply: VenueReply, sent_ns: int, *, life: int
     ) -> None:
         if life != self._born_ns:
             return  # the kernel that asked is gone: nobody knows of this answer
+        agenda = self._world.agenda
+        due = agenda.now_ns + venue.setup.legs.request.base_ns
+        agenda.push(due, RANK_MESSAGE, partial(self._told, venue, request, reply, sent_ns))
+
+    def _told(
+        self, venue: SimVenue, request: VenueRequest, reply: VenueReply, sent_ns: int
+    ) -> None:
         now = self._world.agenda.now_ns
         self.requests.answered(venue.name, request, reply, sent_ns=sent_ns, now_ns=now)
 
@@ -191,9 +198,9 @@ class Checker:
             given = answer(request)
             reply: VenueReply | None = given.reply
             if reply is not None:
-                due = now + given.delay_ns + legs.reply.base_ns + legs.request.base_ns
-                tell = partial(self._told, venue, request, reply, now, life=self._born_ns)
-                agenda.push(due, RANK_MESSAGE, tell)
+                due = now + given.delay_ns + legs.reply.base_ns
+                reach = partial(self._reached, venue, request, reply, now, life=self._born_ns)
+                agenda.push(due, RANK_MESSAGE, reach)
             return given
 
         venue.gate.answer = tapped  # type: ignore[method-assign]
