@@ -14,7 +14,7 @@ from hashlib import blake2b
 import msgspec
 
 from kernel.model.messages import HttpRequest
-from kernel.model.units import MINUTE, MS, SECOND
+from kernel.model.units import DAY, MINUTE, MS, SECOND
 from kernel.model.venue import Failure, QueryServerTime, ServerTime, VenueRequest
 from venues.sim.agenda import RANK_MESSAGE
 from venues.sim.truth import TruthEvent
@@ -156,6 +156,8 @@ class BinanceCore(WireCore):
 
 class _UserStream(Session):
     """A connection to /private: everything, or the events that its path names."""
+
+    life_ns = DAY
 
     def __init__(self, core: BinanceCore, path: str) -> None:
         self._core = core

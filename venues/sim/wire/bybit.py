@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -19,11 +20,12 @@ from kernel.model.orders import (
     BalanceReport,
     Fill,
     FillKind,
+    OrderClass,
     OrderReport,
     OrderStatus,
     PositionReport,
 )
-from kernel.model.units import SECOND, text
+from kernel.model.units import MINUTE, SECOND, text
 from kernel.model.venue import Failure, VenueRequest
 from venues.sim.truth import OrderChanged, Traded, TruthEvent
 from venues.sim.venue import SimVenue
@@ -45,6 +47,9 @@ from venues.sim.wire.core import (
 from venues.sim.wire.fields import BadField, Fields, json_fields
 
 PRIVATE = "/v5/private"
+CLEARED = "CancelByTpSlTsClear"
+IDLE_NS = 10 * MINUTE
+"""How long a connection may say nothing; `max_active_time` of the path sets another time."""
 TOPICS = ("order", "execution", "position", "wallet")
 _LIMITS = {
     "/v5/order/create": 10, "/v5/order/cancel": 10, "/v5/position/trading-stop": 10,
@@ -64,6 +69,10 @@ class BybitCore(WireCore):
         self._routes = _routes(self)
         self._used: dict[str, deque[int]] = {}
         self._connections = 0
+        self._flat = ("", -1)
+        """Symbol and instant of the latest trade that left no position."""
+        self._held: list[dict[str, Any]] = []
+        """Rows that come in one message with the next order of their symbol."""
 
     # ------------------------------------------------------------------ of the core
 
@@ -121,22 +130,37 @@ class BybitCore(WireCore):
             client = event.order.client_order_id
         elif isinstance(event, Traded):
             client = event.fill.client_order_id
+            if not event.position_qty:
+                self._flat = (event.fill.symbol, event.ts_ns)
         made = []
         for topic, symbol, entity, said in self.venue.said(event):
             match said:
                 case OrderReport():
-                    channel, row = "order", self._order(said)
+                    if self._comes_with_the_close(said):
+                        continue
+                    channel, rows = "order", [*self._held, self._order(said)]
+                    self._held = []
                 case Fill():
-                    channel, row = "execution", self._execution(said)
+                    channel, rows = "execution", [self._execution(said)]
                 case PositionReport():
-                    channel, row = "position", self._position(said)
+                    channel, rows = "position", [self._position(said)]
                 case BalanceReport():
                     isolated = self.venue.account.isolated("")
-                    channel, row = "wallet", self.rows.wallet(said, isolated=isolated)
+                    channel, rows = "wallet", [self.rows.wallet(said, isolated=isolated)]
                 case _:
                     continue
-            made.append(Frame(topic, symbol, entity, channel, json_body(row), client))
+            made.append(Frame(topic, symbol, entity, channel, json_body(rows), client))
         return made
+
+    def _comes_with_the_close(self, report: OrderReport) -> bool:
+        # The stop of a position that was just closed comes in one message with the order that
+        # closed it, before it; that order's own event follows at once.
+        if report.order_class is not OrderClass.ATTACHED or report.reason != CLEARED:
+            return False
+        if self._flat != (report.symbol, report.updated_ns):
+            return False
+        self._held.append(self._order(report))
+        return True
 
     def _order(self, report: OrderReport) -> dict[str, Any]:
         return self.rows.order(report) | {
@@ -163,7 +187,9 @@ class _Private(Session):
 
     def __init__(self, core: BybitCore, path: str, name: str) -> None:
         self._core = core
-        self._private = path.partition("?")[0] == PRIVATE
+        where, _, query = path.partition("?")
+        self._private = where == PRIVATE
+        self.idle_ns = _idle(dict(parse_qsl(query)).get("max_active_time", ""))
         self._name = name
         self._known = False
         self._topics: dict[str, str] = {}
@@ -206,7 +232,7 @@ class _Private(Session):
             "id": f"100475188_{frame.symbol or frame.channel}_{now_ms}",
             "topic": name,
             "creationTime": now_ms,
-            "data": [msgspec.Raw(frame.body)],
+            "data": msgspec.Raw(frame.body),
         }
         return json_body(told_body)
 
@@ -235,6 +261,12 @@ class _Private(Session):
         if req_id:
             answer["req_id"] = req_id
         return json_body(answer)
+
+
+def _idle(text_of_it: str) -> int:
+    unit = {"s": SECOND, "m": MINUTE}.get(text_of_it[-1:], 0)
+    number = text_of_it[:-1]
+    return int(number) * unit if unit and number.isdecimal() else IDLE_NS
 
 
 type _Make = Callable[[Fields], Asked | Local]

@@ -81,7 +81,14 @@ class Frame(NamedTuple):
 
 
 class Session(ABC):
-    """One connection as the venue sees it."""
+    """One connection as the venue sees it.
+
+    `idle_ns`: it is cut when the client says nothing for so long; `life_ns`: it is cut then in any
+    case. 0: never.
+    """
+
+    idle_ns = 0
+    life_ns = 0
 
     @abstractmethod
     def hear(self, body: bytes) -> list[bytes]:

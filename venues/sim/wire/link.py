@@ -7,6 +7,7 @@ because the emulator says of each request what it means to the simulated venue.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from kernel.model.messages import (
     HttpFailed,
@@ -166,6 +167,8 @@ class _Socket:
         self._name = name
         self._core = core
         self._say = say
+        self._agenda = agenda
+        self._heard_ns = 0
         self._session: Session | None = None
         self.stream: Stream[bytes] = Stream(
             agenda,
@@ -195,6 +198,7 @@ class _Socket:
 
     def hear(self, body: bytes) -> list[bytes]:
         """A frame of the kernel; the answers."""
+        self._heard_ns = self._agenda.now_ns
         return self._session.hear(body) if self._session is not None and self.up else []
 
     def say(self, body: bytes, delay_ns: int) -> None:
@@ -207,9 +211,31 @@ class _Socket:
 
     def _opened(self, connection: int) -> None:
         name = self._core.venue.name
+        self._heard_ns = now = self._agenda.now_ns
+        session = self._session
+        if session is not None and session.life_ns:
+            end = partial(self._cut, session, "the longest life of a connection is over")
+            self._agenda.push(now + session.life_ns, RANK_MESSAGE, end)
+        if session is not None and session.idle_ns:
+            self._agenda.push(
+                now + session.idle_ns, RANK_MESSAGE, partial(self._look, session)
+            )
         self._say(
             self._name, StreamOpened(venue=name, stream=self._name, connection=connection)
         )
+
+    def _look(self, session: Session) -> None:
+        if session is not self._session:
+            return
+        due = self._heard_ns + session.idle_ns
+        if due <= self._agenda.now_ns:
+            self._cut(session, "idle for too long")
+        else:
+            self._agenda.push(due, RANK_MESSAGE, partial(self._look, session))
+
+    def _cut(self, session: Session, reason: str) -> None:
+        if session is self._session:
+            self.stream.drop(reason)
 
     def _frame(self, body: bytes) -> None:
         self._say(

@@ -147,3 +147,11 @@ def test_a_path_may_name_events_and_may_ask_for_envelopes():
 def test_a_subscription_on_the_private_path_is_answered():
     desk = streaming().tell({"method": "SUBSCRIBE", "params": ["x"], "id": 7})
     assert desk.frames()[-1] == {"result": None, "id": 7}
+
+
+def test_a_connection_lives_no_longer_than_a_day():
+    desk = streaming()
+    desk.wait(24 * HOUR_MS - 1000)
+    assert desk.closed() == []
+    desk.wait(2000)
+    assert desk.closed() == ["the longest life of a connection is over"]

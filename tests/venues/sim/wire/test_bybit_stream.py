@@ -94,12 +94,14 @@ def test_a_position_is_pushed_with_an_order_although_it_did_not_change():
     assert [row["size"] for row in rows(desk, "position")] == ["0"]
 
 
-def test_closing_deactivates_the_stop_in_the_stream():
+def test_the_stop_of_a_closed_position_comes_in_one_message_with_the_closing_order():
     desk = streaming()
     desk.post("/v5/order/create", **ORDER, stopLoss="59000")
     desk.market("0.010", Side.SELL, cid="x-1", reduce_only=True)
     desk.wait(100)
     told = [(row["stopOrderType"], row["orderStatus"]) for row in rows(desk, "order")]
+    sizes = [len(frame["data"]) for frame in desk.frames() if frame.get("topic") == "order"]
+    assert sizes == [1, 1, 2]
     assert told == [("StopLoss", "Untriggered"), ("", "Filled"), ("StopLoss", "Deactivated"),
                     ("", "Filled")]  # fmt: skip
     assert rows(desk, "position")[-1]["side"] == ""
@@ -162,3 +164,14 @@ def test_a_new_connection_has_to_authenticate_and_subscribe_again():
     desk.market("0.010")
     desk.wait(100)
     assert desk.frames() == []
+
+
+@pytest.mark.parametrize(("query", "seconds"), [("", 600), ("?max_active_time=30s", 30)])
+def test_a_connection_that_says_nothing_is_cut_and_one_that_pings_is_not(query, seconds):
+    desk = WireDesk("bybit").open(f"/v5/private{query}")
+    for _ in range(3):
+        desk.wait(seconds * 900)
+        desk.tell({"op": "ping"})
+    assert desk.closed() == []
+    desk.wait(seconds * 1000)
+    assert desk.closed() == ["idle for too long"]
