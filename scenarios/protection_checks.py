@@ -88,6 +88,7 @@ class ProtectionChecks:
         self._closing_ns: dict[tuple[str, str], int] = {}
         self._exposure = ZERO
         self._alive = False
+        self._lives = 0
         self._spans: list[tuple[str, str, int, int]] = []
         self.max_unprotected_ns = 0
         self.unprotected_ns = 0
@@ -115,6 +116,7 @@ class ProtectionChecks:
     def born(self) -> None:
         """A kernel starts: what is naked now has the whole bound from here."""
         self._alive = True
+        self._lives += 1
         for place, held in self._held.items():
             if held.naked_since_ns >= 0:
                 self._arm(place, held, self._limits.naked_ns, MAX_EXTENSIONS)
@@ -265,10 +267,10 @@ class ProtectionChecks:
                 self._measure(place, held, held.naked_since_ns, now)
 
     def _arm(self, place: Place, held: Held, span_ns: int, left: int) -> None:
-        since = held.naked_since_ns
+        since, life = held.naked_since_ns, self._lives
 
         def look() -> None:
-            if held.naked_since_ns != since or not self._alive:
+            if held.naked_since_ns != since or not self._alive or life != self._lives:
                 return
             if left and self._closing(place[0], place[1]):
                 self._arm(place, held, CLOSE_IN_FLIGHT_NS, left - 1)

@@ -73,6 +73,7 @@ class RequestChecks:
         self._sent: dict[tuple[str, str], int] = {}
         self._undone: dict[tuple[str, str], None] = {}
         self._unknown: dict[tuple[str, str], str] = {}
+        self._proven: dict[tuple[str, str], None] = {}
         self._suspect: dict[str, int] = {}
         self._fresh: dict[tuple[str, str], int] = {}
         self._configured: dict[tuple[str, str], None] = {}
@@ -136,7 +137,8 @@ class RequestChecks:
 
     def unknown(self, venue: str, client_order_id: str, symbol: str) -> None:
         """There is no answer, or one that says nothing."""
-        if (venue, client_order_id) in self._sent:
+        key = (venue, client_order_id)
+        if key in self._sent and key not in self._proven:
             self._unknown[(venue, client_order_id)] = symbol
 
     def settled(self, venue: str, client_order_id: str) -> None:
@@ -144,12 +146,16 @@ class RequestChecks:
         self._unknown.pop((venue, client_order_id), None)
 
     def shown(self, venue: str, evidence: VenueEvent | VenueReply) -> None:
-        """The venue showed an order or a fill: that proves what was unknown."""
+        """The venue showed an order or a fill: that proves what was unknown, or will be."""
+        if isinstance(evidence, OrderReport | Fill):
+            key = (venue, evidence.client_order_id)
+            if key in self._sent:
+                self._proven[key] = None
+                self._unknown.pop(key, None)
+            return
         if not self._unknown:
             return
         match evidence:
-            case OrderReport() | Fill():
-                self._unknown.pop((venue, evidence.client_order_id), None)
             case OrderPage(orders=orders):
                 for order in orders:
                     self._unknown.pop((venue, order.client_order_id), None)
@@ -275,7 +281,7 @@ class RequestChecks:
         if isinstance(request, SubmitOrder):
             key = (venue, request.client_order_id)
             if reply.kind == "OutcomeUnknown":
-                self._unknown[key] = request.symbol
+                self.unknown(venue, request.client_order_id, request.symbol)
             else:
                 self._unknown.pop(key, None)
             if reply.kind in _PROVEN_UNDONE:

@@ -48,9 +48,16 @@ if TYPE_CHECKING:
 
 POLLS_NS = (100 * MS, 200 * MS, 400 * MS, 800 * MS, *(6 * (SECOND,)))
 """Pauses between the ten polls for "flat"."""
+PATIENCE_NS = 10 * SECOND
+"""The polls of one rung take no longer than this while quantity is left."""
 PAUSES_NS = (0, 500 * MS, SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 30 * SECOND)
 """Before each rung; the last one repeats."""
 RUNGS = 4
+_NOT_YET_ACTIVE = (
+    PositionState.PENDING_ENTRY,
+    PositionState.ENTRY_PLACED,
+    PositionState.PENDING_SL,
+)
 MAX_RESTARTS = 3
 
 
@@ -118,7 +125,7 @@ class Exits:
         """The state that announces the act."""
         if not position.row.close_reason:
             position.update(close_reason=reason.value)
-        if position.state in (PositionState.ENTRY_PLACED, PositionState.PENDING_SL):
+        if position.state in _NOT_YET_ACTIVE:
             position.transition(PositionState.ROLLBACK, cause)
         elif position.state is PositionState.ACTIVE and position.qty > 0:
             position.transition(PositionState.CLOSING, cause)
@@ -128,9 +135,10 @@ class Exits:
     async def _run(self, position: Position, running: _Closing, cause: str) -> None:
         services = self._services
         await services.commit_protect((position.row,))
-        rung = 0
+        rung, left = 0, position.qty
         while not await self._climb(position, rung, cause):
-            rung += 1
+            rung = 1 if position.qty < left else rung + 1  # what works is done again at once
+            left = position.qty
             self._alarm(position, rung)
             if rung >= RUNGS:
                 running.answered.set()
@@ -267,9 +275,11 @@ class Exits:
         """Poll until executions and a later read agree on "flat"; False: after ten polls.
 
         Where nothing was sent, or all that was sent has ended with quantity left, one complete
-        look decides.
+        look decides. On a slow venue ten looks may take longer than a position may be naked:
+        after `PATIENCE_NS` with quantity left the next rung comes, reduce-only as this one.
         """
         runtime = self._services.runtime
+        patience_ns = runtime.now() + PATIENCE_NS
         unexplained = 0
         for number, pause_ns in enumerate(POLLS_NS):
             position.changed.clear()
@@ -285,7 +295,7 @@ class Exits:
                     return True
                 lag_ns = self._services.settings.visibility_lag_seconds * SECOND
                 await runtime.sleep(lag_ns)
-            elif position.qty > 0 and _over(sent):
+            elif position.qty > 0 and (_over(sent) or runtime.now() >= patience_ns):
                 return False
             elif position.qty <= 0:
                 await runtime.sleep(pause_ns)

@@ -277,6 +277,7 @@ class BybitVenue(SimVenue):
         position = self.account.position(order.symbol, order.position_side)
         if position.stop is order:
             position.stop = None
+            self._touched(position, silent=True)
         self.matching.advance(order, OrderStatus.TRIGGERED)
         self.later(plan.dt_ns, lambda: self._execute_stop(order, plan))
 
