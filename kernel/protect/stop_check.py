@@ -97,12 +97,9 @@ class StopCheck:
             positions = self._stops.watched(venue)
             if not positions:
                 return
-            watched = [position for position in positions if self._due(position)]
-            if not watched:
-                continue
             now = self._services.runtime.now()
             full = bool(full_ns) and now - self._verified_ns[venue] >= full_ns
-            if await self.check(venue, watched, full=full) and full:
+            if await self.check(venue, positions, full=full) and full:
                 self._verified_ns[venue] = now
 
     async def check(self, venue: str, watched: list[Position], *, full: bool) -> bool:
@@ -117,12 +114,12 @@ class StopCheck:
                 positions=len(watched),
             )
             return False
+        attached = self._services.desks[venue].traits.stop_style is StopStyle.ATTACHED
         for position in watched:
-            if not self._due(position):
-                continue
-            cause = self._fault(position, snapshot, full=full)
-            if cause:
-                self._repair(position, cause)
+            if self._due(position):
+                cause = self._fault(position, snapshot, attached=attached, full=full)
+                if cause:
+                    self._repair(position, cause)
         if full:
             self._set_aside(venue, watched, snapshot)
         return True
@@ -138,17 +135,15 @@ class StopCheck:
 
     # ------------------------------------------------------------ comparing
 
-    def _fault(self, position: Position, snapshot: Snapshot, *, full: bool) -> str:
+    def _fault(self, position: Position, snapshot: Snapshot, *, attached: bool, full: bool) -> str:
         """What speaks against the protection of a position; "": nothing."""
-        row = snapshot.position(position.symbol)
-        if row is not None and row.side is position.side and position.hear(row):
+        stops, row = position.stops, snapshot.position(position.symbol)
+        if row is not None and row.side is position.side and position.hear(row) and attached:
             self._stops.on_position(position)
-        stops = position.stops
         confirmed_ns = stops.confirmed_ns
         if confirmed_ns is not None and snapshot.requested_ns - confirmed_ns < self._lag_ns:
             return ""
-        traits = self._services.desks[position.venue].traits
-        if traits.stop_style is StopStyle.CONDITIONAL and self._missing(position, snapshot):
+        if not attached and self._missing(position, snapshot):
             return "missing from a bulk read"
         if not full and stops.verified:
             return ""  # what changed has woken its keeper
