@@ -94,7 +94,8 @@ class Driver:
         self._seq = 0
         self._born_ns = 0
         self._wall_offset_ns = 0
-        self._instant = (0, 0)
+        self._instant_ns = self._steps_there = 0
+        self._seers: tuple[Callable[[Input, StepResult], None], ...] = ()
 
     # ------------------------------------------------------------ lives
 
@@ -108,6 +109,7 @@ class Driver:
             raise InvariantViolation("a kernel is alive already: crash or stop it first")
         self.starts += 1
         self.stopped = False
+        self._seers = tuple(sink.step for sink in self.sinks)
         self._born_ns = self._agenda.now_ns
         self.world.connect(
             {name: link for name, (_, link) in self._composed.items()}, self._emit
@@ -210,7 +212,10 @@ class Driver:
         if kernel is None:
             return
         now = self._agenda.now_ns
-        self._guard(now)
+        if now == self._instant_ns:
+            self._guard()
+        else:
+            self._instant_ns, self._steps_there = now, 0
         item = Input(
             self._seq,
             TsNs(now + self._wall_offset_ns),
@@ -221,10 +226,12 @@ class Driver:
         self._seq += 1
         self.steps += 1
         result = kernel.step(item)
-        for sink in self.sinks:
-            sink.step(item, result)
+        for see in self._seers:
+            see(item, result)
         for effect in result.effects:
-            if not self._let_out(effect):
+            if self.trap is None and type(effect.body) is not Stopped:
+                self.world.accept(effect)
+            elif not self._let_out(effect):
                 return
         if self.steps % COLLECT_EVERY == 0:
             gc.collect()
@@ -259,8 +266,8 @@ class Driver:
         for sink in self.sinks:
             sink.died(reason)
 
-    def _guard(self, now_ns: int) -> None:
-        at, count = self._instant
-        self._instant = (now_ns, count + 1 if at == now_ns else 1)
-        if self._instant[1] > LIVELOCK:
-            raise InvariantViolation(f"{LIVELOCK} steps at {now_ns} ns: the world is in a loop")
+    def _guard(self) -> None:
+        self._steps_there += 1
+        if self._steps_there > LIVELOCK:
+            at_ns = self._instant_ns
+            raise InvariantViolation(f"{LIVELOCK} steps at {at_ns} ns: the world is in a loop")

@@ -55,12 +55,16 @@ class PositionSide(StrEnum):
 class PriceSource(StrEnum):
     """Which price series a trigger or a decision looks at."""
 
+    __hash__ = str.__hash__  # they are keys everywhere; that of Enum is several times slower
+
     LAST = "LAST"
     MARK = "MARK"
 
 
 class OrderClass(StrEnum):
     """Which list and id space of the venue an order lives in."""
+
+    __hash__ = str.__hash__  # they are keys everywhere; that of Enum is several times slower
 
     PLAIN = "PLAIN"
     """Market and limit orders; the child of a triggered conditional."""

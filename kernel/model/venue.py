@@ -30,6 +30,8 @@ from kernel.model.units import ZERO, Price, Qty, TsNs
 class EffectClass(StrEnum):
     """What a request may wait for, and how urgent it is (DESIGN §1, SPEC §10)."""
 
+    __hash__ = str.__hash__  # they are keys everywhere; that of Enum is several times slower
+
     PROTECT = "PROTECT"
     """Stops and cancels of own orders: never queue behind anything else."""
     EXIT = "EXIT"

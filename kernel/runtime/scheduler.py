@@ -193,7 +193,8 @@ class Runtime:
             RuntimeClosed: The runtime was closed.
         """
         core = self._core
-        self._outside("set_time")
+        if core.closed or core.current is not None:
+            self._outside("set_time")
         if mono_ns < core.mono_ns or ts_ns < core.ts_ns:
             raise RuntimeMisuse(
                 f"stamps never go back: mono {core.mono_ns} -> {mono_ns}, "
@@ -215,8 +216,11 @@ class Runtime:
             RuntimeMisuse: A task is running.
             RuntimeClosed: The runtime was closed before.
         """
-        self._outside("run_ready")
-        self._core.run_ready()
+        core = self._core
+        if core.closed or core.current is not None:
+            self._outside("run_ready")
+        if core.ready:
+            core.run_ready()
 
     def next_deadline(self) -> MonoNs | None:
         """Deadline of the first pending timer; it may have passed."""
@@ -235,7 +239,8 @@ class Runtime:
             TaskCrashed, Livelock, RuntimeClosed: As in `run_ready`.
         """
         core = self._core
-        self._outside("fire_due")
+        if core.closed or core.current is not None:
+            self._outside("fire_due")
         if until_ns > core.mono_ns:
             raise RuntimeMisuse(f"timers until {until_ns} ns are not due at {core.mono_ns} ns")
         last_ns = until_ns if inclusive else until_ns - 1
