@@ -142,6 +142,8 @@ class Recovery:
             try:
                 await evidence.read_executions(self._services, position)
             except VenueError:
+                if report is not None and position.qty > 0:  # the venue shows it: its stop first
+                    await self._stops.ensure(position, "start")
                 await self._services.runtime.sleep(RETRY_NS[min(attempt, len(RETRY_NS) - 1)])
                 continue
             break

@@ -212,17 +212,22 @@ class Position:
         return True
 
     def resize(self, qty: Qty, price: Price) -> None:
-        """The venue's quantity wins; what it has more came at `price`, what it has less is gone."""
-        filled = canonical(self.row.closed_qty + qty)
-        if not self._opened.at_least(filled, price, self._runtime.ts()):
-            self._opened.reduce_to(filled)
+        """The venue's quantity wins; the difference came or went at `price`.
+
+        The executions of what went replace it when they come, and change the quantity no more.
+        """
+        now, filled = self._runtime.ts(), self.row.filled_qty
+        if qty > self.qty:
+            self._opened.at_least(canonical(self.row.closed_qty + qty), price, now)
+        else:
+            self._closed.at_least(canonical(filled - qty), price, now)
         self._count(self.row.first_fill_ns or self._runtime.ts())
         self.changed.set()
 
     @property
     def inferred(self) -> bool:
-        """A part of the entry is known by something else than executions."""
-        return self._opened.base_qty > 0
+        """A part of it is known by something else than executions."""
+        return self._opened.base_qty > 0 or self._closed.base_qty > 0
 
     def _book_execution(self, fill: Fill) -> None:
         first = self.row.first_fill_ns

@@ -134,7 +134,8 @@ class Entries:
     async def run(self, position: Position, plan: EntryPlan) -> Position | None:
         """Send the children and go on to the stop."""
         desk = self._services.desks[position.venue]
-        reason = self._too_late(desk, plan)
+        closed = "closed" if position.state is PositionState.ROLLBACK else ""
+        reason = closed or self._too_late(desk, plan)
         if reason:
             self._never(position, reason)
             return None
@@ -192,6 +193,7 @@ class Entries:
             position.transition(PositionState.PENDING_SL, "filled")
             await self._services.commit_protect((position.row,))
         confirmed = await self._stops.protect(position)
+        confirmed = confirmed and position.state is not PositionState.ROLLBACK  # an operator's
         if confirmed and position.qty > 0:
             if position.state is PositionState.PENDING_SL:
                 position.transition(PositionState.ACTIVE, "stop confirmed")
@@ -494,6 +496,8 @@ class Entries:
         row = position.row
         desk = self._services.desks[position.venue]
         minimum = self._services.settings.min_position_size_usd
+        if position.state is PositionState.ROLLBACK:
+            return "a close was asked for while it was entering"
         if not visible:
             return "not visible after ten polls although executions prove a fill"
         if row.filled_qty * 2 < row.intended_qty:
@@ -572,11 +576,8 @@ class Entries:
 
     async def roll_back(self, position: Position, cause: str) -> None:
         """Roll back from wherever it stands (recovery)."""
-        children = [
-            order
-            for order in self._services.orders.of_position(position.id)
-            if not order.row.reduce_only
-        ]
+        orders = self._services.orders.of_position(position.id)
+        children = [order for order in orders if not order.row.reduce_only]
         with self._services.runtime.shield():
             await self._roll_back(position, children, cause)
 

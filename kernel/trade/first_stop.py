@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.model.units import Price, text
+from kernel.model.units import ZERO, Price, text
 from kernel.trade import stop_levels
+from kernel.trade.evidence import PRICE_FRESH_NS
 
 if TYPE_CHECKING:
     from kernel.trade.book import Position
@@ -44,12 +45,12 @@ class FirstStops:
 
     def _compute(self, position: Position) -> FirstStop:
         services, settings = self._services, self._services.settings
-        market = services.prices.last(position.venue, position.symbol, settings.stop_source)
+        market = self._market(position)
         found = stop_levels.first_stop(
             services.desks[position.venue].instruments[position.symbol],
             position.side,
             entry=_entry_price(position),
-            market=market.price,
+            market=market,
             percent=settings.stop_loss_percent,
         )
         services.decide(
@@ -60,7 +61,7 @@ class FirstStops:
             position_id=position.id,
             level=text(found.level),
             base=text(found.base),
-            market=text(market.price),
+            market=text(market),
             risk_percent=text(round(found.risk_percent, 4)),
         )
         if found.adverse:
@@ -73,6 +74,16 @@ class FirstStops:
                 dedupe=position.id,
             )
         return found
+
+
+    def _market(self, position: Position) -> Price:
+        """The market of now; ZERO where it is not known: an old price is no drift."""
+        services = self._services
+        source = services.settings.stop_source
+        found = services.prices.last(position.venue, position.symbol, source)
+        if services.runtime.ts() - found.ts_ns <= PRICE_FRESH_NS:
+            return found.price
+        return ZERO
 
 
 def _entry_price(position: Position) -> Price:

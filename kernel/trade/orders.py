@@ -154,18 +154,19 @@ class OrderRegistry:
 
         The caller stores the position's row together with the intent.
         """
-        row = position.row
-        made = client_order_id(
-            OrderIdParts(
+        row, made = position.row, ""
+        generation = row.generation
+        while not made or (row.venue, made) in self._orders:  # found twice within one minute
+            parts = OrderIdParts(
                 epoch=self.epoch,
                 wave_minute=(row.wave_ns or row.opened_ns) // MINUTE,
                 symbol_hash=symbol_hash(row.venue, row.symbol),
                 leg=leg,
                 child=child,
-                generation=row.generation,
+                generation=generation,
             )
-        )
-        position.update(generation=row.generation + 1)
+            made, generation = client_order_id(parts), generation + 1
+        position.update(generation=generation)
         return made
 
     def register(self, row: OrderRow) -> TrackedOrder:

@@ -60,11 +60,7 @@ class Adoption:
         found = (await evidence.read_position(services, position)).report
         if found is None or not found.stop_price:
             return ZERO
-        near = stop_levels.within_tolerance(
-            level=level,
-            found=found.stop_price,
-            percent=services.settings.stop_reuse_tolerance_percent,
-        )
+        near = self._near(position, found.stop_price, level)
         right = not stop_levels.is_through(position.side, found.stop_price, found.mark_price)
         if not near or not right:
             return ZERO
@@ -105,12 +101,16 @@ class Adoption:
             return "does not cover the quantity"
         if not self._is_of(position, report):
             return "not this position's"
-        tolerance = settings.stop_reuse_tolerance_percent
-        if not stop_levels.within_tolerance(
-            level=level, found=report.trigger_price, percent=tolerance
-        ):
+        if not self._near(position, report.trigger_price, level):
             return "too far from the level"
         return ""
+
+    def _near(self, position: Position, found: Price, level: Price) -> bool:
+        """Within the tolerance, or tighter: the level of our books may be lost writes behind."""
+        tolerance = self._services.settings.stop_reuse_tolerance_percent
+        return stop_levels.is_tighter(position.side, found, level) or (
+            stop_levels.within_tolerance(level=level, found=found, percent=tolerance)
+        )
 
     def _is_of(self, position: Position, report: OrderReport) -> bool:
         known = self._services.orders.by_client_id(position.venue, report.client_order_id)

@@ -155,7 +155,10 @@ class StopOwner:
 
     def _only_missing(self, position: Position) -> bool:
         """Whether nothing but rows missing from reads speaks against the stop."""
-        return any(stop.missing and stop.order.report is not None for stop in position.stops.open())
+        return any(
+            stop.wanted and stop.missing and stop.order.report is not None
+            for stop in position.stops.open()
+        )
 
     def forget(self, position: Position) -> None:
         """Drop what is kept of a position that ended."""
@@ -403,6 +406,8 @@ class StopOwner:
         if position.row.protected_level or not position.ours:
             return True
         orders = self._services.orders.of_position(position.id)
+        if all(order.row.reduce_only for order in orders):
+            return True  # no entry of it is known here: it was found on the venue
         return any(order.row.order_class is OrderClass.CONDITIONAL for order in orders)
 
     async def _out_of_budget(self, position: Position, error: VenueError) -> None:

@@ -70,14 +70,6 @@ class Total:
         self._add_base(missing, price, ts_ns)
         return True
 
-    def reduce_to(self, qty: Qty) -> None:
-        """Count less, at the average price: the venue has less than the executions make up."""
-        if qty >= self.qty:
-            return
-        self._notional = self._notional * qty / self.qty
-        self.base_qty = max(self.base_qty - (self.qty - qty), ZERO)
-        self.qty = qty
-
     def _add_base(self, qty: Qty, price: Price, ts_ns: TsNs) -> None:
         known = self.base_qty * self._base_price
         self.base_qty += qty

@@ -35,13 +35,6 @@ def test_a_later_execution_adds_to_what_was_found():
     assert total.base_qty == Decimal(4)
 
 
-def test_less_than_the_executions_make_up_keeps_the_average():
-    total = Total(Decimal(0), Decimal(0), TsNs(0))
-    total.add(fill("1", Side.BUY, "4", "100"))
-    total.reduce_to(Decimal(3))
-    assert (total.qty, total.price) == (Decimal(3), Decimal(100))
-
-
 def test_an_inferred_entry_is_a_position_until_its_executions_come():
     bench = Bench()
     position = bench.position()
@@ -60,5 +53,16 @@ def test_a_size_that_the_venue_shows_wins_in_both_directions():
     position.apply_fill(fill("1", Side.BUY, "4", "100"))
     position.resize(Decimal(6), Decimal(103))
     assert (position.qty, position.row.entry_price) == (Decimal(6), Decimal(101))
-    position.resize(Decimal(3), Decimal(0))
+    position.resize(Decimal(3), Decimal(103))
     assert (position.qty, position.row.entry_price) == (Decimal(3), Decimal(101))
+
+
+def test_what_went_without_executions_is_not_closed_twice_when_they_come():
+    bench = Bench()
+    position = bench.position()
+    position.apply_fill(fill("1", Side.BUY, "4", "100"))
+    bench.at(10)
+    position.resize(Decimal(1), Decimal(100))
+    position.apply_fill(fill("2", Side.SELL, "3", "101", ts_ns=TsNs(START_TS)))
+    assert (position.qty, position.row.realized_pnl) == (Decimal(1), Decimal(3))
+    assert not position.inferred
