@@ -332,6 +332,9 @@ class ProtectionChecks:
         def look() -> None:
             if held.episode != episode or held.qty:
                 return
+            if not self._alive:
+                self._later(self._limits.orphan_ns, look)  # nobody is there to clean up
+                return
             for order in self._venues[venue].matching.open.of_symbol(symbol):
                 if order.position_side == leg and is_ours(order.client_order_id):
                     self._tell("I9", place, f"order {order.client_order_id} is left after flat")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import msgspec
@@ -120,6 +121,9 @@ def _story(assembly: Assembly, level: str, failed: Run) -> list[str]:
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
+    if str(path) == "-":
+        sys.stderr.write("\n".join(lines) + "\n")  # stdout is for the table or the JSON object
+        return
     try:
         path.write_text("\n".join(lines) + "\n", "utf-8")
     except OSError as error:
