@@ -88,9 +88,7 @@ class Adoption:
             position.transition(PositionState.ROLLED_BACK, "proven flat")
             await self._services.commit_protect((position.row,))
 
-    def _row(
-        self, venue: str, report: PositionReport, policy: str, opened_by: str
-    ) -> PositionRow:
+    def _row(self, venue: str, report: PositionReport, policy: str, opened_by: str) -> PositionRow:
         services = self._services
         now = services.runtime.ts()
         parts = parse_client_order_id(opened_by)  # its minute tells which stops are its own

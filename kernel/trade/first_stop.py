@@ -75,7 +75,6 @@ class FirstStops:
             )
         return found
 
-
     def _market(self, position: Position) -> Price:
         """The market of now; ZERO where it is not known: an old price is no drift."""
         services = self._services

@@ -44,7 +44,10 @@ async def sweep(services: Services, venue: str) -> None:
 
 def _is_wanted(services: Services, venue: str, report: OrderReport) -> bool:
     position = services.book.by_symbol(venue, report.symbol)
-    if position is None:
-        return False
+    if position is None:  # one that is on the venue is about to be taken up, with its stop
+        shown = services.desks[venue].reported.get(report.symbol)
+        return shown is not None and shown.qty > 0
     known = position.stops.find(report.client_order_id)
-    return known is not None and known.wanted
+    if known is None:  # after a start its stops are not judged yet: this may be the one
+        return not position.stops.verified
+    return known.wanted
