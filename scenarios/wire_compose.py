@@ -6,6 +6,7 @@ kernel that starts after a crash meets the same listenKey and the same memory of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -20,7 +21,7 @@ from venues.sim.wire.bybit import BybitCore
 from venues.sim.wire.core import WireCore
 from venues.sim.wire.link import WireLink
 
-CORES: dict[str, type[WireCore]] = {"binance": BinanceCore, "bybit": BybitCore}
+CORES: dict[str, Callable[[SimVenue], WireCore]] = {"binance": BinanceCore, "bybit": BybitCore}
 
 
 def compose_wire(venue: str) -> tuple[VenueFactory, LinkFactory]:

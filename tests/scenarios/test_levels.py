@@ -4,6 +4,7 @@ Times are left out (an HTTP detour such as listenKey shifts them), and so are th
 """
 
 import re
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ from kernel.model.rows import FillRow, OrderRow, TrailingRow
 from scenarios.assembly import assemble
 from scenarios.files import Entry, read_suites
 from scenarios.run import Run
+from scenarios.wire_compose import CORES
+from venues.sim.wire.binance import BinanceCore
 
 ENTRIES = {entry.name: entry for entry in read_suites()}
 
@@ -126,3 +129,14 @@ def test_wire_decides_what_sim_decides(entry, venue):
     if (venue, entry.name) not in NOT_AT_BOTH_LEVELS:
         assert lanes(decided(wire)) == lanes(decided(sim))
     assert ended(wire) == ended(sim)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ENTRIES if name.startswith(("life/", "stops/", "trailing/"))]
+)
+def test_a_fired_stop_is_followed_whatever_the_venue_calls_its_child(name, monkeypatch):
+    # The venue's documents leave open whether the child carries the stop's own client id.
+    if "binance" not in ENTRIES[name].venues:
+        pytest.skip("not on this venue")
+    monkeypatch.setitem(CORES, "binance", partial(BinanceCore, own_child_ids=True))
+    played(ENTRIES[name], "binance", "wire")

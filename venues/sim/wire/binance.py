@@ -50,11 +50,16 @@ _ORDER_PATHS = ("/fapi/v1/order", "/fapi/v1/algoOrder")
 
 
 class BinanceCore(WireCore):
-    """One USD-M account in bytes."""
+    """One USD-M account in bytes.
 
-    def __init__(self, venue: SimVenue) -> None:
+    Args:
+        venue: What it speaks for.
+        own_child_ids: See `BinanceRows`.
+    """
+
+    def __init__(self, venue: SimVenue, *, own_child_ids: bool = False) -> None:
         super().__init__(venue)
-        self.rows = BinanceRows(venue.instruments, self.notes)
+        self.rows = BinanceRows(venue.instruments, self.notes, own_child_ids=own_child_ids)
         self._events = BinanceEvents(venue, self.rows, self.notes)
         self._routes = _routes(self)
         self._listen_until_ns = 0

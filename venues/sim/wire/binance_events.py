@@ -93,7 +93,7 @@ class BinanceEvents:
         forced = fill is not None and fill.kind in (FillKind.LIQUIDATION, FillKind.ADL)
         told: dict[str, Any] = {
             "s": symbol,
-            "c": order.client_order_id,
+            "c": rows.client_id(order),
             "S": order.side.value,
             "o": "LIQUIDATION" if forced else order.order_type.value,
             "f": rows.time_in_force(order),

@@ -90,7 +90,13 @@ class OrderRoutes:
             symbol=symbol, surface=OrderSurface.PLAIN, venue_order_id=venue_id,
             client_order_id=client,
         )  # fmt: skip
-        return Asked(request, lambda one: shown(self._rows.order(one, full=True)))
+
+        def show(report: OrderReport) -> Response:
+            if client and self._rows.client_id(report) != client:
+                return refusal(-2013, "Order does not exist.")
+            return shown(self._rows.order(report, full=True))
+
+        return Asked(request, show)
 
     def cancel(self, fields: Fields) -> Asked | Local:
         """DELETE order."""

@@ -23,6 +23,7 @@ from kernel.model.units import MS, ONE, ZERO, text
 from venues.sim.wire.core import OrderNotes, fixed
 
 WORKING = {PriceSource.LAST: "CONTRACT_PRICE", PriceSource.MARK: "MARK_PRICE"}
+CHILD_PREFIX = "algo-"
 NEVER_DELIVERED_MS = 4_133_404_800_000
 """deliveryDate of a contract whose end is not announced."""
 _CONDITIONALS = [
@@ -37,11 +38,26 @@ class BinanceRows:
     Args:
         instruments: For the number of decimals.
         notes: What is known of each order beyond its report.
+        own_child_ids: What becomes of a fired stop has a client id of the venue's making, and not
+            the stop's own. Sources differ on it (venue-binance.md §3.1 and §9).
     """
 
-    def __init__(self, instruments: dict[str, Instrument], notes: OrderNotes) -> None:
+    def __init__(
+        self,
+        instruments: dict[str, Instrument],
+        notes: OrderNotes,
+        *,
+        own_child_ids: bool = False,
+    ) -> None:
         self._instruments = instruments
         self._notes = notes
+        self._own_child_ids = own_child_ids
+
+    def client_id(self, report: OrderReport) -> str:
+        """The client id that the venue shows of a plain order."""
+        if self._own_child_ids and report.venue_order_id in self._notes.parents:
+            return f"{CHILD_PREFIX}{report.venue_order_id}"
+        return report.client_order_id
 
     def price(self, symbol: str, value: Decimal) -> str:
         """A price with the decimals of the tick."""
@@ -63,7 +79,7 @@ class BinanceRows:
             "orderId": int(report.venue_order_id),
             "symbol": symbol,
             "status": report.status.value,
-            "clientOrderId": report.client_order_id,
+            "clientOrderId": self.client_id(report),
             "price": self.price(symbol, report.price),
             "origQty": self.qty(symbol, report.qty),
             "executedQty": self.qty(symbol, report.filled_qty),

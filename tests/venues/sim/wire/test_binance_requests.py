@@ -9,6 +9,8 @@ from kernel.model.units import MINUTE, SECOND
 from tests.venues.sim.desk import BTC
 from tests.venues.sim.wire.wire_desk import WireDesk, headers_of
 from venues.sim.fault_kinds import AckDrop, Reject, Target, Throttle, UnknownCode
+from venues.sim.wire.binance import BinanceCore
+from venues.sim.wire.link import WireLink
 
 ORDER: dict[str, Any] = {"symbol": BTC, "side": "BUY", "type": "MARKET", "quantity": "0.010",
          "newClientOrderId": "e-1"}  # fmt: skip
@@ -248,3 +250,18 @@ def test_parameters_may_stand_in_the_body_and_the_query_wins():
                    side="BUY")  # fmt: skip
     assert row.status == 200
     assert desk.qty() == Decimal("0.010")
+
+
+def test_the_child_of_a_stop_may_have_an_id_of_the_venues_own():
+    desk = WireDesk(path=[(0, "60000"), (5000, "58900")])
+    desk.core = BinanceCore(desk.venue, own_child_ids=True)
+    desk.wire.cut()
+    desk.wire = WireLink(desk.core, desk.agenda, desk._emit)
+    desk.market("0.010")
+    placed = desk.ask("POST", "/fapi/v1/algoOrder", **STOP)
+    desk.run_to(6000)
+    row = desk.ask("GET", "/fapi/v1/algoOrder", algoId=placed["algoId"])
+    child = desk.ask("GET", "/fapi/v1/order", symbol=BTC, orderId=row["actualOrderId"])
+    assert child["clientOrderId"] == f"algo-{row['actualOrderId']}"
+    lost = desk.ask("GET", "/fapi/v1/order", symbol=BTC, origClientOrderId="s-1")
+    assert lost["code"] == -2013
