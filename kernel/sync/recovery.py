@@ -107,8 +107,24 @@ class Recovery:
         for report in shown.values():
             take = partial(self._take, desk.name, report)
             tasks.append(services.supervise(f"take {desk.name} {report.symbol}", take))
+        self._take_up_orders(desk)
         for task in tasks:  # one that fails holds up no other
             await task.wait()
+
+    def _take_up_orders(self, desk: VenueDesk) -> None:
+        """Orders that outlived their saga or their position: each is settled, and ended."""
+        services = self._services
+        left_behind: dict[str, None] = {}
+        for order in services.orders.open_orders(desk.name):
+            position = services.book.by_id(order.row.position_id)
+            if order.row.reduce_only:
+                if position is None:
+                    left_behind[order.row.position_id] = None
+            elif position is None or position.state is PositionState.ACTIVE:
+                settle = partial(self._exits.settler.settle, order)
+                services.supervise(f"settle {order.client_order_id}", settle)
+        for position_id in left_behind:
+            self._exits.sweep(position_id)
 
     async def _positions(self, desk: VenueDesk) -> tuple[PositionReport, ...]:
         """The venue's positions; asked until an answer comes, for a start cannot do without."""

@@ -83,6 +83,10 @@ class Exits:
         self._breaker = StopBreaker(services)
         self._leftovers = Leftovers(services, settler)
 
+    def sweep(self, position_id: str) -> None:
+        """End the closing orders that a position left behind; nothing where there are none."""
+        self._leftovers.sweep(position_id)
+
     def in_progress(self, position: Position) -> bool:
         """Whether this position is being closed now."""
         return position.id in self._closing

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 ROUNDS_NS = (0, 500 * MS, SECOND, 2 * SECOND, 4 * SECOND)
 """Pauses before the rounds that are waited for; what is left then is swept in the background."""
 BACKGROUND_NS = (10 * SECOND, 20 * SECOND, 40 * SECOND, 60 * SECOND)
-BACKGROUND_ROUNDS = 60
 
 
 class Settler(Protocol):
@@ -36,17 +35,18 @@ class Leftovers:
     def __init__(self, services: Services, settler: Settler) -> None:
         self._services = services
         self._settler = settler
+        self._swept: dict[str, None] = {}
 
     async def clear(self, position: Position) -> None:
         """Cancel everything; wait a few rounds for proof, then go on in the background."""
         position.stops.unwant()
         for pause_ns in ROUNDS_NS:
-            if not self._left(position):
+            if not self._left(position.id):
                 return
             if pause_ns:
                 await self._services.runtime.sleep(pause_ns)
-            await self._round(position)
-        left = self._left(position)
+            await self._round(position.id)
+        left = self._left(position.id)
         if not left:
             return
         self._services.alert(
@@ -57,36 +57,41 @@ class Leftovers:
             symbol=position.symbol,
             dedupe=position.id,
         )
-        self._services.supervise(f"sweep {position.id}", lambda: self._sweep(position))
+        self.sweep(position.id)
 
-    async def _sweep(self, position: Position) -> None:
-        """Rounds in the background. Whatever appears is reduce-only or watched."""
-        for number in range(BACKGROUND_ROUNDS):
-            pause = BACKGROUND_NS[min(number, len(BACKGROUND_NS) - 1)]
-            await self._services.runtime.sleep(pause)
-            for order in self._left(position):
+    def sweep(self, position_id: str) -> None:
+        """Go on in the background, for a position that this process may not know any more."""
+        if position_id not in self._swept:
+            self._swept[position_id] = None
+            self._services.supervise(f"sweep {position_id}", lambda: self._sweep(position_id))
+
+    async def _sweep(self, position_id: str) -> None:
+        """Rounds until all is proven. Whatever appears is reduce-only or watched."""
+        pauses = iter(BACKGROUND_NS)
+        while self._left(position_id):
+            await self._services.runtime.sleep(next(pauses, BACKGROUND_NS[-1]))
+            for order in self._left(position_id):
                 if not order.seen:
                     await self._settler.settle(order)
-            if not self._left(position):
-                return
-            await self._round(position)
+            await self._round(position_id)
+        self._swept.pop(position_id, None)
 
-    def _left(self, position: Position) -> list[TrackedOrder]:
+    def _left(self, position_id: str) -> list[TrackedOrder]:
         """What of ours closes and is not proven terminal.
 
         A child of the entry is its saga's business; a person's stop is the person's.
         """
         return [
             order
-            for order in self._services.orders.of_position(position.id)
+            for order in self._services.orders.of_position(position_id)
             if order.row.reduce_only
             and order.row.intent_open
             and not order.terminal
             and is_ours(order.client_order_id)
         ]
 
-    async def _round(self, position: Position) -> None:
-        for order in self._left(position):
+    async def _round(self, position_id: str) -> None:
+        for order in self._left(position_id):
             if order.row.order_class is OrderClass.ATTACHED:
                 self._services.orders.conclude(
                     order, OrderStatus.CANCELED, "the position that it hung on is flat"
