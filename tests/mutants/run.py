@@ -26,6 +26,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
+from typing import IO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -72,9 +73,10 @@ class Trial:
         self.scenarios = scenarios
         self.problem = planted.problem() if planted else ""
         self.seconds = 0.0
-        self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the trial
+        self.said = ""
         self.exit_code: int | None = None
         self._started = 0.0
+        self._output: IO[str] | None = None
 
     @property
     def good(self) -> bool:
@@ -88,6 +90,7 @@ class Trial:
     def start(self) -> BaseProcess:
         """Fork."""
         self._started = time.monotonic()
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `end`
         process = multiprocessing.get_context("fork").Process(target=self._run)
         process.start()
         return process
@@ -100,6 +103,10 @@ class Trial:
         """The process is over; None: it was ended because it took too long."""
         self.exit_code = exit_code
         self.seconds = time.monotonic() - self._started
+        if self._output is not None:
+            self._output.seek(0)
+            self.said = self._output.read()[-600:].strip()
+            self._output.close()
 
     def line(self) -> str:
         """What came of it, for people."""
@@ -117,14 +124,14 @@ class Trial:
         """The end of what the run said, where it ended in another way than it should."""
         if self.good or (self.planted and self.exit_code == 0):
             return ""
-        self.output.seek(0)
-        return "\n    " + self.output.read()[-600:].strip()
+        return "\n    " + self.said
 
     def _run(self) -> None:
         """In the fork: plant the mutant, run the scenarios, exit with the command's code."""
         os.chdir(ROOT)
+        assert self._output is not None
         for stream in (1, 2):
-            os.dup2(self.output.fileno(), stream)
+            os.dup2(self._output.fileno(), stream)
         sys.dont_write_bytecode = True
         if self.planted is not None:
             sys.meta_path.insert(0, Planter(self.planted))
