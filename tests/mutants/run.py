@@ -13,6 +13,7 @@ module's source replaced on its way in.
 from __future__ import annotations
 
 import argparse
+import compileall
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -30,10 +31,11 @@ from typing import IO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.mutants.table import ROOT, Mutant, mutant, rules
+from tests.mutants.table import ROOT, Mutant, Rule, mutant, rules
 
 TIMEOUT_S = 40
 KILLED = 10
+CODE = ("kernel", "venues", "replay", "scenarios")
 WARM = ("msgspec", "numpy", "pydantic", "yaml", "rich.console", "rich.progress", "rich.table")
 """Libraries that every run needs: imported once, before the forks."""
 
@@ -53,12 +55,26 @@ def main() -> int:
     if not rows:
         print("no mutant to run", file=sys.stderr)
         return 2
+    with tempfile.TemporaryDirectory() as folder:
+        warm_up(folder)
+        return judge(rows, args.j)
+
+
+def warm_up(folder: str) -> None:
+    """Import the libraries, and compile the code once for all forks, outside of the tree."""
     for name in WARM:
         importlib.import_module(name)
+    sys.pycache_prefix = folder
+    for package in CODE:
+        compileall.compile_dir(ROOT / package, quiet=2)
+
+
+def judge(rows: Sequence[tuple[Rule, Mutant]], processes: int) -> int:
+    """Try each mutant, and their scenarios without any; the exit code."""
     whole = sorted({name: None for rule, _ in rows for name in rule.scenarios})
     trials = [Trial(None, whole), *(Trial(planted, rule.scenarios) for rule, planted in rows)]
     bad = 0
-    for trial in finished(trials, args.j):
+    for trial in finished(trials, processes):
         print(trial.line(), flush=True)
         bad += not trial.good
     print(f"{len(trials) - bad} of {len(trials)} trials as demanded, {len(rows)} of them mutants")
