@@ -38,7 +38,7 @@ NOT_AT_BOTH_LEVELS = {
 """(venue, scenario) → why decisions may differ there; the end of it must be the same."""
 
 READ_DIFFERENTLY = {
-    ("bybit", "events/coarser-tick"): "10001 \"StopLoss Price invalid\": the simulated venue reads "
+    ("bybit", "events/coarser-tick"): '10001 "StopLoss Price invalid": the simulated venue reads '
     "a broken filter, the adapter a plain refusal",
 }
 """(venue, scenario) → where the two readings of the documents do not agree yet."""
