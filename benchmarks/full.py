@@ -104,11 +104,9 @@ def growth(repeat: int) -> None:
 
 def imports(repeat: int) -> None:
     """Processor time of the imports of the simulation path, and what must not be among them."""
+    command = [sys.executable, "-c", _IMPORTS.format(forbidden=FORBIDDEN)]
     lines = [
-        subprocess.run(
-            [sys.executable, "-c", _IMPORTS.format(forbidden=FORBIDDEN)],
-            capture_output=True, text=True, check=True,
-        ).stdout.split()  # fmt: skip
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
         for _ in range(repeat)
     ]
     took = median(Decimal(line[0]) for line in lines)

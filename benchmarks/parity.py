@@ -120,7 +120,7 @@ def markets_of(gen: Any, spec: Any, workload: str) -> tuple[list[Market], int]:
     return made, end_ns
 
 
-def posted_of(gen: Any, spec: Any, workload: str) -> tuple[Posted, ...]:
+def posted_of(gen: Any, workload: str) -> tuple[Posted, ...]:
     """Signals of a workload, each at the server a second before its wave is checked."""
     rows = np.load(Path(gen.generate(workload)) / "signals.npy").tolist()
     made = []
@@ -252,7 +252,7 @@ def child(workload: str, perf: Path, repeat: int, scratch: Path) -> dict[str, An
     gen.generate(workload)
     base_mb = peak_mb()
     markets, end_ns = markets_of(gen, spec, workload)
-    posted = posted_of(gen, spec, workload)
+    posted = posted_of(gen, workload)
     events = spec.parse(workload)["n_events"]
 
     def once(*, journal: bool, invariants: bool) -> dict[str, Any]:
