@@ -156,7 +156,7 @@ class Checker:
                     self.protection.became_active(decision.venue, decision.symbol)
                 elif after in _ENDS:
                     self.books.ended(decision.venue, decision.symbol, after, now_ns)
-            case "outcome.settled":
+            case "outcome.settled" | "order.concluded" | "fill.booked":
                 self.requests.settled(decision.venue, decision.client_order_id)
             case "outcome.unknown":
                 self.requests.unknown(

@@ -142,8 +142,11 @@ class RequestChecks:
             self._unknown[(venue, client_order_id)] = symbol
 
     def settled(self, venue: str, client_order_id: str) -> None:
-        """The kernel says that an unknown outcome is proven."""
-        self._unknown.pop((venue, client_order_id), None)
+        """The kernel says that an outcome is proven: by evidence, an end, or an execution."""
+        key = (venue, client_order_id)
+        if key in self._sent:
+            self._proven[key] = None
+            self._unknown.pop(key, None)
 
     def shown(self, venue: str, evidence: VenueEvent | VenueReply) -> None:
         """The venue showed an order or a fill: that proves what was unknown, or will be."""
