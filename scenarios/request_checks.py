@@ -21,6 +21,7 @@ from kernel.model.venue import (
     PlaceStop,
     PositionPage,
     QueryOpenOrders,
+    QueryOrder,
     QueryPositions,
     QuerySymbolConfig,
     SetPositionStop,
@@ -291,7 +292,8 @@ class RequestChecks:
                 self._undone[key] = None
         kind = str(request.__struct_config__.tag)
         symbol = str(getattr(request, "symbol", ""))
-        times = self._failures.setdefault((venue, kind, symbol, reply.code), [])
+        about = request.client_order_id if isinstance(request, QueryOrder) else symbol
+        times = self._failures.setdefault((venue, kind, about, reply.code), [])
         times.append(now_ns)
         while times[0] < now_ns - STORM_NS:
             del times[0]
