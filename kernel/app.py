@@ -520,7 +520,9 @@ class Kernel:
     async def _take_over(self, position: Position) -> None:
         """Last resort; then on from the stored state with what no task carries on by itself."""
         await self._last_resort.take_over(position)
-        if not position.state.terminal and position.state is not PositionState.ACTIVE:
+        if position.state is PositionState.ACTIVE:
+            self._stops.keep(position)  # its own task may be gone for good
+        elif not position.state.terminal:
             self._recovery.resume(position)
 
     def _last_resort_failed(self, name: str, error: BaseException, failures: int) -> None:

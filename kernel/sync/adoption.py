@@ -64,7 +64,12 @@ class Adoption:
         position = services.book.create(self._row(venue, report, policy, opened_by))
         position.hear(report)
         await services.commit_protect((position.row,))
-        await self._protect(position, policy, cause)
+        task = services.supervise(
+            f"adopt {position.id}",
+            lambda: self._protect(position, policy, cause),
+            position=position,  # should it crash, this position has an owner all the same
+        )
+        await task.wait()
         return position
 
     async def _protect(self, position: Position, policy: str, cause: str) -> None:

@@ -327,7 +327,7 @@ class StopOwner:
             level = ZERO
             try:
                 level = await self._wanted(position)
-                if not level:
+                if not level or position.qty <= 0:  # it may have ended while the venue was read
                     return False
                 await self._style(position).establish(
                     position, level, self.wanted_qty(position), cause
