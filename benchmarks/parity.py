@@ -1,6 +1,6 @@
 """The whole kernel on the workloads of the reference strategy, against that reference in one run.
 
-    python benchmarks/parity.py [WORKLOAD ...] [--perf FOLDER] [--repeat N] [--json]
+    python -m benchmarks.parity [WORKLOAD ...] [--perf FOLDER] [--repeat N] [--json]
 
 The *parity* profile is the strategy of the reference and nothing else: market entry of 200 USD, at
 most 10 positions, stop 2 %, trailing 1.5 / 0.5, moved by 0.1 % and once a minute, closed by the

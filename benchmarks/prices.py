@@ -1,6 +1,6 @@
 """Cost of the price service: building the index, setting a watch, reading. Prints a table.
 
-    python benchmarks/prices.py
+    python -m benchmarks.prices
 """
 
 from __future__ import annotations
