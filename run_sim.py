@@ -6,6 +6,7 @@ Exit codes: 0 ok · 1 unexpected · 2 usage or settings · 10 a scenario or inva
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -72,8 +73,15 @@ def main(arguments: list[str]) -> int:
     args = make_parser(arguments[0] if arguments else "").parse_args(arguments)
     try:
         code: int = args.func(args)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # the reader of a pipe has seen enough: `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:  # a full disk, a folder that is a file
+        sys.stderr.write(f"{error}\n")
+        return 2
     return code
 
 

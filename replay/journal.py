@@ -127,17 +127,29 @@ class Recorder:
             self.flush()
 
     def flush(self) -> None:
-        """Hand what is buffered to the operating system."""
-        if self._file is not None and self._out:
-            self._file.write(self._out)
-            self._out.clear()
+        """Hand what is buffered to the operating system, all of it.
+
+        Raises:
+            OSError: A full disk, say. What was taken is not offered again, so that the file ends
+                in a torn tail and never holds a piece twice.
+        """
+        if self._file is None:
+            return
+        try:
+            while self._out:  # a disk that fills up takes a part and says how much
+                del self._out[: self._file.write(self._out)]
+        except OSError as error:
+            error.filename = self._file.name
+            raise
 
     def close(self) -> None:
         """Write what is left and close the file."""
-        self.flush()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        try:
+            self.flush()
+        finally:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
 
     def digest(self) -> str:
         """Digest of everything recorded so far, hexadecimal."""

@@ -12,6 +12,7 @@ import msgspec
 
 from kernel.errors import SettingsError
 from kernel.signals.timestamps import format_utc
+from replay.outputs import write_whole
 from replay.report import Report
 
 PAGE = Path(__file__).with_name("report_page.html")
@@ -35,11 +36,8 @@ def write_report(path: Path, report: Report) -> None:
     Raises:
         SettingsError: It cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(report_html(report), "utf-8")
-        partial.replace(path)
+        write_whole(path, report_html(report).encode())
     except OSError as error:
         raise SettingsError([f"report {path}: cannot be written: {error}"]) from error
 

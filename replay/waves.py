@@ -11,7 +11,6 @@ optional, unknown fields are kept. `docs/data.md` says more.
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import zlib
 from collections.abc import Callable, Iterable
@@ -26,6 +25,7 @@ from kernel.model.orders import Side
 from kernel.model.signal import Signal
 from kernel.model.units import MINUTE, SECOND, TsNs
 from replay.layouts import EARLIEST_S, LATEST_S
+from replay.outputs import write_whole
 from replay.problems import Problem, Report, Treatment
 
 CANDLE_NS = 15 * MINUTE
@@ -181,10 +181,7 @@ def write_waves(path: Path, rows: Iterable[SignalRow]) -> int:
     body = b"".join(row.line() + b"\n" for row in ordered)
     if path.suffix == ".gz":
         body = gzip.compress(body, mtime=0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(body)
-    os.replace(partial, path)  # noqa: PTH105  Path.replace is the same call
+    write_whole(path, body)
     return len(ordered)
 
 

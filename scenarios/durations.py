@@ -8,6 +8,8 @@ from decimal import Decimal, InvalidOperation
 from kernel.model.units import DAY, HOUR, MINUTE, MS, SECOND
 
 _UNITS = {"d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND, "ms": MS, "us": 1_000, "ns": 1}
+LONGEST_NS = 366 * DAY
+"""More is a slip of the pen: its prices fill the memory before the run begins."""
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|ns|d|h|m|s)")
 
 
@@ -15,7 +17,7 @@ def parse_duration(value: object) -> int:
     """Nanoseconds of "1m30s", "250ms", "2h", or of a bare number of seconds.
 
     Raises:
-        ValueError: Another form, a negative value, or parts of a nanosecond.
+        ValueError: Another form, a negative value, parts of a nanosecond, more than a year.
     """
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         # pydantic makes a problem of the file of it, which it does not of a TypeError
@@ -39,6 +41,8 @@ def parse_duration(value: object) -> int:
 def _whole(ns: Decimal, text: str) -> int:
     if not ns.is_finite() or ns < 0 or ns != ns.to_integral_value():
         raise ValueError(f"{text!r}: a duration is 0 or more, in whole nanoseconds")
+    if ns > LONGEST_NS:
+        raise ValueError(f"{text!r}: a duration is at most {LONGEST_NS // DAY}d")
     return int(ns)
 
 

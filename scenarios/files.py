@@ -10,7 +10,7 @@ problem.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,13 @@ class _Loader(SafeLoader):
 
 
 def _decimal(_loader: _Loader, node: Any) -> Decimal:
-    return Decimal(str(node.value).replace("_", ""))
+    try:
+        return Decimal(str(node.value).replace("_", ""))
+    except InvalidOperation as error:
+        raise yaml.MarkedYAMLError(
+            problem=f"{node.value!r} is no number that a scenario can hold; write a decimal",
+            problem_mark=node.start_mark,
+        ) from error
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import msgspec
+from pydantic import SecretStr
 
 from kernel.config import Settings
 from kernel.errors import SettingsError
@@ -239,6 +240,18 @@ def _options(args: argparse.Namespace) -> ReplayOptions:
     )
 
 
+def without_secrets(arguments: list[str]) -> list[str]:
+    """The arguments as a report may show them: values of secret settings are hidden."""
+    shown = []
+    for argument in arguments:
+        flag = argument[: argument.find("=") + 1] if argument.startswith("--") else ""
+        name, equals, _ = argument.removeprefix(flag).partition("=")
+        field = Settings.model_fields.get(name.strip().lower())
+        hidden = equals and field is not None and field.annotation is SecretStr
+        shown.append(f"{flag}{name}=(hidden)" if hidden else argument)
+    return shown
+
+
 def _full_time(told: str) -> str:
     """`2025-05-04`, `2025-05-04T16:00Z` and `2025-05-04T16:00:00` are understood as UTC."""
     day, _, clock = told.removesuffix("Z").partition("T")
@@ -295,7 +308,8 @@ def _run(args: argparse.Namespace, plan: ReplayPlan) -> ReplayResult:
     if args.timeline:
         _write_lines(args.timeline, timeline.lines())
     if args.report is not None:
-        write_report(args.report, report_of(plan, replayed, reproduce=shlex.join(sys.argv[1:])))
+        reproduce = shlex.join(without_secrets(sys.argv[1:]))
+        write_report(args.report, report_of(plan, replayed, reproduce=reproduce))
     return replayed.result
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from kernel.errors import SettingsError
+from replay.outputs import write_whole
 from scenarios.composition import LEVELS
 from scenarios.files import BOTH
 from scenarios.junit import junit_tree
@@ -35,6 +37,7 @@ from scenarios.runner import (
 from scenarios.schema import VENUES
 
 MAX_JOBS = 256
+LARGEST_SEED = 2**63 - 1
 ONE_RUN = (
     ("journal", "its journal, for: run_sim.py journal"),
     ("report", "its HTML page"),
@@ -65,7 +68,7 @@ def register(subparsers: Subparsers, *, commit: str) -> None:
     parser.add_argument("--tag", action="append", default=[], help="only with this tag")
     parser.add_argument("--level", choices=LEVELS, default="sim",
                         help="sim: direct; wire: adapters and emulators in bytes")  # fmt: skip
-    parser.add_argument("--seed", type=int, help="instead of the scenarios' own seeds")
+    parser.add_argument("--seed", type=_seed, help="instead of the scenarios' own seeds")
     parser.add_argument("-j", "--jobs", type=_jobs, default=1, metavar="N", help="processes")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="also write a JUnit file")
     for name, what in ONE_RUN:
@@ -79,6 +82,12 @@ def register(subparsers: Subparsers, *, commit: str) -> None:
 def _jobs(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= MAX_JOBS:
         raise argparse.ArgumentTypeError(f"{text}: must be a whole number from 1 to {MAX_JOBS}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= LARGEST_SEED):
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number from 0 to {LARGEST_SEED}")
     return int(text)
 
 
@@ -149,8 +158,12 @@ def _run_one(job: Job, args: argparse.Namespace) -> Result:
 
 def _write(results: list[Result], args: argparse.Namespace, commit: str) -> None:
     if args.junit is not None:
-        args.junit.parent.mkdir(parents=True, exist_ok=True)
-        junit_tree(results, commit).write(args.junit, encoding="utf-8", xml_declaration=True)
+        body = BytesIO()
+        junit_tree(results, commit).write(body, encoding="utf-8", xml_declaration=True)
+        try:
+            write_whole(args.junit, body.getvalue())
+        except OSError as error:
+            raise SettingsError([f"--junit {args.junit}: cannot be written: {error}"]) from error
     if args.json:
         print(json_text(results, commit))  # noqa: T201 - the command line
         return

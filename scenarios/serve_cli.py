@@ -75,6 +75,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _world(args: argparse.Namespace, start_ns: int) -> World:
     problems: list[str] = []
+    for flag, value, low, high in (
+        ("port", args.port, 0, 65_535),
+        ("step-bps", args.step_bps, 0, 1_000),
+        ("deposit", args.deposit, 1, 10**12),
+        ("seed", args.seed, 0, 2**63 - 1),
+    ):
+        if not (Decimal(value).is_finite() and low <= value <= high):
+            problems.append(f"--{flag} {value}: must be a number from {low} to {high}")
     markets, instruments = [], []
     frame = Frame(start_ns=start_ns, end_ns=start_ns + DAY, seed=args.seed, folder=Path())
     for text in args.market or ["BTCUSDT=60000"]:

@@ -1,5 +1,7 @@
 """Journals: what is written is read, and whatever is not whole or not ours is said so."""
 
+import re
+import resource
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,3 +179,23 @@ def test_a_missing_journal_is_refused(tmp_path: Path) -> None:
 def test_a_journal_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be written"):
         Recorder(tmp_path / "no" / "folder", HEADER)
+
+
+def test_a_disk_that_fills_up_is_told_and_leaves_whole_records_and_a_torn_tail(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "j"
+    recorder = Recorder(path, HEADER)
+    for number in range(100):
+        recorder.step(*step(number))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=re.escape(str(path))):
+            recorder.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.stat().st_size == 5_000
+    records, reader = read_all(path)
+    assert 0 < len(records) < 100
+    assert reader.torn > 0

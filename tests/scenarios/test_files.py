@@ -80,3 +80,9 @@ def test_every_suite_of_the_tree_is_sound_on_each_of_its_venues():
     entries = read_suites(SUITES)
     assert len(entries) >= 40
     assert check(choose(Choice())) == []
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.inf"])
+def test_what_is_no_decimal_is_refused_with_its_line(write, number):
+    with pytest.raises(SettingsError, match=rf"{number}.* line 9"):
+        read_suite(write(SUITE + f"    seed: {number}\n"))

@@ -1,0 +1,27 @@
+"""Output files, written whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def write_whole(path: Path, body: bytes) -> None:
+    """Write a file beside its place and move it in, so that nobody sees half of it.
+
+    A device, a pipe or a symbolic link is written through and stays what it is: moving a file
+    over it would take it away.
+
+    Raises:
+        OSError: It cannot be written; what stood there before stands there still.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        path.write_bytes(body)
+        return
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(body)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
