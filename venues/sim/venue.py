@@ -274,7 +274,9 @@ class SimVenue(ABC):
             case Traded(fill=fill):
                 return [("fill", fill.symbol, fill.trade_id, fill)]
             case PositionChanged(position=position):
-                return [] if event.silent else [("position", position.symbol, position.symbol, position)]
+                if event.silent:
+                    return []
+                return [("position", position.symbol, position.symbol, position)]
             case BalanceChanged(balance=balance):
                 return [("balance", "", "account", balance)]
             case Announced() | StopLive() | StopGone():
