@@ -48,6 +48,9 @@ def _is_wanted(services: Services, venue: str, report: OrderReport) -> bool:
         shown = services.desks[venue].reported.get(report.symbol)
         return shown is not None and shown.qty > 0
     known = position.stops.find(report.client_order_id)
-    if known is None:  # after a start its stops are not judged yet: this may be the one
-        return not position.stops.verified
-    return known.wanted
+    if known is not None:
+        return known.wanted
+    order = services.orders.by_client_id(venue, report.client_order_id)
+    if order is not None and order.row.position_id != position.id:
+        return False
+    return not position.stops.verified  # not judged yet after a start: this may be the one
