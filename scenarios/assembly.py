@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -53,10 +53,21 @@ class Assembly(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
 
 
+def problems_of(scenario: Scenario, venue: str, folder: Path) -> list[str]:
+    """What `assemble` would refuse, told without generating a price or reading data."""
+    try:
+        assemble(scenario, venue, seed=scenario.seed, folder=folder, dry=True)
+    except SettingsError as error:
+        return list(error.problems)
+    return []
+
+
 def assemble(
-    scenario: Scenario, venue: str, *, seed: int, folder: Path = SUITES
+    scenario: Scenario, venue: str, *, seed: int, folder: Path = SUITES, dry: bool = False
 ) -> Assembly:
     """The parts of a run on a venue ("both": on both at once); `folder` is that of its file.
+
+    With `dry` everything is checked, and prices are neither generated nor read.
 
     Raises:
         SettingsError: Every problem of settings, instruments, prices, legs, faults and waves.
@@ -78,7 +89,8 @@ def assemble(
     faults = tried(lambda: {name: _faults(scenario, name) for name in venues})
     legs = tried(lambda: _legs(scenario.legs))
     end_ns = _end(scenario, faults or {})
-    frame = Frame(start_ns=scenario.start, end_ns=end_ns, seed=seed, folder=folder)
+    until_ns = scenario.start if dry else end_ns
+    frame = Frame(start_ns=scenario.start, end_ns=until_ns, seed=seed, folder=folder)
     markets = tried(lambda: _markets(scenario, instruments or [], frame))
     feed_faults = tried(lambda: _feed_faults(scenario))
     if problems or settings is None or faults is None or legs is None:
@@ -179,6 +191,8 @@ def _markets(
     problems: list[str] = []
     for instrument in instruments:
         part = scenario.prices[instrument.symbol]
+        if part.data and frame.end_ns == frame.start_ns:
+            continue
         try:
             made.append(make_market(instrument, part, frame))
         except SettingsError as error:
@@ -201,7 +215,7 @@ def _faults(scenario: Scenario, venue: str) -> tuple[AnyFault, ...]:
         try:
             made.append(decode_fault(_in_ns(given)))
         except (msgspec.ValidationError, ValueError) as error:
-            problems.append(f"faults.{place}: {error}")
+            problems.append(f"faults.{place}: {error}{_known_faults(str(error), AnyFault)}")
     if problems:
         raise SettingsError(problems)
     return tuple(made)
@@ -214,10 +228,20 @@ def _feed_faults(scenario: Scenario) -> tuple[AnyFeedFault, ...]:
         try:
             made.append(decode_feed_fault(_in_ns(raw)))
         except (msgspec.ValidationError, ValueError) as error:
-            problems.append(f"feed_faults.{place}: {error}")
+            problems.append(
+                f"feed_faults.{place}: {error}{_known_faults(str(error), AnyFeedFault)}"
+            )
     if problems:
         raise SettingsError(problems)
     return tuple(made)
+
+
+def _known_faults(words: str, union: Any) -> str:
+    """The kinds of faults, where the kind is what is wrong."""
+    if not words.endswith("`$.fault`") and "`fault`" not in words:
+        return ""
+    kinds = sorted(kind.__struct_config__.tag for kind in get_args(union.__value__))
+    return f"; one of {', '.join(kinds)}"
 
 
 def _in_ns(value: Any) -> Any:

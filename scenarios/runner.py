@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from kernel.errors import SettingsError
+from scenarios.assembly import problems_of
 from scenarios.files import BOTH, SUITES, Entry, read_suite, read_suites
 from scenarios.pool import each
 from scenarios.results import ERROR, FAILED, PASSED, Outputs, Result, run_entry
@@ -69,7 +70,7 @@ def choose(choice: Choice) -> list[Job]:
             Job(entry=entry, venue=venue, level=choice.level, seed=choice.seed)
             for venue in entry.venues
             if not choice.venues or venue in choice.venues
-            if choice.level in entry.raw.get("levels", (choice.level,))
+            if choice.level in entry.levels
         ]
     return jobs
 
@@ -105,9 +106,16 @@ def check(jobs: list[Job]) -> list[str]:
             problems.append(f"{job.entry.name}: venues: {job.venue!r} must be one of {allowed}")
             continue
         try:
-            job.entry.scenario(job.venue)
+            scenario = job.entry.scenario(job.venue)
         except SettingsError as error:
-            problems += [line for line in error.problems if line not in problems]
+            found = list(error.problems)
+        else:
+            folder = job.entry.path.parent
+            found = [
+                f"{job.entry.path.name}: {line}"
+                for line in problems_of(scenario, job.venue, folder)
+            ]
+        problems += [line for line in found if line not in problems]
     return problems
 
 

@@ -90,3 +90,22 @@ def test_a_junit_file_is_written(tmp_path):
 def test_the_published_schema_is_the_one_that_the_code_makes():
     published = Path(__file__).parents[2] / "docs" / "schema" / "scenario.schema.json"
     assert run_sim("schema").stdout == published.read_text("utf-8")
+
+
+def test_what_only_a_run_would_find_is_told_with_the_rest_before_anything_runs(tmp_path):
+    suite = tmp_path / "deep.yaml"
+    suite.write_text(
+        'suite: deep\nscenarios:\n  - name: a\n    title: "x"\n    venues: [binance]\n'
+        "    settings: {LEVERAGE: 0, NOPE: 1}\n"
+        "    prices: {BTCUSDT: {path: [[0, 100.05]]}, ZZZUSDT: {path: [[0, 1]]}}\n"
+        "    faults: [{fault: rejct}, {fault: ack_delay, dt: soon}]\n    legs: {reqest: 1ms}\n",
+        "utf-8",
+    )
+    done = run_sim("scenario", str(suite))
+    assert done.returncode == 2
+    for part in (
+        "LEVERAGE=0: must be a whole number from 1 to 125", "nope: no such setting",
+        "ZZZUSDT: not a known one", "faults.0: Invalid value 'rejct'", "one of ack_delay, ack_drop",
+        "faults.1: 'soon' is no duration", "legs.reqest: no such leg",
+    ):  # fmt: skip
+        assert part in done.stderr
