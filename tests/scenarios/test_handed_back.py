@@ -29,7 +29,8 @@ def test_a_position_that_could_not_be_secured_is_kept_after_last_resort(monkeypa
 
 @pytest.mark.parametrize("venue", ["binance", "bybit"])
 def test_a_keeper_that_crashed_too_often_is_started_again(monkeypatch, venue):
-    whole, crashes = StopKeeper._keep_on, []
+    whole = StopKeeper._keep_on
+    crashes: list[str] = []
 
     async def broken(self, position, watch):
         if len(crashes) < 4:
