@@ -85,13 +85,14 @@ def assemble(
 
     venues = VENUES if venue == BOTH else (venue,)
     settings = tried(lambda: Settings.load(scenario.settings))
-    instruments = tried(lambda: _instruments(scenario, venues))
+    instruments, unknown = _instruments(scenario, venues)
+    problems += [f"{where}: {line}" for line in unknown]
     faults = tried(lambda: {name: _faults(scenario, name) for name in venues})
     legs = tried(lambda: _legs(scenario.legs))
     end_ns = _end(scenario, faults or {})
     until_ns = scenario.start if dry else end_ns
     frame = Frame(start_ns=scenario.start, end_ns=until_ns, seed=seed, folder=folder)
-    markets = tried(lambda: _markets(scenario, instruments or [], frame))
+    markets = tried(lambda: _markets(scenario, instruments, frame))
     feed_faults = tried(lambda: _feed_faults(scenario))
     if problems or settings is None or faults is None or legs is None:
         raise SettingsError(problems)
@@ -110,7 +111,7 @@ def assemble(
     setup = WorldSetup(
         start_ns=scenario.start,
         markets=markets or [],
-        instruments=instruments or [],
+        instruments=instruments,
         setups=setups,
         posted=tuple(_posted(scenario.waves)),
         feed=SignalServerSetup(faults=feed_faults or (), seed=seed, origin_ns=scenario.start),
@@ -147,7 +148,10 @@ def _account(scenario: Scenario) -> AccountRules:
 # ---------------------------------------------------------------- instruments and markets
 
 
-def _instruments(scenario: Scenario, venues: tuple[str, ...]) -> list[Instrument]:
+def _instruments(
+    scenario: Scenario, venues: tuple[str, ...]
+) -> tuple[list[Instrument], list[str]]:
+    """Those that can be made, and the problems of the others."""
     made: list[Instrument] = []
     problems = [
         f"instruments.{symbol}: has no prices; add it to prices or remove it"
@@ -161,9 +165,7 @@ def _instruments(scenario: Scenario, venues: tuple[str, ...]) -> list[Instrument
                 made.append(_instrument(venue, symbol, part, scenario.start))
             except SettingsError as error:
                 problems += error.problems
-    if problems:
-        raise SettingsError(problems)
-    return made
+    return made, problems
 
 
 def _instrument(venue: str, symbol: str, part: InstrumentPart, start_ns: int) -> Instrument:
