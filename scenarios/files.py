@@ -27,6 +27,7 @@ except ImportError:
 
 SUITES = Path(__file__).parent / "suites"
 BOTH = "both"
+LEVELS = ("sim", "wire")
 _SHOWN = 60
 
 
@@ -78,6 +79,13 @@ class Entry:
         given = self.raw.get("venues", list(VENUES))
         names = [given] if isinstance(given, str) else given
         return tuple(str(name) for name in names) if isinstance(names, list) else ()
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels that it can run at; of a wrong value all, so that `scenario` tells it."""
+        given = self.raw.get("levels")
+        listed = isinstance(given, list) and all(level in LEVELS for level in given)
+        return tuple(map(str, given)) if listed and given else LEVELS
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -220,6 +220,8 @@ def _options(args: argparse.Namespace) -> ReplayOptions:
             times[name] = parse_utc(_full_time(told)) if told else 0
         except ValueError:
             problems.append(f"{flag} {told}: must be a UTC time such as 2025-05-04T16:00:00Z")
+    if args.seed and args.seed < 0:
+        problems.append(f"--seed {args.seed}: must be a whole number from 0")
     seed = 1
     if args.waves[0].startswith(GENERATE):
         try:
@@ -267,11 +269,14 @@ def _seed(told: str, prefix: str, flag: str) -> int:
 
 
 def _unwritable(args: argparse.Namespace) -> list[str]:
-    return [
-        f"--{name} {path}: its folder does not exist; make it first"
-        for name in ("journal", "report", "timeline")
-        if (path := getattr(args, name)) is not None and not path.parent.is_dir()
-    ]
+    problems = []
+    for name in ("journal", "report", "timeline"):
+        path = getattr(args, name)
+        if path is not None and not path.parent.is_dir():
+            problems.append(f"--{name} {path}: its folder does not exist; make it first")
+        elif path is not None and path.is_dir():
+            problems.append(f"--{name} {path}: is a folder; give a file in it")
+    return problems
 
 
 def header_of(plan: ReplayPlan, name: str, *, level: str = "sim") -> Header:

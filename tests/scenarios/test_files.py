@@ -86,3 +86,12 @@ def test_every_suite_of_the_tree_is_sound_on_each_of_its_venues():
 def test_what_is_no_decimal_is_refused_with_its_line(write, number):
     with pytest.raises(SettingsError, match=rf"{number}.* line 9"):
         read_suite(write(SUITE + f"    seed: {number}\n"))
+
+
+@pytest.mark.parametrize("levels", ["7", "wire", "[air]", "[[wire]]", "[]"])
+def test_wrong_levels_are_told_and_do_not_hide_the_scenario(write, levels):
+    (entry,) = read_suite(write(SUITE + f"    levels: {levels}\n"))
+    assert entry.levels == ("sim", "wire")
+    if levels != "[]":
+        with pytest.raises(SettingsError, match="levels"):
+            entry.scenario("binance")

@@ -225,13 +225,14 @@ def test_every_problem_of_the_arguments_is_told_at_once(
     wrong = [
         "--from", "noon", "--set", "MAX_POSITIONS=0", "--set", "NO_SUCH=1", "--set", "novalue",
         "--spread-bps", "x", "--crashes", "-1", "--faults", "storm:1", "--quantile", "101",
-        "--journal", str(tmp_path / "no" / "j"),
+        "--journal", str(tmp_path / "no" / "j"), "--seed", "-5", "--report", str(tmp_path),
     ]  # fmt: skip
     assert main(["replay", "--data", str(folder), "--waves", "generate:x", *wrong]) == 2
     told = capsys.readouterr().err
     for part in (
         "--from noon", "MAX_POSITIONS=0", "NO_SUCH", "--set novalue", "--spread-bps x",
         "--crashes -1", "--faults storm:1", "--quantile 101", "--journal", "--waves generate:x",
+        "--seed -5", "is a folder",
     ):  # fmt: skip
         assert part in told
     assert not (tmp_path / "no").exists()
