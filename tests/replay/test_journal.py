@@ -199,3 +199,15 @@ def test_a_disk_that_fills_up_is_told_and_leaves_whole_records_and_a_torn_tail(
     records, reader = read_all(path)
     assert 0 < len(records) < 100
     assert reader.torn > 0
+
+
+def test_a_wrong_length_before_whole_records_is_damage_and_no_torn_tail(tmp_path: Path) -> None:
+    """A flipped high bit must not drop everything that follows it without a word."""
+    path = tmp_path / "j"
+    write(path, 40)
+    data = bytearray(path.read_bytes())
+    third = list(starts(data))[2]
+    data[third + 1] ^= 0x10
+    path.write_bytes(data)
+    with pytest.raises(SettingsError, match=rf"record 2 at byte {third} is damaged"):
+        list(JournalReader(path).records())
