@@ -74,6 +74,10 @@ def cmd_replay(args: argparse.Namespace) -> int:
             _refuse_other_commit(reader)
         with _progress(quiet=args.json) as progress:
             played = Player(reader, strict=not loose, stop_at_first=not args.all).play(progress)
+        if not played.records:
+            raise SettingsError(
+                [f"journal {args.journal}: holds no whole record: there is nothing to replay"]
+            )
     except SettingsError as error:
         return _refused(error)
     if not args.json:
