@@ -98,7 +98,7 @@ def cmd_show(args: argparse.Namespace) -> int:
         head = reader.header
         _say(f"{head.name or 'journal'}  commit {head.commit[:12] or 'unknown'}  level"
              f" {head.level}  venues {', '.join(head.venues)}  seed {head.seed}")  # fmt: skip
-    day = ""
+    day, told = "", 0
     try:
         for record in reader.records():
             ts_ns = record.input.ts_ns
@@ -106,6 +106,7 @@ def cmd_show(args: argparse.Namespace) -> int:
                 continue
             today = clock_text(ts_ns, date=True)[:10]
             lines = list(_record_lines(args, record))
+            told += len(lines)
             if lines and today != day and not args.json:
                 day = today
                 _say(day)
@@ -116,6 +117,12 @@ def cmd_show(args: argparse.Namespace) -> int:
     except BrokenPipeError:
         return OK
     _say_torn(reader.torn)
+    if args.position and not told:
+        line = (
+            f"journal {args.journal}: --position {args.position}: nothing in the period is about"
+            " it; give a position id, a symbol or a client order id"
+        )
+        return _refused(SettingsError([line]))
     return OK
 
 

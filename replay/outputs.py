@@ -5,6 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def path_problem(flag: str, path: Path | None) -> str:
+    """Why a file cannot be written there, known before the work begins; "": nothing is known."""
+    if path is None or str(path) == "-":
+        return ""
+    if not path.parent.is_dir():
+        return f"{flag} {path}: its folder does not exist; make it first"
+    return f"{flag} {path}: is a folder; give a file in it" if path.is_dir() else ""
+
+
 def write_whole(path: Path, body: bytes) -> None:
     """Write a file beside its place and move it in, so that nobody sees half of it.
 

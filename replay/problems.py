@@ -16,6 +16,13 @@ KEPT_PER_KIND = 1_000
 """Problems of one kind that are listed one by one; the rest is one line with a count."""
 
 
+def visible(text: str) -> str:
+    """The text with control characters written out: a file must not steer a terminal."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One thing that is wrong.
 
@@ -38,7 +45,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def sentence(self) -> str:
         """The whole problem in one line."""
         many = f" ({self.rows} rows)" if self.rows > 1 else ""
-        return (
+        return visible(
             f"{self.place}: {self.code}: {self.value}{many}; allowed: {self.allowed}; "
             f"fix: {self.fix}"
         )

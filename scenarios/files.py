@@ -74,6 +74,11 @@ class Entry:
         self.raw = raw
 
     @property
+    def file(self) -> str:
+        """Its file as a command names it; "" for the suites of the project."""
+        return "" if self.path.parent == SUITES else str(self.path)
+
+    @property
     def venues(self) -> tuple[str, ...]:
         """The venues that it says it runs on; what is wrong with them `scenario` tells."""
         given = self.raw.get("venues", list(VENUES))
@@ -150,8 +155,20 @@ def read_suite(path: Path) -> list[Entry]:
         seen[name] = None
         entries.append(Entry(path, name, merged(defaults, {**item, "name": name})))
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(problems + field_problems(entries))
     return entries
+
+
+def field_problems(entries: list[Entry]) -> list[str]:
+    """What is wrong inside scenarios whose files are refused anyway, so that nothing is lost."""
+    problems: dict[str, None] = {}
+    for entry in entries:
+        for venue in entry.venues:
+            try:
+                entry.scenario(venue)
+            except SettingsError as error:
+                problems.update(dict.fromkeys(error.problems))
+    return list(problems)
 
 
 def read_suites(folder: Path = SUITES) -> list[Entry]:

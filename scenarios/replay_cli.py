@@ -29,6 +29,7 @@ from replay.data_cli import (
 )
 from replay.datasets import open_data
 from replay.journal import Header
+from replay.outputs import path_problem
 from replay.outside import code_hash, commit_of, python_build, seconds
 from replay.problems import LayoutError
 from replay.progress import file_progress
@@ -47,6 +48,7 @@ from scenarios.report_build import build_report
 from venues.sim.bars import PATHS
 
 OK, BAD_INPUT, VIOLATED = 0, 2, 10
+OUTPUTS = ("journal", "report", "timeline")
 GENERATE = "generate:"
 SWARM = "swarm:"
 PROFILES: dict[str, dict[str, str]] = {
@@ -182,6 +184,9 @@ def _plan(args: argparse.Namespace) -> ReplayPlan:
     if files and len(files) < len(args.waves):
         problems.append("--waves: give files or generate:SEED, not both")
     rows = tried(lambda: read_waves(files), None) if files else None
+    if rows == []:
+        names = ", ".join(args.waves)
+        problems.append(f"--waves {names}: holds no signal; give one a line, or {GENERATE}SEED")
     problems += _unwritable(args)
     swarm = tried(lambda: _seed(args.faults, SWARM, "--faults"), None) if args.faults else None
     if problems:
@@ -269,14 +274,8 @@ def _seed(told: str, prefix: str, flag: str) -> int:
 
 
 def _unwritable(args: argparse.Namespace) -> list[str]:
-    problems = []
-    for name in ("journal", "report", "timeline"):
-        path = getattr(args, name)
-        if path is not None and not path.parent.is_dir():
-            problems.append(f"--{name} {path}: its folder does not exist; make it first")
-        elif path is not None and path.is_dir():
-            problems.append(f"--{name} {path}: is a folder; give a file in it")
-    return problems
+    found = [path_problem(f"--{name}", getattr(args, name)) for name in OUTPUTS]
+    return [line for line in found if line]
 
 
 def header_of(plan: ReplayPlan, name: str, *, level: str = "sim") -> Header:

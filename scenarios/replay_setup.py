@@ -164,7 +164,8 @@ def _on_venue(series: tuple[Series, ...], venue: str) -> list[Series]:
 def _period(series: list[Series], options: ReplayOptions) -> tuple[int, int]:
     priced = [one for one in series if not isinstance(one, FundingSet)]
     if not priced:
-        raise SettingsError(["data: holds no prices; give candles or trades"])
+        line = "data: no prices of the chosen symbols and kinds; give candles or trades"
+        raise SettingsError([line])
     first = min(one.first_ns for one in priced)
     last = max(one.end_ns for one in priced)
     start = max(first, options.from_ns)

@@ -38,6 +38,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     steps: int = 0
     problems: tuple[str, ...] = ()
     story: tuple[str, ...] = ()
+    file: str = ""
+    """Where the scenario stands, unless in the suites of the project."""
     """Of a run that failed: the facts before its first broken invariant, or its last ones."""
 
 
@@ -71,7 +73,7 @@ def run_entry(
     except SettingsError as error:
         return Result(
             name=entry.name, venue=venue, level=level, seed=given, status=ERROR,
-            problems=tuple(error.problems),
+            problems=tuple(error.problems), file=entry.file,
         )  # fmt: skip
     outputs = outputs or Outputs()
     run = Run(assembly, level=level, journal=outputs.journal)
@@ -100,6 +102,7 @@ def run_entry(
         steps=run.driver.steps,
         problems=tuple(problems),
         story=tuple(_story(assembly, level, run)) if problems else (),
+        file=entry.file,
     )
 
 

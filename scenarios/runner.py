@@ -8,6 +8,7 @@ failed; 11 one could not run.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from hashlib import blake2b
@@ -18,7 +19,7 @@ import msgspec
 
 from kernel.errors import SettingsError
 from scenarios.assembly import problems_of
-from scenarios.files import BOTH, SUITES, Entry, read_suite, read_suites
+from scenarios.files import BOTH, SUITES, Entry, field_problems, read_suite, read_suites
 from scenarios.pool import each
 from scenarios.results import ERROR, FAILED, PASSED, Outputs, Result, run_entry
 from scenarios.schema import VENUES
@@ -89,7 +90,7 @@ def _entries(choice: Choice) -> tuple[list[Entry], list[str]]:
         except SettingsError as error:
             problems += error.problems
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(problems + field_problems(entries))
     return entries, names
 
 
@@ -140,10 +141,15 @@ def reproduce(result: Result, commit: str) -> str:
     """The command that runs one job again."""
     level = "" if result.level == "sim" else f" --level {result.level}"
     line = (
-        f"python run_sim.py scenario {result.name} --venue {result.venue}"
+        f"python run_sim.py scenario {which(result.name, result.file)} --venue {result.venue}"
         f" --seed {result.seed}{level}"
     )
     return f"{line}  # commit {commit}" if commit else line
+
+
+def which(name: str, file: str) -> str:
+    """The arguments that name one scenario: its file as well, where it is not one of ours."""
+    return f"{shlex.quote(file)} {name}" if file else name
 
 
 def exit_code(results: list[Result]) -> int:

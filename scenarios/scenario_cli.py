@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from kernel.errors import SettingsError
-from replay.outputs import write_whole
+from replay.outputs import path_problem, write_whole
 from scenarios.composition import LEVELS
 from scenarios.files import BOTH
 from scenarios.junit import junit_tree
@@ -33,6 +33,7 @@ from scenarios.runner import (
     reproduce,
     run_all,
     run_job,
+    which,
 )
 from scenarios.schema import VENUES
 
@@ -108,12 +109,16 @@ def run(args: argparse.Namespace, commit: str) -> int:
         problems, jobs = list(error.problems), []
     if not problems and not jobs:
         problems = ["nothing to run: no scenario fits names, venue, tag and level"]
-    if len(jobs) > 1 and not problems:
-        problems = [
+    if len(jobs) > 1:
+        problems += [
             f"--{name} is about one run, {len(jobs)} were chosen: add a name and --venue"
             for name, _ in ONE_RUN
             if getattr(args, name) is not None
         ]
+    found = [path_problem(f"--{name}", getattr(args, name)) for name, _ in ONE_RUN]
+    if args.junit is not None and args.junit.is_dir():
+        found.append(f"--junit {args.junit}: is a folder; give a file in it")
+    problems += [line for line in found if line]
     if problems:
         for line in problems:
             print(line, file=sys.stderr)  # noqa: T201 - the command line
@@ -147,11 +152,12 @@ def _run(jobs: list[Job], args: argparse.Namespace) -> list[Result]:
 
 
 def _run_one(job: Job, args: argparse.Namespace) -> Result:
+    named = which(job.entry.name, job.entry.file)
     outputs = Outputs(
         journal=args.journal,
         report=args.report,
         timeline=args.timeline,
-        reproduce=f"run_sim.py scenario {job.entry.name} --venue {job.venue}",
+        reproduce=f"run_sim.py scenario {named} --venue {job.venue}",
     )
     return run_job(job, outputs)
 

@@ -48,7 +48,7 @@ def test_an_output_that_cannot_be_written_ends_with_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*RUN, "--junit", str(tmp_path)]) == 2
-    assert f"--junit {tmp_path}: cannot be written" in capsys.readouterr().err
+    assert f"--junit {tmp_path}: is a folder" in capsys.readouterr().err
     file = tmp_path / "file"
     file.write_text("x")
     data = tmp_path / "binance" / "BTCUSDT-1m-20250504-20250504.csv"

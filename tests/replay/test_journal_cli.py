@@ -124,6 +124,13 @@ def test_show_keeps_to_a_position_and_a_time(
     assert all("ETHUSDT" in line and line >= "12:30" for line in lines)
 
 
+def test_show_of_a_position_that_is_not_there_says_so(
+    journal: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["journal", "show", str(journal), "--position", "NOSUCH"]) == 2
+    assert "--position NOSUCH: nothing in the period is about it" in capsys.readouterr().err
+
+
 def test_show_all_has_inputs_effects_and_reads(
     journal: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

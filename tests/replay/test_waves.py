@@ -156,6 +156,15 @@ def test_every_wrong_field_of_a_line_is_named(tmp_path):
     assert len(report.problems) == 3
 
 
+def test_a_problem_shows_control_characters_and_does_not_send_them(tmp_path):
+    path = tmp_path / "waves.jsonl"
+    path.write_bytes(b"\x1b[31mnot json\n")
+    with pytest.raises(DataError) as caught:
+        read_waves([path])
+    assert "\x1b" not in str(caught.value)
+    assert r"\x1b[31mnot json" in str(caught.value)
+
+
 def test_malformed_lines_may_be_dropped(tmp_path):
     path = tmp_path / "waves.jsonl"
     path.write_text("garbage\n" + line() + "\n")

@@ -200,6 +200,15 @@ def test_a_replay_writes_journal_timeline_and_report(
     assert files["report"].read_text("utf-8").startswith("<!doctype html>")
 
 
+def test_a_file_of_waves_without_a_signal_is_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waves = tmp_path / "none.jsonl"
+    waves.write_bytes(b"")
+    assert main(["replay", "--data", str(folder), "--waves", str(waves)]) == 2
+    assert "holds no signal" in capsys.readouterr().err
+
+
 def test_recorded_waves_give_the_run_that_generated_ones_gave(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_a_failed_expectation_gives_exit_code_10_and_a_line_that_reproduces_it(t
     assert exit_code(results) == 10
     told = summary(results, "abc")["scenarios"][0]
     assert told["reproduce"] == (
-        "python run_sim.py scenario bad/one --venue binance --seed 1  # commit abc"
+        f"python run_sim.py scenario {suite} bad/one --venue binance --seed 1  # commit abc"
     )
     assert told["problems"] == [
         "I1 should have failed and holds", "opened: 0 positions, expected 3",
@@ -109,3 +110,36 @@ def test_what_only_a_run_would_find_is_told_with_the_rest_before_anything_runs(t
         "faults.1: 'soon' is no duration", "legs.reqest: no such leg",
     ):  # fmt: skip
         assert part in done.stderr
+
+
+def test_a_file_that_is_wrong_as_a_whole_still_tells_what_is_wrong_inside(tmp_path):
+    suite = tmp_path / "both.yaml"
+    suite.write_text(
+        'suite: both\nowner: me\nscenarios:\n  - {name: a, title: "x", prices: {}}\n', "utf-8"
+    )
+    done = run_sim("scenario", str(suite))
+    assert done.returncode == 2
+    for part in ("owner: no such field", "both/a: prices"):
+        assert part in done.stderr
+
+
+def test_an_output_without_a_folder_is_refused_before_anything_runs(tmp_path):
+    missing, folder = tmp_path / "no" / "a.journal", tmp_path
+    done = run_sim("scenario", "life/quiet", "--venue", "binance", "--journal", str(missing),
+                   "--timeline", str(folder), "--junit", str(folder))  # fmt: skip
+    assert done.returncode == 2
+    for part in ("--journal", "make it first", "--timeline", "--junit", "is a folder"):
+        assert part in done.stderr
+
+
+def test_the_line_that_reproduces_a_scenario_of_ones_own_runs_it(tmp_path):
+    suite = tmp_path / "my own.yaml"
+    suite.write_text(
+        'suite: mine\nscenarios:\n  - name: one\n    title: "x"\n    duration: 1m\n'
+        "    venues: [binance]\n    prices: {BTCUSDT: {path: [[0, 100]]}}\n",
+        "utf-8",
+    )
+    told = json.loads(run_sim("scenario", str(suite), "--json").stdout)
+    words = shlex.split(told["scenarios"][0]["reproduce"].partition("  #")[0])[2:]
+    again = json.loads(run_sim(*words, "--json").stdout)
+    assert again["digest"] == told["digest"]
