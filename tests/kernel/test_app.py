@@ -298,7 +298,7 @@ def test_an_entry_that_crashes_after_its_fill_ends_protected_or_flat(venue, monk
     """The saga is gone, the position is not: last resort first, then on from the stored state."""
     life = Life((venue,), FLAT)
     life.until(300)
-    stops = life.kernel._stops
+    stops = life.kernel.parts.stops
     failed: list[Any] = []
     real = stops.protect
 
