@@ -17,18 +17,17 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kernel.errors import UnknownOrder, VenueError
-from kernel.model.orders import OrderClass, OrderReport, OrderStatus
+from kernel.errors import VenueError
+from kernel.model.orders import OrderStatus
 from kernel.model.units import DAY, MS, SECOND, MonoNs, TsNs
 from kernel.model.venue import (
     EffectClass,
     ExecutionPage,
     OrderPage,
-    OrderSurface,
     QueryExecutions,
     QueryOpenOrders,
-    QueryOrder,
 )
+from kernel.trade import evidence
 
 if TYPE_CHECKING:
     from kernel.runtime.primitives import Event
@@ -144,7 +143,6 @@ class OutcomeSettler:
         """Ask every surface once; False where any of them failed to answer."""
         surfaces: tuple[Callable[[VenueDesk, TrackedOrder], Awaitable[bool]], ...] = (
             self._by_id,
-            self._in_history,
             self._in_open_list,
             self._in_executions,
         )
@@ -157,35 +155,16 @@ class OutcomeSettler:
         return complete
 
     async def _by_id(self, desk: VenueDesk, order: TrackedOrder) -> bool:
-        surface = (
-            OrderSurface.PLAIN
-            if order.row.order_class is OrderClass.PLAIN
-            else OrderSurface.CONDITIONAL
-        )
-        return await self._query(desk, order, surface)
-
-    async def _in_history(self, desk: VenueDesk, order: TrackedOrder) -> bool:
-        if not desk.traits.history_by_id:
-            return True
-        return await self._query(desk, order, OrderSurface.HISTORY)
-
-    async def _query(self, desk: VenueDesk, order: TrackedOrder, surface: OrderSurface) -> bool:
-        row = order.row
-        request = QueryOrder(
-            symbol=row.symbol,
-            surface=surface,
-            client_order_id=row.client_order_id,
-            venue_order_id=row.venue_order_id,
-        )
-        try:
-            reply = await desk.gateway.ask(request, EffectClass.EXIT, entity=row.client_order_id)
-        except UnknownOrder:
-            return True
-        except VenueError:
-            return False
-        assert isinstance(reply, OrderReport)
-        self._services.orders.on_report(desk.name, reply)
-        return True
+        """The order's own surface and the history, as far as the venue has them."""
+        complete = True
+        for surface in evidence.surfaces_of(self._services, order):
+            try:
+                await evidence.ask_surface(self._services, order, surface, cls=EffectClass.EXIT)
+            except VenueError:
+                complete = False
+            if order.seen:
+                break
+        return complete
 
     async def _in_open_list(self, desk: VenueDesk, order: TrackedOrder) -> bool:
         row, cursor = order.row, ""

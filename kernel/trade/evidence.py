@@ -94,35 +94,72 @@ async def read_open_orders(
     return found
 
 
-async def look_up(services: Services, order: TrackedOrder) -> bool:
+async def look_up(
+    services: Services,
+    order: TrackedOrder,
+    *,
+    cls: EffectClass = EffectClass.PROTECT,
+    timeout_ns: int | None = None,
+) -> bool:
     """Ask the venue for one order under its id; False: it does not show it (no proof).
+
+    Raises:
+        VenueError: The read has no value.
+    """
+    if order.row.order_class is OrderClass.ATTACHED and not order.row.venue_order_id:
+        return False
+    if timeout_ns is None:
+        timeout_ns = call_timeout_ns(services)
+    for surface in surfaces_of(services, order):
+        if await ask_surface(services, order, surface, cls=cls, timeout_ns=timeout_ns):
+            return True
+    return False
+
+
+def surfaces_of(services: Services, order: TrackedOrder) -> tuple[OrderSurface, ...]:
+    """Where an order can be asked for by its id."""
+    plain = order.row.order_class is OrderClass.PLAIN
+    first = OrderSurface.PLAIN if plain else OrderSurface.CONDITIONAL
+    if services.desks[order.row.venue].traits.history_by_id:
+        return (first, OrderSurface.HISTORY)
+    return (first,)
+
+
+async def ask_surface(
+    services: Services,
+    order: TrackedOrder,
+    surface: OrderSurface,
+    *,
+    cls: EffectClass,
+    timeout_ns: int | None = None,
+) -> bool:
+    """Ask one surface for an order; what it shows goes to the registry. False: not shown.
+
+    Args:
+        services: Of the kernel.
+        order: One of ours.
+        surface: Which one is asked.
+        cls: How urgent it is.
+        timeout_ns: None: the time-out of the class.
 
     Raises:
         VenueError: The read has no value.
     """
     row = order.row
     attached = row.order_class is OrderClass.ATTACHED
-    if attached and not row.venue_order_id:
+    try:
+        report = await services.desks[row.venue].gateway.order(
+            row.symbol,
+            surface,
+            cls,
+            client_order_id="" if attached else row.client_order_id,
+            venue_order_id=row.venue_order_id,
+            timeout_ns=timeout_ns,
+        )
+    except UnknownOrder:
         return False
-    plain = row.order_class is OrderClass.PLAIN
-    first = OrderSurface.PLAIN if plain else OrderSurface.CONDITIONAL
-    desk = services.desks[row.venue]
-    gateway = desk.gateway
-    for surface in (first, OrderSurface.HISTORY) if desk.traits.history_by_id else (first,):
-        try:
-            report = await gateway.order(
-                row.symbol,
-                surface,
-                EffectClass.PROTECT,
-                client_order_id="" if attached else row.client_order_id,
-                venue_order_id=row.venue_order_id,
-                timeout_ns=call_timeout_ns(services),
-            )
-        except UnknownOrder:
-            continue
-        services.orders.on_report(row.venue, report)
-        return True
-    return False
+    services.orders.on_report(row.venue, report)
+    return True
 
 
 async def fresh_price(services: Services, position: Position) -> Price:
