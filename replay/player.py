@@ -16,6 +16,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from hashlib import blake2b
 from importlib import import_module
+from itertools import batched
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ import msgspec
 from kernel.app import Kernel
 from kernel.config import Settings
 from kernel.errors import KernelError, SettingsError
+from kernel.model.candle import Candle
 from kernel.model.messages import (
     Decision,
     Effect,
@@ -43,6 +45,7 @@ from kernel.model.traits import TRAITS
 from kernel.model.units import TsNs
 from kernel.ports.direct import DirectVenue
 from kernel.ports.outbox import Outbox
+from kernel.ports.prices import CANDLE_FIELDS
 from kernel.ports.venue import Venue
 from kernel.runtime.scheduler import Runtime
 from replay.journal import DIGEST_BYTES, Header, JournalReader, Record
@@ -66,6 +69,11 @@ type Progress = Callable[[float], None]
 
 class JournalExhausted(KernelError):
     """The kernel asks what the journal does not hold."""
+
+
+def _candle(row: tuple[str, ...]) -> Candle:
+    opened, high, low, close = map(Decimal, row[1:5])
+    return Candle(TsNs(int(row[0])), opened, high, low, close, row[5] == "1")
 
 
 class JournalPrices:
@@ -111,6 +119,13 @@ class JournalPrices:
         return ExtremesRead(
             Decimal(low), Decimal(high), TsNs(int(covered)), gap == "1", TsNs(int(ts_ns))
         )
+
+    def candles(
+        self, venue: str, symbol: str, source: PriceSource, interval_ns: int, count: int
+    ) -> tuple[Candle, ...]:
+        """See `PriceReader.candles`."""
+        args = ("candles", venue, symbol, source.value, str(interval_ns), str(count))
+        return tuple(map(_candle, batched(self._next(args), CANDLE_FIELDS)))
 
     def _next(self, args: tuple[str, ...]) -> tuple[str, ...]:
         for place in range(self._at, len(self._reads)):

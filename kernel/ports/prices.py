@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from kernel.model.candle import Candle
 from kernel.model.messages import ExtremesRead, PriceRead, QuoteRead, Read
 from kernel.model.orders import PriceSource
 from kernel.model.units import TsNs, text
@@ -32,6 +33,20 @@ class PriceReader(Protocol):
     ) -> ExtremesRead:
         """Lowest and highest price since `since_ns` (exclusive), to the price being processed."""
         ...
+
+    def candles(
+        self, venue: str, symbol: str, source: PriceSource, interval_ns: int, count: int
+    ) -> tuple[Candle, ...]:
+        """The newest closed candles, at most `count`, oldest first, without one left out.
+
+        They come from the venue's own history, so what the feed lost in a gap is in them; the
+        newest one is closed by what the feed has reached. None from before the first price.
+        """
+        ...
+
+
+CANDLE_FIELDS = 6
+"""Texts that a journaled candle takes."""
 
 
 class JournaledPrices:
@@ -86,4 +101,17 @@ class JournaledPrices:
                 ),
             )
         )
+        return answer
+
+    def candles(
+        self, venue: str, symbol: str, source: PriceSource, interval_ns: int, count: int
+    ) -> tuple[Candle, ...]:
+        """See `PriceReader.candles`."""
+        answer = self._reader.candles(venue, symbol, source, interval_ns, count)
+        texts: list[str] = []
+        for candle in answer:
+            prices = (candle.open, candle.high, candle.low, candle.close)
+            texts += (str(candle.open_ns), *map(text, prices), str(int(candle.complete)))
+        args = ("candles", venue, symbol, source.value, str(interval_ns), str(count))
+        self._outbox.reads.append(Read(args, tuple(texts)))
         return answer

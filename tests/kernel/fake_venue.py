@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from kernel import errors
+from kernel.model.candle import Candle
 from kernel.model.messages import (
     ExtremesRead,
     PriceRead,
@@ -119,6 +120,21 @@ class FakePrices:
         if not seen:
             return ExtremesRead()
         return ExtremesRead(min(seen), max(seen), TsNs(since_ns), False, self.runtime.ts())
+
+    def candles(self, venue, symbol, source, interval_ns, count):
+        """One flat or moving candle for each interval; the fake feed has no gaps."""
+        ticks = self.ticks.get(symbol, ())
+        end_ns = self.runtime.ts() // interval_ns * interval_ns
+        found = []
+        for open_ns in range(end_ns - count * interval_ns, end_ns, interval_ns):
+            before = [price for at, price in ticks if at < open_ns]
+            seen = [price for at, price in ticks if open_ns <= at < open_ns + interval_ns]
+            seen = seen or before[-1:]
+            if seen:
+                found.append(
+                    Candle(TsNs(open_ns), seen[0], max(seen), min(seen), seen[-1], bool(before))
+                )
+        return tuple(found)
 
 
 class FakeStore:

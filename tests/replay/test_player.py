@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from kernel.errors import SettingsError
+from kernel.model.candle import Candle
 from kernel.model.messages import Decision, ExtremesRead, PriceRead, QuoteRead, Read, StepResult
 from kernel.model.orders import PriceSource
 from kernel.model.units import TsNs
@@ -215,6 +216,7 @@ def test_reads_are_served_in_their_order_and_exactly() -> None:
             Read(("last", "v", "S", "MARK"), ("1.10", "5")),
             Read(("quote", "v", "S"), ("1", "2", "3", "4", "6")),
             Read(("extremes", "v", "S", "LAST", "9"), ("1", "2", "3", "1", "7")),
+            Read(("candles", "v", "S", "LAST", "5", "2"), tuple("524130" + "933331")),
         ]
     )
     one, two, three, four = (Decimal(number) for number in "1234")
@@ -222,6 +224,10 @@ def test_reads_are_served_in_their_order_and_exactly() -> None:
     assert prices.quote("v", "S") == QuoteRead(one, two, three, four, TsNs(6))
     extremes = prices.extremes("v", "S", PriceSource.LAST, TsNs(9))
     assert extremes == ExtremesRead(one, two, TsNs(3), True, TsNs(7))
+    assert prices.candles("v", "S", PriceSource.LAST, 5, 2) == (
+        Candle(TsNs(5), two, four, one, three, False),
+        Candle(TsNs(9), three, three, three, three, True),
+    )
     with pytest.raises(JournalExhausted, match="quote v S"):
         prices.quote("v", "S")
     assert prices.missing == "quote v S"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kernel.errors import InvariantViolation
+from kernel.model.candle import Candle
 from kernel.model.messages import ExtremesRead, PriceRead, QuoteRead, WatchFired, WatchSet
 from kernel.model.orders import PriceSource
 from kernel.model.units import Price, TsNs
@@ -142,6 +143,11 @@ class DensePriceService:
         self, venue: str, symbol: str, source: PriceSource, since_ns: TsNs
     ) -> ExtremesRead:
         return self._feed.lane(venue, symbol, source).extremes(since_ns)
+
+    def candles(
+        self, venue: str, symbol: str, source: PriceSource, interval_ns: int, count: int
+    ) -> tuple[Candle, ...]:
+        return self._feed.lane(venue, symbol, source).candles(interval_ns, count)
 
     def at_venue(self, venue: str) -> VenuePrices:
         return _AtVenue(venue, self._tape, self.next_number)

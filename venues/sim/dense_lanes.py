@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import pairwise
 
+from kernel.model.candle import Candle
 from kernel.model.messages import ExtremesRead, PriceRead, QuoteRead
 from kernel.model.units import Price, TsNs, canonical
 from venues.sim.agenda import Agenda, Entry
@@ -179,8 +180,7 @@ class PlayedLane:
 
     def extremes(self, since_ns: int) -> ExtremesRead:
         self.play()
-        first_ns = stretches(self._tape).__next__().tick(1).ts_ns
-        covered_ns, has_gap = TsNs(max(since_ns, first_ns)), self._has_gap(since_ns)
+        covered_ns, has_gap = TsNs(max(since_ns, self._first_ns())), self._has_gap(since_ns)
         low = high = newest = None
         for tick in self._ticks_since(since_ns):
             low = tick if low is None or tick.px < low.px else low
@@ -190,6 +190,47 @@ class PlayedLane:
             return ExtremesRead(covered_from_ns=covered_ns, has_gap=has_gap)
         newest_ns = TsNs(newest.ts_ns)
         return ExtremesRead(self.price(low), self.price(high), covered_ns, has_gap, newest_ns)
+
+    def candles(self, interval_ns: int, count: int) -> tuple[Candle, ...]:
+        self.play()
+        end_ns = self._agenda.now_ns // interval_ns * interval_ns
+        while end_ns > 0 and not self._made_by_now(end_ns):
+            end_ns -= interval_ns
+        start_ns, first_ns = end_ns - count * interval_ns, self._first_ns()
+        rows: dict[int, list[Tick]] = {}
+        newest: Tick | None = None
+        for tick in self._ticks_before(end_ns, interval_ns):
+            rows.setdefault(tick.ts_ns // interval_ns * interval_ns, []).append(tick)
+        holes, found = list(self._holes(len(self._tape))), []
+        for open_ns in range(first_ns // interval_ns * interval_ns, end_ns, interval_ns):
+            ticks = rows.get(open_ns) or [newest] if newest else rows[open_ns]
+            newest = ticks[-1]
+            if open_ns < start_ns:
+                continue
+            holed = any(a < open_ns + interval_ns and open_ns < b for a, b in holes)
+            prices = [self.price(tick) for tick in ticks]
+            whole = open_ns >= first_ns and not holed
+            found.append(
+                Candle(TsNs(open_ns), prices[0], max(prices), min(prices), prices[-1], whole)
+            )
+        return tuple(found)
+
+    def _ticks_before(self, end_ns: int, interval_ns: int) -> Iterator[Tick]:
+        # Every tick of the record made before `end_ns`; of a stretch inside one candle only both
+        # ends, since all of its prices lie between them.
+        for stretch in stretches(self._tape):
+            ends = (stretch.tick(1), stretch.tick(stretch.count))
+            if ends[0].ts_ns >= end_ns:
+                return
+            if ends[0].ts_ns // interval_ns == ends[1].ts_ns // interval_ns:
+                yield from ends
+                continue
+            for j in range(1, stretch.count + 1):
+                if stretch.tick(j).ts_ns < end_ns:
+                    yield stretch.tick(j)
+
+    def _first_ns(self) -> int:
+        return stretches(self._tape).__next__().tick(1).ts_ns
 
     def _ticks_since(self, since_ns: int) -> Iterator[Tick]:
         # What was seen after `since_ns`; of a stretch that was seen whole only both ends, since
@@ -232,19 +273,22 @@ class PlayedLane:
         return any(start <= last_ns and first_ns < end for start, end in self._feed.gaps)
 
     def _has_gap(self, since_ns: int) -> bool:
-        spans = list(self._feed.gaps)
-        tape = self._tape
-        if isinstance(tape, BarTape):
-            last = self._seen.place >> 64 if self._seen is not None else -1
-            for bar in range(last + 1):
-                end = tape.open_ns[bar] + tape.bar_ns
-                if bar + 1 < len(tape) and end < tape.open_ns[bar + 1]:
-                    spans.append((end, tape.open_ns[bar + 1]))
+        last = self._seen.place >> 64 if self._seen is not None else -1
+        spans = [*self._feed.gaps, *self._holes(last + 1)]
         # The first instant of the span that lies after `since_ns`, if any.
         return any(
             max(start, since_ns + 1) < end and self._made_by_now(max(start, since_ns + 1))
             for start, end in spans
         )
+
+    def _holes(self, bars: int) -> Iterator[tuple[int, int]]:
+        # Where bars are missing behind the first `bars` ones.
+        tape = self._tape
+        if isinstance(tape, BarTape):
+            for bar in range(min(bars, len(tape) - 1)):
+                end = tape.open_ns[bar] + tape.bar_ns
+                if end < tape.open_ns[bar + 1]:
+                    yield end, tape.open_ns[bar + 1]
 
     def _made_by_now(self, ts_ns: int) -> bool:
         # Whether what was made at `ts_ns` is through at the present position.

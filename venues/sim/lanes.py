@@ -9,8 +9,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 
 from kernel.errors import InvariantViolation
+from kernel.model.candle import Candle
 from kernel.model.messages import ExtremesRead, PriceRead, QuoteRead
 from kernel.model.orders import PriceSource
 from kernel.model.units import TsNs
@@ -109,6 +111,31 @@ class Lane:
             has_gap=has_gap,
             ts_ns=TsNs(newest.ts_ns if newest else 0),
         )
+
+    def candles(self, interval_ns: int, count: int) -> tuple[Candle, ...]:
+        """The newest candles whose end the feed has reached, from the whole record."""
+        series, price = self.series, self.series.grid.price
+        end_ns = self.reached_ns() // interval_ns * interval_ns
+        first_ns = series.first_ns // interval_ns * interval_ns
+        start_ns = max(end_ns - count * interval_ns, first_ns)
+        before, found = series.cursor_at(start_ns - 1), []
+        for open_ns in range(start_ns, end_ns, interval_ns):
+            through = series.cursor_at(open_ns + interval_ns - 1)
+            opened = closed = series.at(through).px
+            low, high = series.range_extremes(before, through) or (opened, opened)
+            if through > before and (point := series.first_at_or_after(open_ns)) is not None:
+                opened = point.px
+            complete = open_ns >= series.first_ns and not self._holed(open_ns, interval_ns)
+            prices = (price(opened), price(high), price(low), price(closed))
+            found.append(Candle(TsNs(open_ns), *prices, complete))
+            before = through
+        return tuple(found)
+
+    def _holed(self, open_ns: int, interval_ns: int) -> bool:
+        # The holes of a record ascend and do not touch: the first that ends late enough decides.
+        holes = self.series.holes
+        first = bisect_right(holes, open_ns, key=itemgetter(1))
+        return first < len(holes) and holes[first][0] < open_ns + interval_ns
 
     def lost_in(self, ts_ns: int) -> Span | None:
         """The gap that swallows what is made at `ts_ns`."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from kernel.errors import InvariantViolation, SettingsError
+from kernel.model.candle import Candle
 from kernel.model.messages import (
     ExtremesRead,
     PriceRead,
@@ -170,6 +171,11 @@ class Prices(Protocol):
         self, venue: str, symbol: str, source: PriceSource, since_ns: TsNs
     ) -> ExtremesRead:
         """See `PriceReader.extremes`."""
+
+    def candles(
+        self, venue: str, symbol: str, source: PriceSource, interval_ns: int, count: int
+    ) -> tuple[Candle, ...]:
+        """See `PriceReader.candles`."""
 
     def at_venue(self, venue: str) -> VenuePrices:
         """The tape as this venue sees it."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kernel.model.candle import Candle
 from kernel.model.messages import ExtremesRead, PriceRead, QuoteRead, WatchFired, WatchSet
 from kernel.model.orders import PriceSource
 from kernel.model.units import Price, TsNs
@@ -93,6 +94,11 @@ class PriceService:
         self, venue: str, symbol: str, source: PriceSource, since_ns: TsNs
     ) -> ExtremesRead:
         return self._feed.lane(venue, symbol, source).extremes(since_ns)
+
+    def candles(
+        self, venue: str, symbol: str, source: PriceSource, interval_ns: int, count: int
+    ) -> tuple[Candle, ...]:
+        return self._feed.lane(venue, symbol, source).candles(interval_ns, count)
 
     def at_venue(self, venue: str) -> VenuePrices:
         return _AtVenue(venue, self._tape, self._next_number)

@@ -90,6 +90,9 @@ class Quotes:
     def extremes(self, venue, symbol, source, since_ns):
         return ExtremesRead()
 
+    def candles(self, venue, symbol, source, interval_ns, count):
+        return ()
+
 
 class Account:
     """A venue that knows its balance and nothing else."""

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from kernel.errors import InvariantViolation, SettingsError
+from kernel.model.candle import Candle
 from kernel.model.messages import ExtremesRead, PriceRead, QuoteRead, WatchSet
 from kernel.model.orders import PriceSource
 from kernel.model.units import TsNs
@@ -336,3 +337,62 @@ def test_after_an_advance_everything_of_that_instant_has_been_seen(kind):
     world.agenda.advance(20)
     assert world.prices.last("v", "A", LAST) == price(90, 20)
     assert world.venue.last("A") == price(90, 20)
+
+
+def candles_at(kind, ts_ns, count, market_):
+    """Candles of 10 ns as they are read at an instant: (open time, o, h, l, c, complete)."""
+    world, reads = World(kind, market_), []
+    world.at(ts_ns, lambda: reads.extend(world.prices.candles("v", "A", LAST, 10, count)))
+    world.run()
+    return [
+        (c.open_ns, *map(int, (c.open, c.high, c.low, c.close)), c.complete)
+        for c in reads
+        if isinstance(c, Candle)
+    ]
+
+
+def test_candles_hold_what_was_made_from_their_opening_to_the_instant_before_the_next(kind):
+    prices = market((10, 100), (13, 104), (19, 97), (19, 99), (20, 105), (30, 90))
+    assert candles_at(kind, 30, 9, prices) == [
+        (10, 100, 104, 97, 99, True),
+        (20, 105, 105, 105, 105, True),
+    ]
+
+
+def test_the_newest_candles_are_given_and_none_before_its_end_is_reached(kind):
+    prices = market((10, 100), (20, 101), (30, 102), (38, 103))
+    assert candles_at(kind, 39, 1, prices) == [(20, 101, 101, 101, 101, True)]
+    assert candles_at(kind, 40, 1, prices) == [(30, 102, 103, 102, 103, True)]
+
+
+def test_a_candle_without_a_price_is_flat_and_one_in_which_the_record_begins_is_not_whole(kind):
+    prices = market((13, 100), (17, 108), (35, 90))
+    assert candles_at(kind, 40, 9, prices) == [
+        (10, 100, 108, 100, 108, False),
+        (20, 108, 108, 108, 108, True),
+        (30, 90, 90, 90, 90, True),
+    ]
+
+
+def test_candles_of_bars_with_a_hole_say_that_they_are_not_whole(kind):
+    bars = BarTape(
+        [10, 30, 40], [100, 90, 91], [101, 92, 95], [99, 88, 91], [101, 91, 93],
+        bar_ns=5, tick_size=ONE,
+    )
+    found = candles_at(kind, 60, 9, Market("v", "A", bars, mark_is_last=True))
+    assert found == [
+        (10, 100, 101, 99, 101, False),
+        (20, 101, 101, 101, 101, False),
+        (30, 90, 92, 88, 91, False),
+        (40, 91, 95, 91, 93, True),
+        (50, 93, 93, 93, 93, True),
+    ]
+
+
+def test_candles_come_from_the_venues_history_late_by_the_delay_of_the_feed_but_without_its_gaps(
+    kind,
+):
+    feed = FeedModel(((0, 5),), ((22, 26),))
+    prices = market((10, 100), (23, 150), (27, 99), feed=feed)
+    assert candles_at(kind, 34, 1, prices) == [(10, 100, 100, 100, 100, True)]
+    assert candles_at(kind, 36, 1, prices) == [(20, 150, 150, 99, 99, True)]

@@ -224,6 +224,9 @@ class Programme:
         self.note(self.prices.last(market.venue, market.symbol, source))
         self.note(self.prices.quote(market.venue, market.symbol))
         self.note(self.prices.extremes(market.venue, market.symbol, source, since))
+        interval = max(self.span // self.r.choice((3, 20, 60)), 7)
+        count = self.r.randint(1, 9)
+        self.note(self.prices.candles(market.venue, market.symbol, source, interval, count))
         self.note(at_venue.last(market.symbol, source))
         self.note(at_venue.quote(market.symbol))
 
