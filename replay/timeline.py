@@ -2,8 +2,8 @@
 
     12:20:03.214  binance BTCUSDT  stop confirmed  first stop  level 41160, qty 0.005
 
-Facts are the decisions of the kernel, its alerts, and the starts and ends of its lives. Quiet ones
-(slices, look-ups, blocks that end by themselves) are left out unless `quiet` is asked for.
+Facts are the decisions of the kernel, its alerts, and the starts and ends of its lives. How serious
+each is says `kernel.watch.kinds`; those of level DEBUG are left out unless `quiet` is asked for.
 """
 
 from __future__ import annotations
@@ -26,32 +26,7 @@ from kernel.model.messages import (
 )
 from kernel.model.units import MS
 from kernel.signals.timestamps import format_utc
-
-QUIET = (
-    "entries.blocked",
-    "entries.unblocked",
-    "feed.ready",
-    "fill.parked",
-    "parked.dropped",
-    "recovery.resume",
-    "resync.due",
-    "stop.first",
-    "stop.placed",
-    "symbol.ready",
-    "venue.open",
-    "wave.balance",
-    "wave.expected",
-    "wave.missing",
-    "wave.slice",
-)
-"""Kinds that say little to somebody who reads what happened."""
-
-TOLD_AGAIN = {
-    "stop.confirmed": ("first stop", "trailing"),
-    "stop.moved": ("trailing",),
-    "trailing.state": ("the stop is confirmed", "activation price reached"),
-}
-"""Kind → causes for which `stop.set`, `trailing.moved` and the like tell the same."""
+from kernel.watch.kinds import CRITICAL, DEBUG, INFO, level_of
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,14 +62,7 @@ def clock_text(ts_ns: int, *, date: bool = False) -> str:
 
 def is_quiet(decision: Decision) -> bool:
     """Whether a decision says little, or only what another one says as well."""
-    kind, cause = decision.kind, decision.cause
-    if kind in QUIET:
-        return True
-    if kind == "stop.ended":
-        return decision.values.get("wanted") == "False"
-    if kind == "wave.closed":
-        return cause == "missing"
-    return cause in TOLD_AGAIN.get(kind, ())
+    return level_of(decision) == DEBUG
 
 
 def facts_of(item: Input, result: StepResult, *, quiet: bool = False) -> list[Fact]:
@@ -197,32 +165,7 @@ def _effect_fact(ts_ns: int, effect: Effect) -> Fact | None:
             return None
 
 
-BAD = (
-    "entry.dropped",
-    "exit.failed",
-    "exit.unexplained",
-    "fill.stray",
-    "order.reappeared",
-    "outcome.unknown",
-    "position.last_resort",
-    "position.untracked",
-    "recovery.failed",
-    "resync.failed",
-    "stop.deadline",
-    "stop.failed",
-    "stop.missing",
-    "stop.refused",
-    "store.failing",
-    "store.late",
-    "stream.down",
-    "sync.phantom",
-    "sync.side",
-    "sync.size",
-    "task.crashed",
-    "venue.banned",
-    "venue.throttled",
-)
-"""Kinds that a reader looks for first."""
+_LEVELS = {DEBUG: "info", INFO: "info", CRITICAL: "critical"}
 
 
 def _decision_fact(ts_ns: int, decision: Decision) -> Fact:
@@ -239,6 +182,6 @@ def _decision_fact(ts_ns: int, decision: Decision) -> Fact:
         position_id=decision.position_id,
         client_order_id=decision.client_order_id,
         values=values,
-        level="warning" if decision.kind in BAD else "info",
+        level=_LEVELS.get(level_of(decision), "warning"),
         kind=decision.kind,
     )

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from kernel.model.messages import Effect, Input, StepResult
+from kernel.watch.events import EventLog
 from replay.journal import Header, Recorder
 from replay.outside import code_hash, commit_of, python_build
 from scenarios.assembly import Assembly
@@ -63,7 +64,14 @@ class Run:
             self.world,
             assembly.settings,
             level=level,
-            sinks=(JournalSink(self.recorder), *sinks, self.seen, self.checker, self),
+            sinks=(
+                JournalSink(self.recorder),
+                *sinks,
+                self.seen,
+                self.checker,
+                EventLog(self.world.store),
+                self,
+            ),
         )
 
     def play(self) -> list[str]:

@@ -16,6 +16,7 @@ PLANTED = {
     "packages": ("kernel/model/planted.py", "import venues.sim"),
     "kernel": ("kernel/trade/planted.py", "import kernel.protect"),
     "ports-only": ("venues/sim/planted.py", "import kernel.trade"),
+    "watch-only": ("kernel/watch/planted.py", "import kernel.trade"),
     "two-readings": ("venues/live/planted.py", "import venues.sim.wire"),
     "two-venues": ("venues/live/bybit/planted.py", "import venues.live.binance"),
     "pure": ("kernel/ports/planted.py", "import time"),

@@ -132,7 +132,10 @@ class LockRow(msgspec.Struct, frozen=True, kw_only=True, tag="lock_row", array_l
 class EventRow(
     msgspec.Struct, frozen=True, kw_only=True, tag="event_row", array_like=True, gc=False
 ):
-    """A decision, for people and statistics. Append only; losing one loses no protection."""
+    """A decision, for people and statistics. Append only; losing one loses no protection.
+
+    `values` is JSON; (seq, place) is its place among the decisions of the process.
+    """
 
     ts_ns: TsNs
     kind: str
@@ -142,6 +145,13 @@ class EventRow(
     client_order_id: str
     cause: str
     values: str
+    seq: int = 0
+    place: int = 0
+    level: str = "INFO"
+    text: str = ""
+    """One sentence, for people."""
+    wave: str = ""
+    venue_order_id: str = ""
 
 
 type Row = (
@@ -179,7 +189,7 @@ class StoredState(
 
 
 def row_key(row: Row) -> str:
-    """The key of a row's upsert, unique over all kinds; event rows are told apart by content."""
+    """The key of a row's upsert, unique over all kinds."""
     match row:
         case PositionRow():
             return f"position|{row.position_id}"
@@ -198,4 +208,4 @@ def row_key(row: Row) -> str:
         case LockRow():
             return f"lock|{row.venue}|{row.symbol}"
         case EventRow():
-            return f"event|{row.ts_ns}|{row.kind}|{row.position_id}|{row.cause}|{row.values}"
+            return f"event|{row.ts_ns}|{row.seq}|{row.place}|{row.kind}"

@@ -3,19 +3,22 @@
 1. Rows are kept as bytes, one for each key; a commit is applied whole or not at all.
 2. A commit is applied when it is *completed*, in the order of submission. What was submitted and
    not completed is lost in a crash, except the first so many that the caller says were applied.
-3. A claim that exists refuses its whole commit.
-4. While it is down, commits and loads are answered with a failure and change nothing; while it
+3. Event rows are kept apart, the newest `EVENTS_KEPT` of the last `EVENTS_AGE_NS`.
+4. A claim that exists refuses its whole commit.
+5. While it is down, commits and loads are answered with a failure and change nothing; while it
    is stalled, answers come when the stall ends.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from kernel.model.messages import StoreCommit, StoreDone, StoreFailed, StoreLoad, StoreLoaded
 from kernel.model.positions import PositionRow
 from kernel.model.rows import (
     ClaimRow,
+    EventRow,
     FillRow,
     LockRow,
     OrderRow,
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 type StoreAnswer = StoreDone | StoreLoaded | StoreFailed
 
 LATENCY_NS = 1 * MS
+EVENTS_KEPT = 100_000
+EVENTS_AGE_NS = 90 * DAY
 
 
 class _Window:
@@ -61,6 +66,7 @@ class MemoryStore:
         commits: How many were applied.
         refused: How many a claim refused.
         failed: How many requests a fault answered.
+        events: Event rows, oldest first.
     """
 
     def __init__(self, *, latency_ns: int = LATENCY_NS) -> None:
@@ -69,6 +75,7 @@ class MemoryStore:
         self.commits = 0
         self.refused = 0
         self.failed = 0
+        self.events: deque[EventRow] = deque(maxlen=EVENTS_KEPT)
         self._rows: dict[str, bytes] = {}
         self._live_positions: dict[str, None] = {}
         self._orders_of: dict[str, dict[str, None]] = {}
@@ -153,6 +160,14 @@ class MemoryStore:
             return StoreLoaded(state=self._load(now_ns))
         return StoreDone(claimed=self._apply(body.rows))
 
+    def take_events(self, rows: tuple[EventRow, ...]) -> bool:
+        """Keep event rows, outside of every commit; False: a fault of this time refuses them."""
+        if rows and any(window.covers(rows[-1].ts_ns) for window in self._windows):
+            return False
+        for row in rows:
+            self._keep_event(row)
+        return True
+
     @property
     def pending(self) -> int:
         """Requests that are not completed."""
@@ -180,7 +195,16 @@ class MemoryStore:
         self.commits += 1
         return claimed
 
+    def _keep_event(self, row: EventRow) -> None:
+        events = self.events
+        events.append(row)
+        while events[0].ts_ns < row.ts_ns - EVENTS_AGE_NS:
+            events.popleft()
+
     def _put(self, row: Row) -> None:
+        if isinstance(row, EventRow):
+            self._keep_event(row)
+            return
         key = row_key(row)
         self._rows[key] = encode_row(row)
         match row:
