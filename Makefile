@@ -6,7 +6,7 @@ SUITES ?= run_sim.py scenario --json
 CODE   := kernel venues replay scenarios $(wildcard run_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types layers suites gate mutants lock check clean
+.PHONY: help setup demo test lint types layers suites gate mutants docs lock check clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ gate: setup ## Determinism: every suite twice in two different processes, digest
 
 mutants: setup ## Break each rule on purpose; its scenarios must notice
 	$(PYTHON_IN_VENV) tests/mutants/run.py
+
+docs: setup ## Write the reference of settings and .env.example anew
+	$(PYTHON_IN_VENV) .ci/reference.py
 
 lock: ## Resolve the newest versions into requirements.lock
 	.ci/lock

@@ -1,12 +1,15 @@
 """Settings: defaults suffice, and whatever is wrong is told at once."""
 
+import re
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.config import OUTSIDE, RECOMMENDED, Settings, Values
+from kernel.config import Settings, reference
+from kernel.config.advice import RECOMMENDED, WITHOUT_EFFECT
+from kernel.config.values import OUTSIDE, SECTIONS, Values
 from kernel.errors import SettingsError
 from kernel.model.orders import PriceSource
 from tests.conventions.tree import ROOT
@@ -121,6 +124,18 @@ def test_every_problem_is_told_at_once_with_name_value_range_and_fix():
         ({"POSITION_SIZE_USD": "Infinity"}, "POSITION_SIZE_USD=Infinity"),
         ({"SIGNAL_WS_URL": "http://signals"}, "ws:// or wss://"),
         ({"DEBUG": "perhaps"}, "true or false"),
+        ({"TRAILING_CALLBACK_PERCENT": "1.5"}, "TRAILING_CALLBACK_PERCENT=1.5"),
+        ({"TRAILING_MIN_IMPROVEMENT_PERCENT": "1.1"}, "TRAILING_EMERGENCY_IMPROVEMENT_PERCENT=1"),
+        ({"TRAILING_STEP_GAIN_PERCENT": "1.1"}, "TRAILING_STEP_PERCENT=1"),
+        ({"TRAILING_STRATEGY": "breakeven"}, "TRAILING_BREAKEVEN_PERCENT="),
+        ({"TRAILING_STRATEGY": "magic"}, "one of percent, atr, step, breakeven"),
+        ({"AGED_LOSS_STEP_PERCENT": "11"}, "AGED_MAX_LOSS_PERCENT=10"),
+        ({"AGED_GRACE_PERIOD_HOURS": "0.5"}, "AGED_CHECK_INTERVAL_MINUTES=60"),
+        ({"SIGNAL_AUTH_RETRY_SECONDS": "4000"}, "SIGNAL_AUTH_RETRY_MAX_SECONDS=3600"),
+        ({"GUARD_ACTIONS": "critical,low"}, "words of medium, high, critical, emergency"),
+        ({"BINANCE_API_KEY": "k"}, "BINANCE_API_KEY=(hidden), BINANCE_API_SECRET="),
+        ({"DATABASE_URL": "mysql://u:p@h/d"}, "DATABASE_URL=(hidden): must be an address"),
+        ({"MAX_POSITIONS": "3", "max_positions": "4"}, "max_positions: is set as MAX_POSITIONS"),
     ],
 )
 def test_a_wrong_or_contradicting_value_is_refused(values, concerned):
@@ -131,10 +146,22 @@ def test_a_wrong_or_contradicting_value_is_refused(values, concerned):
 
 def test_secrets_appear_in_no_text():
     settings = Settings.load(
-        {"BINANCE_API_SECRET": "hush", "DATABASE_URL": "postgresql://u:hush@h/d"}
+        {
+            "BINANCE_API_KEY": "hush",
+            "BINANCE_API_SECRET": "hush",
+            "DATABASE_URL": "postgresql://u:hush@h/d",
+        }
     )
     shown = settings.canonical_json() + repr(settings) + str(settings)
     assert "hush" not in shown
+
+
+def test_the_guard_can_be_told_to_act_nowhere():
+    assert Settings.load({"GUARD_ACTIONS": "None"}).guard_actions == ()
+    assert Settings.load({"GUARD_ACTIONS": "HIGH, emergency"}).guard_actions == (
+        "high",
+        "emergency",
+    )
 
 
 def test_an_empty_text_is_not_set():
@@ -210,16 +237,30 @@ def test_the_owners_recommendations_are_advice():
 
 
 def test_the_tables_name_settings_that_exist():
-    named = [*OUTSIDE, *(name for name, _, _ in RECOMMENDED)]
+    named = [*OUTSIDE, *WITHOUT_EFFECT, *(name for name, _, _ in RECOMMENDED)]
     assert [name for name in named if name not in Values.model_fields] == []
 
 
-def test_the_page_of_settings_tells_every_name_default_and_range():
+def test_the_settings_stand_in_the_order_of_the_sections():
+    assert list(Values.model_fields) == [name for part in SECTIONS for name in part.model_fields]
+
+
+def test_the_page_of_settings_is_the_generated_one():
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert reference.into_page(page) == page, "run: make docs"
+
+
+def test_the_page_of_settings_tells_every_name_default_range_and_meaning():
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines()]
     written = [(row[0].split("`")[1], row[1], row[2]) for row in cells if row and "`" in row[0]]
     assert written == Settings.table()
     assert all(row[3] for row in cells if row and "`" in row[0])
+
+
+def test_the_example_file_is_the_generated_one():
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert example == reference.env_example(), "run: make docs"
 
 
 def test_names_without_effect_are_told():
@@ -228,3 +269,16 @@ def test_names_without_effect_are_told():
         in Settings(guard_enabled=True).advice()
     )
     assert Settings(wave_check_duration_seconds=180).advice() == ()
+
+
+def test_a_setting_is_said_to_be_without_effect_exactly_while_no_code_reads_it():
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for folder in ("kernel", "venues", "replay", "scenarios")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if "config" not in path.parent.parts
+    )
+    inside = [name for name in Values.model_fields if name not in (*OUTSIDE, "stop_trigger_price")]
+    read = [name for name in inside if re.search(rf"\.{name}\b", code)]
+    assert [name for name in read if name in WITHOUT_EFFECT] == [], "read: take them off the list"
+    assert [name for name in inside if name not in (*read, *WITHOUT_EFFECT)] == []

@@ -1,0 +1,83 @@
+"""Settings that are allowed and that the owner recommends otherwise, or that do nothing yet."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from kernel.config.values import Values
+from kernel.model.units import text
+
+WINDOW_ADVICE_SECONDS = 180
+"""A check window as long as this reaches the last signals of a wave (SPEC §1)."""
+
+RECOMMENDED = (
+    ("max_positions", Decimal(5), Decimal(10)),
+    ("stop_loss_percent", Decimal("1.5"), Decimal(3)),
+    ("max_position_age_hours", Decimal(2), Decimal(4)),
+)
+"""The owner's recommendations for production."""
+
+WITHOUT_EFFECT = (
+    "aged_acceleration_factor",
+    "aged_check_interval_minutes",
+    "aged_grace_period_hours",
+    "aged_loss_step_percent",
+    "aged_max_loss_percent",
+    "aged_respect_trailing",
+    "already_through_limit",
+    "already_through_window_seconds",
+    "clock_offset_limit_ms",
+    "delisting_lock_hours",
+    "disk_free_min_mb",
+    "epoch_hours",
+    "fact_lock_hours",
+    "guard_actions",
+    "guard_enabled",
+    "guard_interval_seconds",
+    "kernel_lag_warn_ms",
+    "lease_wait_seconds",
+    "max_position_age_hours",
+    "memory_max_mb",
+    "performance_snapshot_minutes",
+    "signal_auth_retry_max_seconds",
+    "signal_auth_retry_seconds",
+    "start_protection_seconds",
+    "stream_down_alert_minutes",
+    "trailing_atr_multiplier",
+    "trailing_atr_period",
+    "trailing_step_gain_percent",
+    "trailing_step_percent",
+    "trailing_strategy",
+    "zombie_scope",
+    "zombie_threshold",
+)
+"""Names that no code reads yet: accepted, so that one file serves later releases too."""
+
+
+def advice(values: Values) -> tuple[str, ...]:
+    """Sentences about what was set and works against what people expect."""
+    given: list[str] = []
+    for name, low, high in RECOMMENDED:
+        value = Decimal(getattr(values, name))
+        if not low <= value <= high:
+            advised = f"{text(low)} to {text(high)} is advised"
+            given.append(f"{name.upper()}={text(value)}: {advised}")
+    if values.wave_check_duration_seconds < WINDOW_ADVICE_SECONDS:
+        given.append(
+            f"WAVE_CHECK_DURATION_SECONDS={values.wave_check_duration_seconds}: signals arrive"
+            f" 5 to 8 minutes after the close; {WINDOW_ADVICE_SECONDS} sees the last of them"
+        )
+    if values.position_size_usd * values.max_positions > values.max_exposure_usd:
+        given.append(
+            f"MAX_POSITIONS={values.max_positions}: so many positions of"
+            f" {text(values.position_size_usd)} USD do not fit into"
+            f" MAX_EXPOSURE_USD={text(values.max_exposure_usd)}"
+        )
+    if values.database_url.get_secret_value() and "db_host" in values.model_fields_set:
+        given.append("DB_HOST: has no effect beside DATABASE_URL")
+    given += [
+        f"{name.upper()}: accepted, but this release does not act on it"
+        for name in WITHOUT_EFFECT
+        if name in values.model_fields_set
+    ]
+    return tuple(given)
