@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from kernel.model.units import TsNs
     from kernel.trade.book import Position
     from kernel.trade.desk import VenueDesk
-    from kernel.trade.orders import TrackedOrder
     from kernel.trade.services import Services
+    from kernel.trade.tracked_order import TrackedOrder
 
 
 class Incidents:

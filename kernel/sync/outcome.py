@@ -32,8 +32,8 @@ from kernel.trade import evidence
 if TYPE_CHECKING:
     from kernel.runtime.primitives import Event
     from kernel.trade.desk import VenueDesk
-    from kernel.trade.orders import TrackedOrder
     from kernel.trade.services import Services
+    from kernel.trade.tracked_order import TrackedOrder
 
 REQUEST_LIFETIME_NS = 5 * SECOND
 """recvWindow: after this the venue itself refuses a request that it has not seen."""

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from kernel.trade.desk import VenueDesk
     from kernel.trade.entry import Entries
     from kernel.trade.exits import Exits
-    from kernel.trade.orders import TrackedOrder
     from kernel.trade.services import Services
     from kernel.trade.stop_loss import StopOwner
+    from kernel.trade.tracked_order import TrackedOrder
 
 RETRY_NS = (SECOND // 5, SECOND // 2, SECOND, 2 * SECOND)
 FROZEN = "recovery failed"

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from kernel.trade.book import Position
     from kernel.trade.desk import VenueDesk
     from kernel.trade.exits import Exits
-    from kernel.trade.orders import TrackedOrder
     from kernel.trade.router import Router
     from kernel.trade.services import Services
     from kernel.trade.stop_loss import StopOwner
+    from kernel.trade.tracked_order import TrackedOrder
 
 RETRY_NS = (SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND)
 UNSEEN_NS = 30 * SECOND

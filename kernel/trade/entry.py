@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from kernel.trade.book import Position
     from kernel.trade.entry_orders import Settler
     from kernel.trade.entry_plan import EntryPlan
-    from kernel.trade.orders import TrackedOrder
     from kernel.trade.services import Services
     from kernel.trade.symbol_setup import SymbolSetup
+    from kernel.trade.tracked_order import TrackedOrder
 
 _CAME_TO_LIFE = (PositionState.ACTIVE, PositionState.CLOSING, PositionState.CLOSED)
 """A position that was ACTIVE, whatever became of it since."""

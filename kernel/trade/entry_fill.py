@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from kernel.trade.book import Position
     from kernel.trade.desk import VenueDesk
     from kernel.trade.entry_orders import EntryOrders
-    from kernel.trade.orders import TrackedOrder
     from kernel.trade.services import Services
+    from kernel.trade.tracked_order import TrackedOrder
 
 POLLS_NS = (100 * MS, 200 * MS, 400 * MS, 800 * MS, *(6 * (SECOND,)))
 """The ten polls after the entry was placed (owner)."""

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from kernel.trade.book import Position
     from kernel.trade.desk import VenueDesk
     from kernel.trade.entry_plan import EntryPlan
-    from kernel.trade.orders import TrackedOrder
     from kernel.trade.services import Services
+    from kernel.trade.tracked_order import TrackedOrder
 
 CANCEL_RETRY_NS = (200 * MS, 400 * MS, 800 * MS, 1600 * MS, 5 * SECOND)
 

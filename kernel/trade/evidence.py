@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from kernel.runtime.primitives import Event
     from kernel.runtime.scheduler import Runtime
     from kernel.trade.book import Position
-    from kernel.trade.orders import TrackedOrder
     from kernel.trade.services import Services
+    from kernel.trade.tracked_order import TrackedOrder
 
 PRICE_FRESH_NS = 10 * SECOND
 """A price of the feed older than this proves nothing."""

@@ -43,8 +43,8 @@ from kernel.trade.stop_orders import position_leg, split_qty
 if TYPE_CHECKING:
     from kernel.runtime.primitives import Event
     from kernel.trade.book import Position
-    from kernel.trade.orders import TrackedOrder
     from kernel.trade.services import Services
+    from kernel.trade.tracked_order import TrackedOrder
 
 POLLS_NS = (100 * MS, 200 * MS, 400 * MS, 800 * MS, *(6 * (SECOND,)))
 """Pauses between the ten polls for "flat"."""

@@ -13,8 +13,8 @@ from kernel.trade import evidence
 
 if TYPE_CHECKING:
     from kernel.trade.book import Position
-    from kernel.trade.orders import TrackedOrder
     from kernel.trade.services import Services
+    from kernel.trade.tracked_order import TrackedOrder
 
 ROUNDS_NS = (0, 500 * MS, SECOND, 2 * SECOND, 4 * SECOND)
 """Pauses before the rounds that are waited for; what is left then is swept in the background."""

@@ -12,10 +12,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from kernel.errors import InvariantViolation
 from kernel.model.ids import (
@@ -23,13 +20,14 @@ from kernel.model.ids import (
     OrderIdParts,
     client_order_id,
     is_ours,
-    parse_client_order_id,
     symbol_hash,
 )
-from kernel.model.orders import Fill, FillKind, OrderClass, OrderReport, OrderStatus
-from kernel.model.rows import FillRow, OrderRow, Row
-from kernel.model.units import MINUTE, SECOND, ZERO, Price, Qty, TsNs, canonical
+from kernel.model.orders import Fill, OrderClass, OrderReport, OrderStatus
+from kernel.model.rows import OrderRow, Row
+from kernel.model.units import MINUTE, SECOND, TsNs
+from kernel.trade.fill_booking import FillBooking
 from kernel.trade.parking import Parking, VenueKey
+from kernel.trade.tracked_order import TrackedOrder, is_another, is_news
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,83 +36,10 @@ if TYPE_CHECKING:
     from kernel.runtime.scheduler import Runtime
     from kernel.trade.book import Position, PositionBook
 
-STRAYS_REMEMBERED = 4096
 UNHEARD_NS = 2 * SECOND
 """News in a read that are older than this should have come by the stream (hazards W01, W03)."""
 
-_RANK = {
-    OrderStatus.NEW: 0,
-    OrderStatus.PARTIALLY_FILLED: 1,
-    OrderStatus.TRIGGERING: 2,
-    OrderStatus.TRIGGERED: 3,
-}
-
-
-class TrackedOrder:
-    """One order of ours and the evidence about it.
-
-    Attributes:
-        row: The record as it should be stored.
-        fills: Distinct executions by trade id, those of the child included.
-        changed: Set at every report and fill. Clear it, look, then wait.
-        report: The newest report; None: the venue never showed the order.
-        child: Newest report of the plain order that this conditional became.
-    """
-
-    __slots__ = ("changed", "child", "fills", "report", "row")
-
-    def __init__(self, row: OrderRow, runtime: Runtime) -> None:
-        self.row = row
-        self.fills: dict[str, Fill] = {}
-        self.changed = runtime.event()
-        self.report: OrderReport | None = None
-        self.child: OrderReport | None = None
-
-    @property
-    def client_order_id(self) -> str:
-        """Our id."""
-        return self.row.client_order_id
-
-    @property
-    def terminal(self) -> bool:
-        """Proven that nothing more can happen to it, its child included."""
-        if not self.row.status.terminal:
-            return False
-        return self.child is None or self.child.status.terminal
-
-    @property
-    def seen(self) -> bool:
-        """The venue showed it: by a report or by an execution."""
-        return self.report is not None or bool(self.fills)
-
-    @property
-    def filled_qty(self) -> Qty:
-        """Sum of distinct executions."""
-        return sum((fill.qty for fill in self.fills.values()), ZERO)
-
-    @property
-    def avg_price(self) -> Price:
-        """Average of distinct executions; ZERO without any."""
-        qty = self.filled_qty
-        if not qty:
-            return ZERO
-        paid = sum((fill.qty * fill.price for fill in self.fills.values()), ZERO)
-        return canonical(paid / qty)
-
-    @property
-    def reported_qty(self) -> Qty:
-        """Cumulative fill by the venue's reports; above `filled_qty`: executions are missing."""
-        child = self.child.filled_qty if self.child is not None else ZERO
-        return max(self.row.filled_qty, child)
-
-    @property
-    def executions_missing(self) -> bool:
-        """Reports tell of more than the executions that arrived."""
-        return self.reported_qty > self.filled_qty
-
-    def update(self, **changes: Any) -> None:
-        """Replace fields of the row."""
-        self.row = msgspec.structs.replace(self.row, **changes)
+__all__ = ["OrderRegistry", "TrackedOrder"]
 
 
 class OrderRegistry:
@@ -145,7 +70,7 @@ class OrderRegistry:
         self._open: dict[tuple[str, str], TrackedOrder] = {}
         self._of_position: dict[str, list[TrackedOrder]] = {}
         self._parking = Parking()
-        self._booked_stray: dict[tuple[str, str, str], None] = {}
+        self._booking = FillBooking(self, outbox, book)
 
     # ------------------------------------------------------------ our side
 
@@ -217,7 +142,7 @@ class OrderRegistry:
             client_order_id=order.client_order_id,
             status=status.value,
         )
-        self._settled(order)
+        self.settled(order)
         self.persist((order.row,))
         order.changed.set()
 
@@ -286,12 +211,12 @@ class OrderRegistry:
         """
         order = self._order_of_fill(venue, fill)
         if order is not None:
-            booked = self._book_fill(venue, fill, order)
+            booked = self._booking.book(venue, fill, order)
         elif fill.client_order_id and is_ours(fill.client_order_id):
             self._park_fill(venue, fill)
             return False
         else:
-            booked = self._book_foreign(venue, fill)
+            booked = self._booking.book_foreign(venue, fill)
         if booked and not streamed:
             self._notice(venue, fill.ts_ns)
         return booked
@@ -318,7 +243,7 @@ class OrderRegistry:
         found = self._by_venue_id.get((venue, report.order_class, report.venue_order_id))
         if found is None and report.client_order_id:
             found = self._orders.get((venue, report.client_order_id))
-            if found is not None and _is_another(found.row, report):
+            if found is not None and is_another(found.row, report):
                 return None
         return found
 
@@ -334,7 +259,7 @@ class OrderRegistry:
         reappeared = row.status.terminal and order.report is None and not order.fills
         if row.status.terminal and not report.status.terminal and not reappeared:
             return False
-        if order.report is not None and not _is_news(order.report, report):
+        if order.report is not None and not is_news(order.report, report):
             return False
         changes: dict[str, Any] = {
             "status": report.status,
@@ -350,7 +275,7 @@ class OrderRegistry:
         self._link(order, report.order_class, report.venue_order_id)
         self._link(order, OrderClass.PLAIN, report.child_order_id)
         if order.terminal:
-            self._settled(order)
+            self.settled(order)
         elif reappeared:
             self._reappear(order, "reported live after it was declared ended")
         return True
@@ -371,15 +296,16 @@ class OrderRegistry:
         self.on_reappeared(order)
 
     def _apply_child(self, order: TrackedOrder, report: OrderReport) -> bool:
-        if order.child is not None and not _is_news(order.child, report):
+        if order.child is not None and not is_news(order.child, report):
             return False
         order.child = report
         self._link(order, OrderClass.PLAIN, report.venue_order_id)
         if order.terminal:
-            self._settled(order)
+            self.settled(order)
         return True
 
-    def _settled(self, order: TrackedOrder) -> None:
+    def settled(self, order: TrackedOrder) -> None:
+        """Nothing more can happen to it: it is open no longer."""
         order.update(intent_open=False)
         self._open.pop((order.row.venue, order.client_order_id), None)
 
@@ -393,102 +319,6 @@ class OrderRegistry:
             if order is None and fill.venue_order_id:
                 order = self._by_venue_id.get((venue, order_class, fill.venue_order_id))
         return order
-
-    def _book_fill(self, venue: str, fill: Fill, order: TrackedOrder) -> bool:
-        if fill.trade_id in order.fills:
-            return False
-        order.fills[fill.trade_id] = fill
-        self._end_if_full(order)
-        order.changed.set()
-        position = self._book.by_id(order.row.position_id)
-        if position is None or not position.apply_fill(fill):
-            return False
-        self._store(venue, fill, position, order)
-        if position.state.terminal and fill.kind is not FillKind.FUNDING:
-            self._stray(venue, fill, "fill after the end of its position")
-        return True
-
-    def _end_if_full(self, order: TrackedOrder) -> None:
-        """Executions that make up the whole quantity prove the end, also without a report."""
-        row = order.row
-        if row.order_class is not OrderClass.PLAIN or row.status.terminal or not row.qty:
-            return
-        if order.filled_qty >= row.qty:
-            order.update(
-                status=OrderStatus.FILLED,
-                filled_qty=order.filled_qty,
-                avg_price=order.avg_price,
-            )
-            self._settled(order)
-            self.persist((order.row,))
-
-    def _book_foreign(self, venue: str, fill: Fill) -> bool:
-        """An execution under nobody's or a stranger's id: the position of the symbol has it.
-
-        Attached stops, liquidations and ADL come without an id of ours; so does what a person
-        does by hand. An execution older than the position belongs to an earlier one.
-        """
-        position = self._book.by_symbol(venue, fill.symbol)
-        if position is not None and fill.ts_ns >= position.row.opened_ns:
-            if not position.apply_fill(fill):
-                return False
-            self._store(venue, fill, position, None)
-            return True
-        key = (venue, fill.symbol, fill.trade_id)
-        if fill.kind is FillKind.FUNDING or key in self._booked_stray:
-            return False
-        self._booked_stray[key] = None
-        if len(self._booked_stray) > STRAYS_REMEMBERED:
-            del self._booked_stray[next(iter(self._booked_stray))]
-        self._stray(venue, fill, "fill without a position of ours")
-        return False
-
-    def _store(
-        self, venue: str, fill: Fill, position: Position, order: TrackedOrder | None
-    ) -> None:
-        row = FillRow(
-            venue=venue,
-            symbol=fill.symbol,
-            trade_id=fill.trade_id,
-            position_id=position.id,
-            client_order_id=order.client_order_id if order else fill.client_order_id,
-            venue_order_id=fill.venue_order_id,
-            side=fill.side,
-            qty=fill.qty,
-            price=fill.price,
-            fee=fill.fee,
-            realized_pnl=fill.realized_pnl,
-            kind=fill.kind.value,
-            ts_ns=fill.ts_ns,
-        )
-        self._outbox.record(
-            "fill.booked",
-            fill.kind.value.lower(),
-            venue=venue,
-            symbol=fill.symbol,
-            position_id=position.id,
-            client_order_id=row.client_order_id,
-            side=fill.side.value,
-            qty=fill.qty,
-            price=fill.price,
-            fee=fill.fee,
-            trade_id=fill.trade_id,
-        )
-        self.persist((row, position.row))
-
-    def _stray(self, venue: str, fill: Fill, cause: str) -> None:
-        self._outbox.record(
-            "fill.stray",
-            cause,
-            venue=venue,
-            symbol=fill.symbol,
-            client_order_id=fill.client_order_id,
-            side=fill.side.value,
-            qty=fill.qty,
-            price=fill.price,
-            trade_id=fill.trade_id,
-        )
-        self.on_stray(venue, fill)
 
     # ------------------------------------------------------------ links and the parked
 
@@ -514,7 +344,7 @@ class OrderRegistry:
 
     def _park(self, venue: str, report: OrderReport) -> None:
         known = self._parking.known(venue, report)
-        if known is not None and not _is_news(known, report):
+        if known is not None and not is_news(known, report):
             return
         dropped = self._parking.report(venue, report)
         if dropped is not None:
@@ -523,7 +353,7 @@ class OrderRegistry:
     def _park_fill(self, venue: str, fill: Fill) -> None:
         new, dropped = self._parking.fill(venue, fill)
         if new:
-            self._stray(venue, fill, "fill of an order of ours that is not known")
+            self._booking.stray(venue, fill, "fill of an order of ours that is not known")
         if dropped is not None:
             self._drop(venue, dropped.client_order_id, "fill")
 
@@ -535,47 +365,6 @@ class OrderRegistry:
     def parked(self, venue: str) -> list[OrderReport]:
         """Newest reports of orders that are not known, ours by grammar or not."""
         return self._parking.reports(venue)
-
-
-def leg_of(client_id: str) -> Leg | None:
-    """What an order of ours is for; None for anybody else's."""
-    parts = parse_client_order_id(client_id)
-    return None if parts is None else parts.leg
-
-
-def _is_another(row: OrderRow, report: OrderReport) -> bool:
-    """Whether a report under our id is of another order: an id is unique among open ones only."""
-    same_class = report.order_class is row.order_class
-    return same_class and row.venue_order_id not in ("", report.venue_order_id)
-
-
-def _is_news(known: OrderReport, report: OrderReport) -> bool:
-    """Whether a report may overwrite another one of the same order (hazards W10).
-
-    A terminal order never opens again. At equal times the state that is further along wins.
-    """
-    if known.status.terminal:
-        return report.status.terminal and (
-            report.filled_qty > known.filled_qty
-            or (report.updated_ns >= known.updated_ns and _facts(report) != _facts(known))
-        )
-    if report.status.terminal:
-        return True
-    if report.updated_ns != known.updated_ns:
-        return report.updated_ns > known.updated_ns
-    if report.filled_qty != known.filled_qty:
-        return report.filled_qty > known.filled_qty
-    return _RANK[report.status] >= _RANK[known.status] and _facts(report) != _facts(known)
-
-
-def _facts(report: OrderReport) -> tuple[OrderStatus, Decimal, Decimal, Decimal, str]:
-    return (
-        report.status,
-        report.filled_qty,
-        report.qty,
-        report.trigger_price,
-        report.child_order_id,
-    )
 
 
 def _keep_nothing(rows: tuple[Row, ...]) -> None:

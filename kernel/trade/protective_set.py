@@ -17,7 +17,7 @@ from kernel.model.units import ZERO, MonoNs, Price, Qty
 if TYPE_CHECKING:
     from kernel.model.orders import OrderReport, PriceSource
     from kernel.runtime.scheduler import Runtime
-    from kernel.trade.orders import TrackedOrder
+    from kernel.trade.tracked_order import TrackedOrder
 
 _FIRED = (OrderStatus.TRIGGERING, OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)
 

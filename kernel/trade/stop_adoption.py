@@ -19,8 +19,8 @@ from kernel.trade.protective_set import StopOrder
 
 if TYPE_CHECKING:
     from kernel.trade.book import Position
-    from kernel.trade.orders import TrackedOrder
     from kernel.trade.services import Services
+    from kernel.trade.tracked_order import TrackedOrder
 
 
 class Adoption:

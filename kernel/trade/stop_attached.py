@@ -25,8 +25,8 @@ from kernel.trade.stop_orders import StopUnconfirmed, position_leg
 if TYPE_CHECKING:
     from kernel.model.orders import PositionReport
     from kernel.trade.book import Position
-    from kernel.trade.orders import TrackedOrder
     from kernel.trade.services import Services
+    from kernel.trade.tracked_order import TrackedOrder
 
 READ_BACK_NS = (150 * MS, 500 * MS, 1200 * MS, 2200 * MS)
 """Reads after the answer, where no event came before; then at the time-out."""
