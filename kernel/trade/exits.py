@@ -19,26 +19,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.errors import (
-    DuplicateClientOrderId,
-    FilterViolation,
-    OutcomeUnknown,
-    ReduceOnlyRefused,
-    Rejected,
-    VenueError,
-)
-from kernel.model.ids import Leg
-from kernel.model.orders import OrderClass, OrderStatus, OrderType
+from kernel.errors import VenueError
+from kernel.model.orders import OrderClass
 from kernel.model.positions import CloseReason, PositionState
-from kernel.model.rows import OrderRow
 from kernel.model.traits import StopStyle
 from kernel.model.units import MS, SECOND, ZERO, Qty, text
-from kernel.model.venue import CancelOrder, EffectClass, SubmitOrder
 from kernel.trade import evidence
 from kernel.trade.close_reason import ended_by
+from kernel.trade.exit_orders import ExitOrders
 from kernel.trade.leftovers import Leftovers, Settler
 from kernel.trade.stop_breaker import StopBreaker
-from kernel.trade.stop_orders import position_leg, split_qty
+from kernel.trade.stop_orders import split_qty
 
 if TYPE_CHECKING:
     from kernel.runtime.primitives import Event
@@ -80,6 +71,7 @@ class Exits:
         self._services = services
         self._closing: dict[str, _Closing] = {}
         self.settler = settler
+        self._orders = ExitOrders(services)
         self._breaker = StopBreaker(services)
         self._leftovers = Leftovers(services, settler)
 
@@ -162,7 +154,7 @@ class Exits:
             qty = max(position.qty, ZERO)
         if qty:
             for child, part in enumerate(self._parts(position, qty, rung)):
-                order = await self._send(position, part, child=child, cause=cause)
+                order = await self._orders.send(position, part, child=child, cause=cause)
                 if order is not None:
                     sent.append(order)
         return await self._prove_flat(position, sent)
@@ -193,85 +185,12 @@ class Exits:
             for report in reports:
                 order = services.orders.by_client_id(position.venue, report.client_order_id)
                 if order is not None and order.row.order_class is OrderClass.PLAIN:
-                    await self._cancel(order)
+                    await self._orders.cancel(order)
             await evidence.read_executions(services, position)
             found = await evidence.read_position(services, position)
         except VenueError:
             return max(position.qty, ZERO)
         return found.qty
-
-    async def _cancel(self, order: TrackedOrder) -> None:
-        row = order.row
-        request = CancelOrder(
-            symbol=row.symbol, order_class=row.order_class, client_order_id=row.client_order_id
-        )
-        try:
-            await self._services.desks[row.venue].gateway.cancel(request)
-        except VenueError:
-            return  # a question: the next read tells
-
-    async def _send(
-        self, position: Position, qty: Qty, *, child: int, cause: str
-    ) -> TrackedOrder | None:
-        """Send one order; None where it was definitely refused."""
-        services = self._services
-        order = services.orders.register(self._intent(position, qty, child))
-        row = order.row
-        await services.commit_protect((row, position.row))
-        services.decide(
-            "exit.submitted",
-            cause,
-            venue=row.venue,
-            symbol=row.symbol,
-            position_id=row.position_id,
-            client_order_id=row.client_order_id,
-            qty=text(qty),
-            reason=position.row.close_reason,
-        )
-        request = SubmitOrder(
-            symbol=row.symbol,
-            side=row.side,
-            qty=qty,
-            order_type=OrderType.MARKET,
-            client_order_id=row.client_order_id,
-            reduce_only=True,
-            position_side=position_leg(position),
-        )
-        try:
-            acked = await services.desks[row.venue].gateway.submit(request, EffectClass.EXIT)
-        except (OutcomeUnknown, DuplicateClientOrderId):
-            return order  # proof is gathered below, under the same id
-        except (Rejected, VenueError) as error:
-            services.orders.conclude(order, OrderStatus.REJECTED, f"refused: {error}")
-            if isinstance(error, FilterViolation):
-                services.alert(
-                    "ERROR", "exit.refused", str(error), venue=row.venue, symbol=row.symbol
-                )
-            if not isinstance(error, ReduceOnlyRefused):
-                return None
-            return order
-        services.orders.acked(order, acked.venue_order_id)
-        return order
-
-    def _intent(self, position: Position, qty: Qty, child: int) -> OrderRow:
-        services = self._services
-        rolled_back = position.state is PositionState.ROLLBACK
-        now = services.runtime.ts()
-        return OrderRow(
-            venue=position.venue,
-            client_order_id=services.orders.new_id(
-                position, Leg.ROLLBACK if rolled_back else Leg.EXIT, child
-            ),
-            symbol=position.symbol,
-            position_id=position.id,
-            order_class=OrderClass.PLAIN,
-            order_type=OrderType.MARKET,
-            side=position.side.exit_side,
-            qty=qty,
-            reduce_only=True,
-            created_ns=now,
-            updated_ns=now,
-        )
 
     # ------------------------------------------------------------ proof
 
