@@ -47,6 +47,7 @@ from scenarios.signal_items import signal_item
 from scenarios.world import World, WorldSetup
 from venues.sim.account import AccountRules
 from venues.sim.bars import BarTape
+from venues.sim.feed import FeedModel
 from venues.sim.instruments import make_instrument
 from venues.sim.legs import Delay, Legs
 from venues.sim.market import Market
@@ -86,6 +87,8 @@ SETTINGS = {
     "SYNC_INTERVAL_SECONDS": "0",
     "GUARD_ENABLED": "false",
 }
+BAR_SETTINGS = {"TRAILING_MIN_UPDATE_INTERVAL_SECONDS": "59"}
+"""The reference moves a stop at each close; its confirmation comes milliseconds behind a close."""
 
 
 def symbol_of(number: int) -> str:
@@ -115,6 +118,7 @@ def markets_of(gen: Any, spec: Any, workload: str) -> tuple[list[Market], int]:
             Market(
                 VENUE, symbol_of(number), tape,
                 mark=None, mark_is_last=True, spread=Spread(Decimal(0), Decimal(1_000_000)),
+                feed=FeedModel(candle_ns=MINUTE if told["kind"] == "bars" else 0),
             )
         )
     return made, end_ns
@@ -174,6 +178,7 @@ def run_kernel(
     *,
     start_ns: int,
     end_ns: int,
+    bars: bool,
     journal: Path | None,
     invariants: bool,
 ) -> dict[str, Any]:
@@ -186,11 +191,16 @@ def run_kernel(
             make_instrument(VENUE, market.symbol, tick_size=TICK, qty_step=STEP)
             for market in markets
         ],
-        setups={VENUE: VenueSetup(account=AccountRules(keep_ledger=False), legs=LEGS)},
+        setups={
+            VENUE: VenueSetup(
+                account=AccountRules(keep_ledger=False), legs=LEGS,
+                market_fill="last" if bars else "next",
+            )
+        },
         posted=posted,
         feed=SignalServerSetup(leg_ns=0, connect_ns=0, kept_ns=MINUTE),
     )
-    world, settings = World(setup), Settings.load(SETTINGS)
+    world, settings = World(setup), Settings.load(SETTINGS | (BAR_SETTINGS if bars else {}))
     tally, counts, ages = Tally(world), Counts(), Ages()
     checker = Checker(world, settings, Limits(faults=False), level="sim") if invariants else None
     recorder = None if journal is None else Recorder(journal, Header())
@@ -254,12 +264,13 @@ def child(workload: str, perf: Path, repeat: int, scratch: Path) -> dict[str, An
     markets, end_ns = markets_of(gen, spec, workload)
     posted = posted_of(gen, workload)
     events = spec.parse(workload)["n_events"]
+    bars = spec.parse(workload)["kind"] == "bars"
 
     def once(*, journal: bool, invariants: bool) -> dict[str, Any]:
         for market in markets:
             market.last.index = None  # its making is part of the time
         return run_kernel(
-            markets, posted, start_ns=spec.T0, end_ns=end_ns,
+            markets, posted, start_ns=spec.T0, end_ns=end_ns, bars=bars,
             journal=scratch / f"{workload}.journal" if journal else None, invariants=invariants,
         )  # fmt: skip
 

@@ -101,6 +101,7 @@ def assemble(
             account=_account(scenario),
             legs=legs,
             slippage_bps=scenario.money.slippage_bps,
+            market_fill=scenario.money.market_fill,
             funding_rate=scenario.money.funding_rate,
             seed=seed,
             faults=faults[name],

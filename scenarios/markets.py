@@ -64,7 +64,7 @@ def make_market(instrument: Instrument, part: PricePart, frame: Frame) -> Market
         mark=mark,
         mark_is_last=mark is None,
         spread=Spread(part.spread_bps, part.top_qty),
-        feed=FeedModel(delays, gaps),
+        feed=FeedModel(delays, gaps, part.feed_candle),
     )
 
 

@@ -102,6 +102,8 @@ class PricePart(SeriesPart):
     spread_bps: Number = Field(ZERO, ge=0, lt=20_000)
     top_qty: Number = Field(Decimal(1_000_000), gt=0)
     feed_delay: Duration = 0
+    feed_candle: Duration = 0
+    """The kernel sees closed candles of this length; 0: every price."""
     feed_gaps: tuple[tuple[Duration, Duration], ...] = ()
     """Spans in which prices never reach the kernel."""
 
@@ -140,6 +142,8 @@ class MoneyPart(Part):
     taker_fee_percent: Number = Field(Decimal("0.05"), ge=0, le=1)
     maker_fee_percent: Number = Field(Decimal("0.02"), ge=-1, le=1)
     slippage_bps: Number = Field(ZERO, ge=0, le=1000)
+    market_fill: Literal["last", "next"] = "last"
+    """Whether a market order executes at the last price or waits for the next one."""
     funding_rate: Number = Field(ZERO, ge=-1, le=1)
     leverage: Number = Field(Decimal(5), gt=0)
     isolated: bool = True

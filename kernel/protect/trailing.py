@@ -44,13 +44,15 @@ HOLD_NS = 60 * SECOND
 class _Trail:
     """The trailing of one position while it runs."""
 
-    __slots__ = ("best", "due_since_ns", "failures", "first", "seen_ts_ns", "wake")
+    __slots__ = ("best", "due_since_ns", "failures", "first", "looked_ns", "seen_ts_ns", "wake")
 
     def __init__(self, wake: Event) -> None:
         self.wake = wake
         self.best: Price = ZERO
         self.seen_ts_ns = TsNs(0)
-        """Wall time up to which prices are in `best`."""
+        """When the newest price that was looked at was made; later ones may be on their way."""
+        self.looked_ns = TsNs(0)
+        """When it was looked."""
         self.first = False
         """Just activated: the first level goes at once."""
         self.failures = 0
@@ -114,14 +116,13 @@ class Trailing:
     def _begin(self, position: Position, trail: _Trail) -> None:
         """Go on from the stored state, or begin to wait."""
         stored = self._stored.pop(position.id, None)
-        now_ts = self._services.runtime.ts()
-        trail.seen_ts_ns = now_ts
+        trail.seen_ts_ns = trail.looked_ns = self._services.runtime.ts()
         if position.row.trailing is TrailingState.INACTIVE:
             self._move(position, TrailingState.WAITING, trail, "the stop is confirmed")
         elif position.row.trailing is TrailingState.ACTIVE:
             trail.best = trail.best or position.row.best_price
             if stored is not None:
-                trail.seen_ts_ns = stored.updated_ns
+                trail.seen_ts_ns, trail.looked_ns = stored.updated_ns, TsNs(0)
 
     # ------------------------------------------------------------ waiting
 
@@ -132,6 +133,9 @@ class Trailing:
             side, entry=entry, percent=settings.trailing_activation_percent
         )
         price = self._price(position)
+        best = self._best_since(position, trail)
+        if stop_levels.is_better(side, best, price):
+            price = best
         if price and stop_levels.reaches(side, price, activation):
             self._activate(position, trail, price)
             return
@@ -162,7 +166,6 @@ class Trailing:
         trail.best = price
         trail.first = True
         trail.failures = 0
-        trail.seen_ts_ns = self._services.runtime.ts()
         self._services.decide(
             "trailing.activated",
             "activation price reached",
@@ -179,7 +182,9 @@ class Trailing:
     async def _trail(self, position: Position, trail: _Trail) -> None:
         """Do what is due, or sleep until the next act may be due."""
         services, settings = self._services, self._services.settings
-        self._see(position, trail)
+        best = self._best_since(position, trail)
+        if stop_levels.is_better(position.side, best, trail.best):
+            trail.best = best
         instrument, side = self._instrument(position), position.side
         confirmed = position.row.protected_level
         level = stop_levels.trailing_level(
@@ -270,19 +275,18 @@ class Trailing:
 
     # ------------------------------------------------------------ looking and sleeping
 
-    def _see(self, position: Position, trail: _Trail) -> None:
-        """Take the best price since the last look, as far as the feed knows."""
+    def _best_since(self, position: Position, trail: _Trail) -> Price:
+        """The best price since the last look, as far as the feed knows; ZERO: none."""
         services = self._services
         now_ts = services.runtime.ts()
-        if now_ts <= trail.seen_ts_ns:
-            return
+        if now_ts <= trail.looked_ns:
+            return ZERO
+        trail.looked_ns = now_ts
         seen = services.prices.extremes(
             position.venue, position.symbol, services.settings.stop_source, trail.seen_ts_ns
         )
-        trail.seen_ts_ns = now_ts
-        best = seen.high if position.side.sign > 0 else seen.low
-        if stop_levels.is_better(position.side, best, trail.best):
-            trail.best = best
+        trail.seen_ts_ns = max(trail.seen_ts_ns, seen.ts_ns)
+        return seen.high if position.side.sign > 0 else seen.low
 
     def _price(self, position: Position) -> Price:
         services = self._services

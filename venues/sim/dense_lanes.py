@@ -259,6 +259,8 @@ class PlayedLane:
     def _arrival(self, ts_ns: int) -> int:
         # When a price made at `ts_ns` is through: no earlier than anything made before it.
         delays = self._feed.delays
+        if self._feed.candle_ns:
+            ts_ns = self._feed.closing(ts_ns)
         slowest = ts_ns
         for k, (start, delay) in enumerate(delays):
             if start <= ts_ns:
@@ -323,6 +325,9 @@ class PlayedLane:
         stretch = self._stretch
         if stretch is None or not self._wishes:
             return
+        if self._feed.candle_ns:
+            self._plan_candle()
+            return
         stop = stretch.tick(stretch.count)
         if self._grants(stretch.tick(self._played + 1)) or self._grants(stop):
             j = self._played + 1
@@ -334,6 +339,68 @@ class PlayedLane:
             partial(self._look, stop),
             (self._index, stop.place, 0),
         )
+
+    def _plan_candle(self) -> None:
+        # The next stop of a feed of candles: the last tick of the first candle that grants a wish.
+        seen = self._seen.place if self._seen is not None else -1
+        granting: Tick | None = None
+        for tick in self._granting_since(seen):
+            granting = tick
+            break
+        if granting is None:
+            return
+        last = self._candle_of(granting)[-1]
+        self._stop = self._agenda.push(
+            self._arrival(last.ts_ns),
+            self._rank,
+            partial(self._look_at_candle, last),
+            (self._index, last.place, 0),
+        )
+
+    def _granting_since(self, seen: int) -> Iterator[Tick]:
+        # Ticks behind a place that arrive and grant a wish. All prices of a stretch lie between
+        # its ends, so it is walked only where one of them grants something.
+        for stretch in stretches(self._tape, max(seen, 0) >> 64):
+            if not self._grants(stretch.tick(1)) and not self._grants(stretch.tick(stretch.count)):
+                continue
+            for j in range(1, stretch.count + 1):
+                tick = stretch.tick(j)
+                if tick.place > seen and not self._lost(tick.ts_ns) and self._grants(tick):
+                    yield tick
+
+    def _candle_of(self, one: Tick) -> list[Tick]:
+        # All ticks of the candle in which this one was made.
+        closing, found = self._feed.closing, []
+        times = self._tape.ts if isinstance(self._tape, Tape) else self._tape.open_ns
+        close_ns, first = closing(one.ts_ns), one.place >> 64
+        while first > 0 and closing(times[first]) >= close_ns:
+            first -= 1
+        for stretch in stretches(self._tape, first):
+            for j in range(1, stretch.count + 1):
+                tick = stretch.tick(j)
+                if closing(tick.ts_ns) > close_ns:
+                    return found
+                if closing(tick.ts_ns) == close_ns:
+                    found.append(tick)
+        return found
+
+    def _look_at_candle(self, last: Tick) -> None:
+        # One candle: each wish is granted by the first of its ticks that does it, if any; what is
+        # granted goes on the agenda in the order of setting, at the end of the candle.
+        self.play()
+        ticks = [tick for tick in self._candle_of(last) if not self._lost(tick.ts_ns)]
+        for wish in list(self._wishes):
+            for tick in ticks:
+                if wish.granted(tick, self.price(tick)):
+                    self._wishes.remove(wish)
+                    wish.entry = self._agenda.push(
+                        self._agenda.now_ns,
+                        self._rank,
+                        partial(wish.action, tick),
+                        (self._index, last.place, wish.number),
+                    )
+                    break
+        self._plan_stop()
 
     def _grants(self, tick: Tick) -> bool:
         price = self.price(tick)

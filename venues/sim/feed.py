@@ -3,6 +3,9 @@
 A price made at `ts` arrives at `ts` plus the delay that is in force at `ts`. Nothing overtakes:
 a price never arrives before one that was made earlier, so behind a drop of the delay prices
 arrive together when the slow ones are through. What was made inside a gap never arrives.
+
+With `candle_ns` the feed is one of closed candles: what was made in a candle is on its way from the
+candle's end on, all of it together, and the kernel sees it as one event.
 """
 
 from __future__ import annotations
@@ -33,15 +36,20 @@ class FeedModel:
         delays: (from_ns, delay_ns), ascending: from `from_ns` on this delay is in force; before
             the first one there is none.
         gaps: [from_ns, to_ns), times at which a price that is made never arrives.
+        candle_ns: Length of the candles, which begin at its multiples; 0: every price by itself.
 
     Raises:
-        SettingsError: Every delay or gap that is out of range.
+        SettingsError: Every delay, gap or length that is out of range.
     """
 
     def __init__(
-        self, delays: tuple[tuple[int, int], ...] = (), gaps: tuple[Span, ...] = ()
+        self,
+        delays: tuple[tuple[int, int], ...] = (),
+        gaps: tuple[Span, ...] = (),
+        candle_ns: int = 0,
     ) -> None:
-        self._refuse_bad(delays, gaps)
+        self._refuse_bad(delays, gaps, candle_ns)
+        self.candle_ns = candle_ns
         self.delays = delays
         self.gaps = merged(list(gaps))
         self._from = [start for start, _ in delays]
@@ -54,10 +62,17 @@ class FeedModel:
             slowest = start - 1 + delay
             self._held.append(slowest if k == 0 else max(self._held[-1], slowest))
             delay = following
-        self._first_arrival = [self.arrival(start) for start in self._from]
+        self._first_arrival = [self._delayed(start) for start in self._from]
 
     def arrival(self, ts_ns: int) -> int:
         """When a price made at `ts_ns` arrives, unless it is lost in a gap."""
+        return self._delayed(self.closing(ts_ns) if self.candle_ns else ts_ns)
+
+    def closing(self, ts_ns: int) -> int:
+        """The end of the candle of `ts_ns`, the first instant that is not in it."""
+        return ts_ns - ts_ns % self.candle_ns + self.candle_ns
+
+    def _delayed(self, ts_ns: int) -> int:
         k = bisect_right(self._from, ts_ns) - 1
         if k < 0:
             return ts_ns
@@ -65,6 +80,11 @@ class FeedModel:
 
     def reached(self, now_ns: int) -> int:
         """The last instant whose prices have all arrived by the end of `now_ns`."""
+        sent_ns = self._sent(now_ns)
+        return sent_ns - sent_ns % self.candle_ns - 1 if self.candle_ns else sent_ns
+
+    def _sent(self, now_ns: int) -> int:
+        # The last instant of which everything that was sent has arrived by the end of `now_ns`.
         if not self._from:
             return now_ns
         k = bisect_right(self._first_arrival, now_ns) - 1
@@ -89,7 +109,9 @@ class FeedModel:
         return self.gaps[first : bisect_right(self._gap_from, through_ns)]
 
     @staticmethod
-    def _refuse_bad(delays: tuple[tuple[int, int], ...], gaps: tuple[Span, ...]) -> None:
+    def _refuse_bad(
+        delays: tuple[tuple[int, int], ...], gaps: tuple[Span, ...], candle_ns: int
+    ) -> None:
         problems = [
             f"feed delay {i}: {delay} ns from {start}: a delay is 0 or more"
             for i, (start, delay) in enumerate(delays)
@@ -105,5 +127,7 @@ class FeedModel:
             for i, (start, end) in enumerate(gaps)
             if end <= start
         ]
+        if candle_ns < 0:
+            problems.append(f"feed candle {candle_ns} ns: 0 (every price by itself) or more")
         if problems:
             raise SettingsError(problems)

@@ -77,10 +77,17 @@ class Lane:
                     self._feed.arrival(point.ts_ns),
                     self._rank,
                     partial(action, point),
-                    (self._index, point.cursor, number),
+                    (self._index, self._arrives_with(point), number),
                 )
             after = self.series.cursor_at(gap[1] - 1)
         return None
+
+    def _arrives_with(self, point: Point) -> int:
+        # The last point of the message that brings this one: of a candle, the candle's last one.
+        feed = self._feed
+        if not feed.candle_ns:
+            return point.cursor
+        return self.series.cursor_at(feed.closing(point.ts_ns) - 1)
 
     def reached_ns(self) -> int:
         """How far the record has come at the present position."""

@@ -1,7 +1,7 @@
 """The matching core: one for both venues; what differs is asked of the venue (`Hooks`).
 
-1. A market order executes at the instant it is due, at the far side of the book plus
-slippage; a limit order executes at its price when the last price reaches it; a stop fires
+1. A market order executes at the instant it is due, or at the next price behind it
+(`MatchRules.market_fill`), at the far side of the book plus slippage; a limit order executes at its price when the last price reaches it; a stop fires
 when the price series that it names reaches its trigger. Prices are looked up, never polled.
 2. A closing order never opens: it takes at most what is open against it.
 3. Every transition is one truth event, emitted after the state has changed.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -48,6 +48,10 @@ from venues.sim.truth import (
 _BPS = Decimal(10_000)
 
 
+type MarketFill = Literal["last", "next"]
+"""At which price a market order executes: the last one before it arrived, or the next one."""
+
+
 class MatchRules(msgspec.Struct, frozen=True, kw_only=True):
     """How a venue ends what cannot be filled, and how far a market order may go."""
 
@@ -59,6 +63,7 @@ class MatchRules(msgspec.Struct, frozen=True, kw_only=True):
     """True: a closing order is cut down to the position. False: the excess ends as a rest."""
     reduce_only_reason: str
     slippage_bps: Decimal = ZERO
+    market_fill: MarketFill = "last"
     take_bound: Decimal = Decimal("0.05")
     """Largest distance from the mark at which a market order may execute, as a fraction."""
 
@@ -116,10 +121,10 @@ class Matching:
         """Take a checked market or limit order; it may be terminal when this returns."""
         self.open.add(order)
         self._tell(order, first=True)
-        if order.order_type is OrderType.MARKET:
-            self.execute(order)
-        else:
+        if order.order_type is not OrderType.MARKET:
             self._rest(order)
+        elif self.rules.market_fill == "last" or not self._execute_at_next(order):
+            self.execute(order)
 
     def arm(self, order: SimOrder) -> None:
         """Take a checked stop: it waits for its trigger price from now on."""
@@ -251,6 +256,15 @@ class Matching:
         """Fire a waiting stop although no new price reached it."""
         self.prices.clear(order.venue_order_id)
         self._fire(order)
+
+    def _execute_at_next(self, order: SimOrder) -> bool:
+        """Let a market order wait for the next price; False: there will be none."""
+
+        def reach(_: PriceRead) -> None:
+            if not order.status.terminal:
+                self.execute(order)
+
+        return self.prices.next_tick(order.symbol, reach)
 
     def _rest(self, order: SimOrder) -> None:
         quote = self.prices.quote(order.symbol)
@@ -454,12 +468,16 @@ class Matching:
         return instrument.price_up(price)
 
 
-def with_slippage(rules: MatchRules, slippage_bps: Decimal) -> MatchRules:
-    """The same rules with another slippage.
+def for_run(
+    rules: MatchRules, *, slippage_bps: Decimal, market_fill: MarketFill
+) -> MatchRules:
+    """A venue's rules with what one run says of them.
 
     Raises:
-        InvariantViolation: It is negative or 100 % or more.
+        InvariantViolation: The slippage is negative or 100 % or more.
     """
     if not ZERO <= slippage_bps < _BPS * ONE:
         raise InvariantViolation(f"slippage {slippage_bps} bps: must be in [0, 10000)")
-    return msgspec.structs.replace(rules, slippage_bps=slippage_bps)
+    return msgspec.structs.replace(
+        rules, slippage_bps=slippage_bps, market_fill=market_fill
+    )

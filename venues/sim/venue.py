@@ -54,7 +54,7 @@ from venues.sim.faults import FaultBook, Message, message_of
 from venues.sim.gate import Answer, Gate
 from venues.sim.legs import LegClock, Legs
 from venues.sim.market import VenuePrices
-from venues.sim.matching import Matching, MatchRules, with_slippage
+from venues.sim.matching import MarketFill, Matching, MatchRules, for_run
 from venues.sim.order import SimOrder
 from venues.sim.queries import Queries
 from venues.sim.quota import Budget, Quota
@@ -76,12 +76,14 @@ class VenueSetup(msgspec.Struct, frozen=True, kw_only=True):
     """What a run says of one venue.
 
     `funding_rate` is the share of a position's value that longs pay at each funding time.
+    `market_fill` says whether a market order executes at the last price or waits for the next one.
     `origin_ns` is the wall time that the faults' times count from.
     """
 
     account: AccountRules = AccountRules()
     legs: Legs = Legs()
     slippage_bps: Decimal = ZERO
+    market_fill: MarketFill = "last"
     funding_rate: Decimal = ZERO
     seed: int = 0
     faults: tuple[AnyFault, ...] = ()
@@ -135,7 +137,11 @@ class SimVenue(ABC):
         self.matching = Matching(
             agenda, prices, self.account,
             instruments=self.instruments,
-            rules=with_slippage(self.rules, self.setup.slippage_bps),
+            rules=for_run(
+                self.rules,
+                slippage_bps=self.setup.slippage_bps,
+                market_fill=self.setup.market_fill,
+            ),
             hooks=self,
         )  # fmt: skip
         self.queries = self.make_queries()

@@ -29,6 +29,17 @@ def test_dense_trace_equals_sparse_trace_byte_for_byte(block):
     assert firings >= WORLDS_A_BLOCK * 10  # of both kinds: watches and triggers
 
 
+def test_a_feed_of_closed_candles_is_the_same_dense_and_sparse():
+    """A candle is one event; what it crosses, what it hides and what is set at it are alike."""
+    firings = 0
+    for seed in range(5_000, 5_000 + (1_000 if FULL else 150)):
+        sparse = play(seed, PriceService, candles=True)
+        dense = play(seed, DensePriceService, candles=True)
+        assert sparse.encoded == dense.encoded, f"world {seed}: {first_difference(sparse, dense)}"
+        firings += sparse.firings
+    assert firings >= 1_000
+
+
 def first_difference(sparse, dense):
     for i, (a, b) in enumerate(zip(sparse.trace, dense.trace, strict=False)):
         if a != b:

@@ -73,7 +73,7 @@ def times(tape):
     return [at for bar in range(len(tape)) for at in tape.corner_times(bar)]
 
 
-def feed(r, start, span, made):
+def feed(r, start, span, made, *, candles=False):
     delays, gaps = [], []
     at = start - r.randint(0, span // 4)
     for _ in range(r.choice((0, 1, 2, 4))):
@@ -87,7 +87,10 @@ def feed(r, start, span, made):
             end = max(at + 1, r.choice(made) + r.randint(-1, 1))
             end = min(end, at + span // 6 + 1)
         gaps.append((at, end))
-    return FeedModel(tuple(delays), tuple(gaps))
+    candle = 0
+    if candles and r.random() < 0.7:
+        candle = max(1, span // r.choice((3, 10, 30, 100, 1000)))
+    return FeedModel(tuple(delays), tuple(gaps), candle)
 
 
 def quotes(r, start, span):
@@ -100,7 +103,7 @@ def quotes(r, start, span):
     return QuoteTape(ts, bid, ask, bid_qty=qty, ask_qty=(Decimal(2),), tick_size=tick_size)
 
 
-def markets(r, start, span):
+def markets(r, start, span, *, candles=False):
     """One to four markets on two venues, every kind of series and feed."""
     out = []
     for number in range(r.randint(1, 4)):
@@ -115,7 +118,7 @@ def markets(r, start, span):
                 mark_is_last=is_last,
                 quotes=quotes(r, start, span) if r.random() < 0.3 else None,
                 spread=Spread(r.choice((Decimal(0), Decimal(3), Decimal("120.5"))), Decimal(5)),
-                feed=feed(r, start, span, times(last)),
+                feed=feed(r, start, span, times(last), candles=candles),
             )
         )
     return out
@@ -243,12 +246,12 @@ class Programme:
         return (above, None) if side < 0.35 else (None, below) if side < 0.7 else (above, below)
 
 
-def play(seed, service_type, acts=60):
+def play(seed, service_type, acts=60, *, candles=False):
     """Play one random world; gives the programme (with its trace) after the run."""
     r = random.Random(f"world {seed}")
     start = r.choice((1_000, 1_700_000_000_000_000_000))
     span = r.choice((400, 100_000, 60_000_000_000, 86_400_000_000_000))
-    world = markets(r, start, span)
+    world = markets(r, start, span, candles=candles)
     programme = Programme(seed, service_type, world, start=start, span=span, acts=acts)
     programme.run()
     return programme
