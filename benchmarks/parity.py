@@ -7,6 +7,10 @@ most 10 positions, stop 2 %, trailing 1.5 / 0.5, moved by 0.1 % and once a minut
 operator after 11 hours, taker 0.05 %, periodic checks and idle polls off, legs of zero. Journal and
 invariants are on, and every rule of the kernel that is no periodic check.
 
+The reference rounds a level away from the market, the rules towards it; so it is run a second time
+with the rounding of the rules, which is the run that the kernel's trades should equal. Ticks: a
+market order waits for the next one, as in the reference. Bars: the kernel sees closed candles.
+
 The reference, its data and its constants are found in `--perf` or `$PERF_DIR`; without them there
 is nothing to compare with and the program says so. All times are moved by a minute, because the
 owner's table expects the wave of a quarter of an hour from its second minute on.
@@ -34,7 +38,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.sinks import Counts
+from benchmarks.sinks import Counts, Earned
 from kernel.config import Settings
 from kernel.model.messages import Input, StepResult
 from kernel.model.units import HOUR, MINUTE, SECOND, install_decimal_context
@@ -201,7 +205,8 @@ def run_kernel(
         feed=SignalServerSetup(leg_ns=0, connect_ns=0, kept_ns=MINUTE),
     )
     world, settings = World(setup), Settings.load(SETTINGS | (BAR_SETTINGS if bars else {}))
-    tally, counts, ages = Tally(world), Counts(), Ages()
+    tally, counts, ages, earned = Tally(world), Counts(), Ages(), Earned()
+    world.venues[VENUE].subscribe(earned.hear)
     checker = Checker(world, settings, Limits(faults=False), level="sim") if invariants else None
     recorder = None if journal is None else Recorder(journal, Header())
     sinks: list[Sink] = []
@@ -227,6 +232,7 @@ def run_kernel(
         "trades": tally.closed,
         "stop_moves": counts.stop_moves,
         "aged": ages.commands,
+        "pnl": float(earned.closed),
         "violations": {} if checker is None else dict(checker.violations.counts),
     }
 
@@ -249,9 +255,31 @@ def run_reference(ref: Any, gen: Any, spec: Any, workload: str) -> dict[str, Any
         run()
     began = process_time()
     trades, moves = run()
-    name = "numba" if compiled else "python"
-    return {"ref": name, "ref_s": process_time() - began, "ref_trades": len(trades),
-            "ref_moves": moves}  # fmt: skip
+    told = {
+        "ref": "numba" if compiled else "python",
+        "ref_s": process_time() - began,
+        "ref_trades": len(trades), "ref_moves": moves, "ref_pnl": ref.summary(trades)[1],
+    }  # fmt: skip
+    dense = ref.bars_python if bars else ref.ticks_python
+    kept = ref.stop_from_entry, ref.candidate
+    ref.stop_from_entry, ref.candidate = tighter_stop(spec), tighter_candidate(spec)
+    trades, moves = dense(data)
+    ref.stop_from_entry, ref.candidate = kept
+    return told | {
+        "tight_trades": len(trades), "tight_moves": moves, "tight_pnl": ref.summary(trades)[1],
+    }  # fmt: skip
+
+
+def tighter_stop(spec: Any) -> Callable[[int, int], int]:
+    """The first stop of the reference, rounded as the rules say: to the tighter side."""
+    num, den = spec.SL_NUM, spec.SL_DEN
+    return lambda side, e: -(e * (num - den) // den) if side > 0 else e * (den + num) // den
+
+
+def tighter_candidate(spec: Any) -> Callable[[int, int], int]:
+    """The level that trails a peak, rounded to the tighter side."""
+    num, den = spec.CB_NUM, spec.CB_DEN
+    return lambda side, p: -(p * (num - den) // den) if side > 0 else p * (den + num) // den
 
 
 def child(workload: str, perf: Path, repeat: int, scratch: Path) -> dict[str, Any]:
@@ -297,17 +325,26 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def against(told: dict[str, Any], name: str) -> str:
+    """Trades, moves and PnL of a reference, and by how much the kernel differs."""
+    trades, moves = told[f"{name}_trades"], told[f"{name}_moves"]
+    return (
+        f"{trades} ({100 * (told['trades'] / trades - 1):+.1f} %),"
+        f" {moves} ({100 * (told['stop_moves'] / moves - 1):+.1f} %), {told[f'{name}_pnl']:.2f}"
+    )
+
+
 def line_of(told: dict[str, Any]) -> str:
     """One workload as text."""
-    trades = 100 * (told["trades"] / told["ref_trades"] - 1)
-    moves = 100 * (told["stop_moves"] / told["ref_moves"] - 1)
     target = TARGETS[told["workload"]]
     return (
         f"{told['workload']:8} {told['events_per_s'] / 1e6:7.2f} M events/s"
         f"  {told['times_nautilus']:6.1f} x Nautilus Rust (target {target})"
         f"  {told['times_ref']:7.2f} x dense {told['ref']}\n"
-        f"         trades {told['trades']} ({trades:+.1f} %), stop moves {told['stop_moves']}"
-        f" ({moves:+.1f} %), closed for age {told['aged']}\n"
+        f"         trades {told['trades']}, stop moves {told['stop_moves']}, PnL {told['pnl']:.2f},"
+        f" closed for age {told['aged']}\n"
+        f"         reference {against(told, 'ref')}\n"
+        f"         ... rounded to the tighter side {against(told, 'tight')}\n"
         f"         steps {told['steps']}, records {told['records']}, requests {told['requests']},"
         f" {told['us_per_record']:.1f} us a record, processor {told['cpu_s']:.3f} s\n"
         f"         journal {told['journal_percent']:.0f} %, invariants"

@@ -370,7 +370,8 @@ class PlayedLane:
 
     def _candle_of(self, one: Tick) -> list[Tick]:
         # All ticks of the candle in which this one was made.
-        closing, found = self._feed.closing, []
+        closing = self._feed.closing
+        found: list[Tick] = []
         times = self._tape.ts if isinstance(self._tape, Tape) else self._tape.open_ns
         close_ns, first = closing(one.ts_ns), one.place >> 64
         while first > 0 and closing(times[first]) >= close_ns:

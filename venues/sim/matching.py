@@ -1,8 +1,9 @@
 """The matching core: one for both venues; what differs is asked of the venue (`Hooks`).
 
 1. A market order executes at the instant it is due, or at the next price behind it
-(`MatchRules.market_fill`), at the far side of the book plus slippage; a limit order executes at its price when the last price reaches it; a stop fires
-when the price series that it names reaches its trigger. Prices are looked up, never polled.
+(`MatchRules.market_fill`), at the far side of the book plus slippage; a limit order executes at
+its price when the last price reaches it; a stop fires when the price series that it names reaches
+its trigger. Prices are looked up, never polled.
 2. A closing order never opens: it takes at most what is open against it.
 3. Every transition is one truth event, emitted after the state has changed.
 4. A stop that fired is no longer live, whatever becomes of its execution.
@@ -123,7 +124,7 @@ class Matching:
         self._tell(order, first=True)
         if order.order_type is not OrderType.MARKET:
             self._rest(order)
-        elif self.rules.market_fill == "last" or not self._execute_at_next(order):
+        elif not self._waits_for_next(order):
             self.execute(order)
 
     def arm(self, order: SimOrder) -> None:
@@ -257,8 +258,11 @@ class Matching:
         self.prices.clear(order.venue_order_id)
         self._fire(order)
 
-    def _execute_at_next(self, order: SimOrder) -> bool:
-        """Let a market order wait for the next price; False: there will be none."""
+    def _waits_for_next(self, order: SimOrder) -> bool:
+        # A stop that fired executes on the price that fired it; behind the last price of a tape
+        # there is none to wait for.
+        if self.rules.market_fill == "last" or order.parent is not None:
+            return False
 
         def reach(_: PriceRead) -> None:
             if not order.status.terminal:

@@ -57,6 +57,41 @@ def test_a_market_order_executes_at_the_far_side_of_the_book() -> None:
     assert desk.look_up("e-1").status is OrderStatus.FILLED
 
 
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_market_order_may_wait_for_the_next_price(dense: bool) -> None:
+    desk = Desk(path=FALLING, dense=dense, market_fill="next").run_to(500)
+    assert isinstance(desk.market("0.01"), Acked)
+    assert desk.look_up("e-1").status is OrderStatus.NEW
+    desk.run_to(1000)
+    (traded,) = desk.of(Traded)
+    assert (traded.ts_ns, traded.fill.price) == (T0 + 1000 * MS, Decimal("59000.1"))
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_market_order_that_waits_can_be_canceled(dense: bool) -> None:
+    desk = Desk(path=FALLING, dense=dense, market_fill="next").run_to(500)
+    desk.market("0.01")
+    assert isinstance(desk.cancel("e-1", OrderClass.PLAIN), Acked)
+    desk.run_to(3000)
+    assert not desk.of(Traded)
+
+
+def test_behind_the_last_price_a_market_order_does_not_wait() -> None:
+    desk = Desk(path=FALLING, market_fill="next").run_to(3500)
+    desk.market("0.01")
+    (traded,) = desk.of(Traded)
+    assert traded.fill.price == Decimal("58000.1")
+
+
+def test_a_stop_executes_on_the_price_that_fires_it_though_market_orders_wait() -> None:
+    desk = Desk(path=FALLING, market_fill="next").run_to(0)
+    desk.market("0.01")
+    desk.run_to(1000)
+    desk.stop("0.01", "58800")
+    desk.run_to(3000)
+    assert [t.ts_ns - T0 for t in desk.of(Traded)] == [1000 * MS, 2000 * MS]
+
+
 def test_slippage_makes_the_price_worse_by_whole_ticks() -> None:
     desk = Desk(path=FLAT, slippage_bps=Decimal(10))
     desk.market("0.01")

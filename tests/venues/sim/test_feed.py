@@ -39,6 +39,21 @@ def test_reached_is_the_last_instant_that_has_arrived(steps, now):
     assert feed.arrival(reached) <= now < feed.arrival(reached + 1)
 
 
+@given(steps, st.integers(-5, 400), st.integers(1, 50))
+def test_reached_is_the_end_of_the_last_candle_that_has_arrived(steps, now, candle):
+    feed = FeedModel(delays_of(steps), candle_ns=candle)
+    reached = feed.reached(now)
+    assert feed.arrival(reached) <= now < feed.arrival(reached + 1)
+    assert (reached + 1) % candle == 0
+
+
+@given(steps, st.integers(-10, 300), st.integers(1, 50))
+def test_a_candle_leaves_at_its_end_and_arrives_as_one(steps, ts, candle):
+    delays = delays_of(steps)
+    end = (ts // candle + 1) * candle
+    assert FeedModel(delays, candle_ns=candle).arrival(ts) == piped(delays, end)
+
+
 def test_when_the_delay_drops_prices_arrive_together_behind_the_slow_ones():
     feed = FeedModel(((0, 100), (50, 10)))
     assert [feed.arrival(ts) for ts in (0, 49, 50, 60, 139, 140)] == [100, 149, 149, 149, 149, 150]
@@ -54,5 +69,5 @@ def test_gaps_that_touch_are_one_and_end_before_their_end():
 
 def test_every_bad_delay_and_gap_is_named_at_once():
     with pytest.raises(SettingsError) as caught:
-        FeedModel(((10, -1), (10, 5)), ((7, 7),))
-    assert len(caught.value.problems) == 3
+        FeedModel(((10, -1), (10, 5)), ((7, 7),), -1)
+    assert len(caught.value.problems) == 4

@@ -34,6 +34,7 @@ PROGRAMME = st.lists(
     ),
     max_size=25,
 )
+MARKET_FILLS = st.sampled_from(["last", "next"])
 WALK = st.lists(st.integers(-900, 900), min_size=10, max_size=20)
 FAULTS = st.lists(
     st.sampled_from(
@@ -149,11 +150,11 @@ def check_surfaces(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("venue", ["binance", "bybit"])
-@given(programme=PROGRAMME, walk=WALK, faults=FAULTS)
+@given(programme=PROGRAMME, walk=WALK, faults=FAULTS, fill=MARKET_FILLS)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_the_books_add_up_and_the_surfaces_agree(venue, programme, walk, faults) -> None:
+def test_the_books_add_up_and_the_surfaces_agree(venue, programme, walk, faults, fill) -> None:
     install_decimal_context()
-    desk = Desk(venue, path_of(walk), faults=tuple(faults), budgets=())
+    desk = Desk(venue, path_of(walk), faults=tuple(faults), budgets=(), market_fill=fill)
     for n, act in enumerate(programme):
         apply(desk, act, n)
         check_quantities(desk)
@@ -166,15 +167,16 @@ def test_the_books_add_up_and_the_surfaces_agree(venue, programme, walk, faults)
 
 
 @pytest.mark.parametrize("venue", ["binance", "bybit"])
-@given(programme=PROGRAMME, walk=WALK, mark=WALK, faults=FAULTS)
+@given(programme=PROGRAMME, walks=st.tuples(WALK, WALK), faults=FAULTS, fill=MARKET_FILLS)
 @settings(max_examples=40, deadline=None)
 def test_looked_up_prices_and_played_prices_give_the_same_truth(
-    venue, programme, walk, mark, faults
+    venue, programme, walks, faults, fill
 ) -> None:
     def run(*, dense: bool) -> list[Any]:
         desk = Desk(
-            venue, path_of(walk), mark=path_of(mark), faults=tuple(faults), dense=dense, budgets=()
-        )
+            venue, path_of(walks[0]), mark=path_of(walks[1]), faults=tuple(faults), dense=dense,
+            budgets=(), market_fill=fill,
+        )  # fmt: skip
         for n, act in enumerate(programme):
             apply(desk, act, n)
         return desk.run_to(60_000).events
