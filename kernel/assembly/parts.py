@@ -23,6 +23,7 @@ from kernel.sync.adoption import Adoption
 from kernel.sync.clock import ClockCheck
 from kernel.sync.outcome import OutcomeSettler
 from kernel.sync.recovery import Recovery
+from kernel.sync.repairs import Repairs
 from kernel.sync.resync import Resync
 from kernel.sync.snapshot import SnapshotService
 from kernel.trade.book import PositionBook
@@ -87,6 +88,7 @@ class Parts:
             services, stops=stops, exits=exits, settler=settler, setup=SymbolSetup(services)
         )
         adoption = Adoption(services, stops, exits)
+        services.book.on_ended.append(adoption.forget)
         snapshots = SnapshotService(services)
         self.routers: dict[str, Router] = {}
         self.resyncs: dict[str, Resync] = {}
@@ -122,9 +124,7 @@ class Parts:
             desk,
             router=router,
             snapshots=snapshots,
-            adoption=adoption,
-            stops=self.stops,
-            exits=self.exits,
+            repairs=Repairs(services, desk, adoption=adoption, stops=self.stops, exits=self.exits),
         )
 
     # ------------------------------------------------------------ what runs all the time

@@ -93,6 +93,10 @@ class TimeInForce(StrEnum):
     GTX = "GTX"
 
 
+ONE_WAY = "BOTH"
+"""The only leg of a symbol in one-way mode; in hedge mode there are LONG and SHORT."""
+
+
 class OrderStatus(StrEnum):
     """Venue-neutral order state. TRIGGERED and FINISHED are never "filled"."""
 
@@ -148,7 +152,7 @@ class OrderReport(
     trigger_by: PriceSource = PriceSource.LAST
     reduce_only: bool = False
     close_position: bool = False
-    position_side: str = "BOTH"
+    position_side: str = ONE_WAY
     """BOTH in one-way mode; LONG or SHORT in hedge mode."""
     child_order_id: str = ""
     reason: str = ""
@@ -211,7 +215,7 @@ class PositionReport(
     """Bybit's attached Full stop; ZERO: none."""
     stop_trigger_by: PriceSource = PriceSource.LAST
     unrealized_pnl: Usd = ZERO
-    hedge_leg: str = "BOTH"
+    hedge_leg: str = ONE_WAY
     """BOTH in one-way mode; LONG or SHORT in hedge mode."""
     opened_ns: TsNs = TsNs(0)
     updated_ns: TsNs = TsNs(0)

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from kernel.model.orders import PositionSide
+from kernel.model.orders import ONE_WAY, PositionSide
 from kernel.model.units import ZERO, Price, Qty, TsNs, Usd
 
 
@@ -121,3 +121,5 @@ class PositionRow(
     first_fill_ns: TsNs = TsNs(0)
     closed_ns: TsNs = TsNs(0)
     updated_ns: TsNs = TsNs(0)
+    hedge_leg: str = ONE_WAY
+    """LONG or SHORT where the account holds two legs a symbol."""

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
         requested_ns: MonoNs
         conditional: tuple[OrderReport, ...]
 
-        def position(self, symbol: str) -> PositionReport | None:
-            """The row of a symbol."""
+        def position(self, symbol: str, leg: str = ...) -> PositionReport | None:
+            """The row of a symbol's leg."""
             ...
 
         def stop(self, client_order_id: str, venue_order_id: str = "") -> OrderReport | None:
@@ -137,7 +137,7 @@ class StopCheck:
 
     def _fault(self, position: Position, snapshot: Snapshot, *, attached: bool, full: bool) -> str:
         """What speaks against the protection of a position; "": nothing."""
-        stops, row = position.stops, snapshot.position(position.symbol)
+        stops, row = position.stops, snapshot.position(position.symbol, position.leg)
         if row is not None and row.side is position.side and position.hear(row) and attached:
             self._stops.on_position(position)
         confirmed_ns = stops.confirmed_ns
@@ -221,9 +221,9 @@ class StopCheck:
 
     def _set_aside(self, venue: str, watched: list[Position], snapshot: Snapshot) -> None:
         """Stops of ours on watched symbols that no set knows: surplus."""
-        by_symbol = {position.symbol: position for position in watched}
+        by_leg = {(position.symbol, position.leg): position for position in watched}
         for report in snapshot.conditional:
-            position = by_symbol.get(report.symbol)
+            position = by_leg.get((report.symbol, report.position_side))
             if position is None or report.order_class is not OrderClass.CONDITIONAL:
                 continue
             surplus = is_ours(report.client_order_id) and not report.status.terminal

@@ -1,17 +1,21 @@
-"""Positions on the venue that nobody here knows: protected, and counted (SPEC §3, §9).
+"""Positions on the venue that nobody here knows: protected, identified, and counted (SPEC §3, §9).
 
-Ours by executions under our prefix → adopted fully. Foreign → `UNTRACKED_POLICY`: `protect`
-(default: a stop only; counts for limits; never trailed, aged, guarded or closed), `adopt`,
-`alert`, `close`. The quantity and the entry are the venue's.
+1. One read is enough to *guard* such a position: it is taken into the book as a foreign one and
+   gets a stop. Nothing else may be done to it yet.
+2. Once two complete reads agree on it, it is *identified*: ours by executions under our prefix →
+   adopted fully. Foreign → `UNTRACKED_POLICY`: `protect` (default: the stop only; it counts for
+   limits; never trailed, aged, guarded or closed), `adopt`, `alert` (never guarded either),
+   `close`. Where the executions cannot be read it stays as it is, and the next sync asks again.
+3. The quantity and the entry are the venue's.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.errors import VenueError
+from kernel.errors import UnknownOrder, VenueError
 from kernel.model.ids import is_ours, parse_client_order_id
-from kernel.model.orders import OrderClass
+from kernel.model.orders import ONE_WAY, OrderClass
 from kernel.model.positions import CloseReason, Origin, PositionRow, PositionState
 from kernel.model.units import DAY, MINUTE, MS, SECOND, TsNs
 from kernel.model.venue import EffectClass, OrderSurface
@@ -25,23 +29,107 @@ if TYPE_CHECKING:
 
 LOOK_BACK_NS = 6 * DAY
 """Venues serve executions in windows of less than seven days."""
+AGAIN_NS = 10 * SECOND
+"""After an effort that could not protect a foreign position (hazards I14)."""
 
 
 class Adoption:
-    """Takes a venue position into the book and sees to its stop."""
+    """Takes a venue position into the book, sees to its stop, and finds out whose it is."""
 
     def __init__(self, services: Services, stops: StopOwner, exits: Exits) -> None:
         self._services = services
         self._stops = stops
         self._exits = exits
+        self._identified: dict[str, None] = {}
+        """Foreign positions that were identified by this process."""
+
+    def is_unproven(self, position: Position) -> bool:
+        """Whether a position was only protected so far; a start asks again of foreign ones."""
+        return not position.ours and position.id not in self._identified
+
+    async def guard(self, venue: str, report: PositionReport, cause: str) -> Position | None:
+        """Take a position into the book as a foreign one, and see to its stop.
+
+        Returns:
+            None where it is known already, or where policy adds nothing (`alert`).
+        """
+        services = self._services
+        if services.settings.untracked_policy == "alert":
+            return None
+        try:
+            opened_by = await self._opened_by(venue, report)
+        except VenueError:
+            opened_by = ""  # protection does not wait for it
+        if services.book.by_symbol(venue, report.symbol, report.hedge_leg) is not None:
+            return None
+        position = self._create(venue, report, opened_by, cause)
+        await services.commit_protect((position.row,))
+        task = services.supervise(
+            f"adopt {position.id}",
+            lambda: self._protect(position, ours=bool(opened_by)),
+            position=position,  # should it crash, this position has an owner all the same
+        )
+        await task.wait()
+        return position
 
     async def take(self, venue: str, report: PositionReport, cause: str) -> Position | None:
-        """Adopt one position by policy; None where it is left alone (`alert`)."""
+        """Take a proven position into the book; None where it is only told of (`alert`).
+
+        Raises:
+            VenueError: Nobody could tell whose it is; nothing was done.
+        """
         services = self._services
-        opened_by = await self._opened_by(venue, report)
-        ours = bool(opened_by)
-        policy = "adopt" if ours else services.settings.untracked_policy
-        services.decide(
+        if services.settings.untracked_policy == "alert":
+            opened_by = await self._opened_by(venue, report)
+            if not opened_by:
+                self._tell(venue, report, "alert", cause)
+                return None
+            position = self._create(venue, report, opened_by, cause)
+            await services.commit_protect((position.row,))
+            await self._protect(position, ours=True)
+        else:
+            guarded = await self.guard(venue, report, cause)
+            if guarded is None:
+                return None
+            position = guarded
+        if position.state is PositionState.ACTIVE:
+            await self.identify(position, cause)
+        return position
+
+    async def identify(self, position: Position, cause: str) -> None:
+        """Find out whose a proven position is, and act by policy."""
+        services, report = self._services, position.report
+        if report is None:
+            return
+        try:
+            opened_by = await self._opened_by(position.venue, report)
+        except VenueError as error:
+            services.decide(
+                "position.unidentified",
+                str(error),
+                venue=position.venue,
+                symbol=position.symbol,
+                position_id=position.id,
+            )
+            return
+        policy = "adopt" if opened_by else services.settings.untracked_policy
+        self._tell(position.venue, report, policy, cause, ours=bool(opened_by))
+        self._identified[position.id] = None
+        if policy == "adopt":
+            position.update(origin=Origin.OURS)
+            services.persist((position.row,))
+            self._stops.adopted(position)
+        elif policy == "close":
+            await self._exits.close(position, CloseReason.OPERATOR, f"{cause}: policy close")
+
+    def forget(self, position: Position) -> None:
+        """It ended."""
+        self._identified.pop(position.id, None)
+
+    def _tell(
+        self, venue: str, report: PositionReport, policy: str, cause: str, *, ours: bool = False
+    ) -> None:
+        self._services.decide(
             "position.untracked",
             cause,
             venue=venue,
@@ -51,7 +139,7 @@ class Adoption:
             ours=ours,
             policy=policy,
         )
-        services.alert(
+        self._services.alert(
             "WARNING" if ours else "ERROR",
             "position.untracked",
             f"{report.side} {report.qty} {report.symbol} was on the venue and not in our books: "
@@ -59,51 +147,53 @@ class Adoption:
             venue=venue,
             symbol=report.symbol,
         )
-        if policy == "alert" or services.book.by_symbol(venue, report.symbol) is not None:
-            return None
-        position = services.book.create(self._row(venue, report, policy, opened_by))
-        position.hear(report)
-        await services.commit_protect((position.row,))
-        task = services.supervise(
-            f"adopt {position.id}",
-            lambda: self._protect(position, policy, cause),
-            position=position,  # should it crash, this position has an owner all the same
-        )
-        await task.wait()
-        return position
 
-    async def _protect(self, position: Position, policy: str, cause: str) -> None:
-        if policy == "close":
-            await self._exits.close(position, CloseReason.OPERATOR, f"{cause}: policy close")
-        elif await self._stops.protect(position) and position.state is PositionState.PENDING_SL:
-            position.transition(PositionState.ACTIVE, "stop confirmed")
-            await self._services.commit_protect((position.row,))
-            return
-        else:
-            await self._exits.close(position, CloseReason.UNPROTECTED, cause)
-        self._services.supervise(
-            f"end {position.id}", lambda: self._end(position, cause), position=position
-        )
+    # ------------------------------------------------------------ its stop
 
-    async def _end(self, position: Position, cause: str) -> None:
+    async def _protect(self, position: Position, *, ours: bool) -> None:
+        """See to the first stop.
+
+        One of ours that cannot be protected is closed. A foreign one is never closed for that: it
+        is tried until the stop stands or the position is proven gone; the stop owner alerts.
+        """
+        while _is_pending(position):
+            if await self._stops.protect(position) and _is_pending(position):
+                position.transition(PositionState.ACTIVE, "stop confirmed")
+                await self._services.commit_protect((position.row,))
+            if ours or not _is_pending(position):
+                break
+            if await self._exits.conclude(position, CloseReason.EXTERNAL):
+                return
+            await self._services.runtime.sleep(AGAIN_NS)
+        if position.state is not PositionState.ACTIVE and not position.state.terminal:
+            self._services.supervise(
+                f"end {position.id}", lambda: self._end(position), position=position
+            )
+
+    async def _end(self, position: Position) -> None:
         """It is over when the exit ladder has proven it flat; a sync does not wait for that."""
+        cause = "no stop can be placed"
         while not await self._exits.close(position, CloseReason.UNPROTECTED, cause):
             await self._services.runtime.sleep(SECOND)
         if position.state is PositionState.ROLLBACK:
             position.transition(PositionState.ROLLED_BACK, "proven flat")
             await self._services.commit_protect((position.row,))
 
-    def _row(self, venue: str, report: PositionReport, policy: str, opened_by: str) -> PositionRow:
+    # ------------------------------------------------------------ its row
+
+    def _create(
+        self, venue: str, report: PositionReport, opened_by: str, cause: str
+    ) -> Position:
         services = self._services
         now = services.runtime.ts()
         parts = parse_client_order_id(opened_by)  # its minute tells which stops are its own
-        return PositionRow(
-            position_id=f"{venue}:{report.symbol}:{services.epoch}:u{now // MS}",
+        row = PositionRow(
+            position_id=f"{venue}:{report.symbol}:{services.epoch}:u{now // MS}{_mark(report)}",
             venue=venue,
             symbol=report.symbol,
             side=report.side,
             state=PositionState.PENDING_SL,
-            origin=Origin.OURS if policy == "adopt" else Origin.FOREIGN,
+            origin=Origin.FOREIGN,
             wave_ns=TsNs(0 if parts is None else parts.wave_minute * MINUTE),
             intended_qty=report.qty,
             filled_qty=report.qty,
@@ -111,20 +201,36 @@ class Adoption:
             opened_ns=now,
             first_fill_ns=report.opened_ns or now,
             updated_ns=now,
+            hedge_leg=report.hedge_leg,
         )
+        position = services.book.create(row)
+        position.hear(report)
+        services.decide(
+            "position.found",
+            cause,
+            venue=venue,
+            symbol=report.symbol,
+            position_id=position.id,
+            side=report.side.value,
+            qty=report.qty,
+        )
+        return position
+
+    # ------------------------------------------------------------ whose it is
 
     async def _opened_by(self, venue: str, report: PositionReport) -> str:
-        """The id of ours under which it was opened last; "": not ours, or nobody can tell."""
+        """The id of ours under which it was opened last; "": it is not ours.
+
+        Raises:
+            VenueError: Nobody can tell.
+        """
         services = self._services
         since = TsNs(max(0, services.runtime.ts() - LOOK_BACK_NS))
-        try:
-            fills = await services.desks[venue].gateway.executions(
-                report.symbol, since, cls=EffectClass.EXIT
-            )
-            opening = [fill for fill in fills if fill.side is report.side.entry_side]
-            made = "" if not opening else await self._order_of(venue, opening[-1])
-        except VenueError:
-            return ""
+        fills = await services.desks[venue].gateway.executions(
+            report.symbol, since, cls=EffectClass.EXIT
+        )
+        opening = [fill for fill in fills if fill.side is report.side.entry_side]
+        made = "" if not opening else await self._order_of(venue, opening[-1])
         return made if is_ours(made) else ""
 
     async def _order_of(self, venue: str, fill: Fill) -> str:
@@ -133,10 +239,22 @@ class Adoption:
         known = services.orders.by_venue_id(venue, OrderClass.PLAIN, fill.venue_order_id)
         if fill.client_order_id or known is not None:
             return fill.client_order_id or (known.client_order_id if known is not None else "")
-        order = await services.desks[venue].gateway.order(
-            fill.symbol,
-            OrderSurface.PLAIN,
-            EffectClass.EXIT,
-            venue_order_id=fill.venue_order_id,
-        )
+        try:
+            order = await services.desks[venue].gateway.order(
+                fill.symbol,
+                OrderSurface.PLAIN,
+                EffectClass.EXIT,
+                venue_order_id=fill.venue_order_id,
+            )
+        except UnknownOrder:
+            return ""  # the venue keeps what filled for longer than we look back
         return order.client_order_id
+
+
+def _is_pending(position: Position) -> bool:
+    return position.state is PositionState.PENDING_SL
+
+
+def _mark(report: PositionReport) -> str:
+    """Two legs that are found at one instant have two ids."""
+    return "" if report.hedge_leg == ONE_WAY else f":{report.hedge_leg}"

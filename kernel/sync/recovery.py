@@ -93,10 +93,10 @@ class Recovery:
         """
         services = self._services
         reports = await self._positions(desk)
-        shown = {report.symbol: report for report in reports if report.qty}
+        shown = {(one.symbol, one.hedge_leg): one for one in reports if one.qty}
         tasks = []
         for position in services.book.on_venue(desk.name):
-            report = shown.pop(position.symbol, None)
+            report = shown.pop((position.symbol, position.leg), None)
             if position.state is PositionState.ACTIVE:
                 secure = partial(self._secure, position, report)
                 tasks.append(
@@ -148,7 +148,7 @@ class Recovery:
             return reports
 
     async def _take(self, venue: str, report: PositionReport) -> None:
-        await self._adoption.take(venue, report, "found at start")
+        await self._adoption.guard(venue, report, "found at start")
 
     async def _secure(self, position: Position, report: PositionReport | None) -> None:
         """An ACTIVE position: its stop first, then what happened while nobody looked."""

@@ -6,9 +6,8 @@ Rules (SPEC §9, hazards I6, I11, I12, W02):
    was asked after the last doubt has been applied.
 2. A failed or partial read changes nothing; it is tried again with growing pauses.
 3. What the reads show is applied like stream events, so that one code path owns every fact.
-4. A difference in positions counts only after two complete reads at least the visibility lag
-   apart, both asked after the last execution known on the symbol; symbols with an operation in
-   progress are skipped. Adding protection is the exception, and is the stop check's business.
+4. What differs afterwards is `kernel.sync.repairs`' business. While a difference waits for its
+   second read, the next read comes as soon as it can prove it.
 """
 
 from __future__ import annotations
@@ -16,21 +15,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
-from kernel.model.orders import PositionReport, PositionSide
-from kernel.model.positions import CloseReason, PositionState
-from kernel.model.units import SECOND, MonoNs, text
+from kernel.model.units import SECOND, MonoNs
 from kernel.trade import evidence
 from kernel.trade.router import RESYNC
 
 if TYPE_CHECKING:
-    from kernel.sync.adoption import Adoption
+    from kernel.sync.repairs import Repairs
     from kernel.sync.snapshot import SnapshotService, VenueSnapshot
-    from kernel.trade.book import Position
     from kernel.trade.desk import VenueDesk
-    from kernel.trade.exits import Exits
     from kernel.trade.router import Router
     from kernel.trade.services import Services
-    from kernel.trade.stop_loss import StopOwner
     from kernel.trade.tracked_order import TrackedOrder
 
 RETRY_NS = (SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND)
@@ -50,22 +44,16 @@ class Resync:
         *,
         router: Router,
         snapshots: SnapshotService,
-        adoption: Adoption,
-        stops: StopOwner,
-        exits: Exits,
+        repairs: Repairs,
     ) -> None:
         self._services = services
         self._desk = desk
         self._router = router
         self._snapshots = snapshots
-        self._adoption = adoption
-        self._stops = stops
-        self._exits = exits
+        self._repairs = repairs
         self._doubt_ns = MonoNs(0)
         self._due = False
         self._wake = services.runtime.event()
-        self._suspects: dict[str, MonoNs] = {}
-        """Difference → when the first complete read that shows it was asked."""
         self.completed = 0
 
     def request(self, reason: str) -> None:
@@ -97,8 +85,8 @@ class Resync:
                 await self.once(max_age_ns=SHARED_NS if pause_ns == interval_ns else 0)
 
     def _recheck_ns(self) -> int:
-        """A suspected difference is looked at again as soon as a second read can prove it."""
-        if not self._suspects:
+        """A difference is looked at again as soon as a second read can prove it."""
+        if not self._repairs.waiting:
             return 0
         return max(self._services.settings.visibility_lag_seconds, 1) * SECOND
 
@@ -115,7 +103,7 @@ class Resync:
         self._apply(snapshot)
         if not await self._explain(snapshot):
             return False
-        await self._differences(snapshot)
+        self._repairs.compare(snapshot)
         self.completed += 1
         if self._due and asked_ns >= self._doubt_ns:
             self._due = False
@@ -157,7 +145,7 @@ class Resync:
                 if order.client_order_id not in shown and self._is_question(order):
                     await evidence.look_up(services, order)
             for position in services.book.on_venue(venue):
-                found = snapshot.position(position.symbol)
+                found = snapshot.position(position.symbol, position.leg)
                 qty = found.qty if found is not None else 0
                 if qty != position.qty or self._due or (position.inferred and position.ours):
                     await evidence.read_executions(services, position)
@@ -173,107 +161,3 @@ class Resync:
         """
         age_ns = self._services.runtime.ts() - order.row.created_ns
         return not order.terminal and (order.seen or age_ns > UNSEEN_NS)
-
-    # ------------------------------------------------------------ differences
-
-    async def _differences(self, snapshot: VenueSnapshot) -> None:
-        """Differences that two complete reads agree on, mended; the others are remembered."""
-        before, self._suspects = self._suspects, {}
-        for position in self._services.book.on_venue(self._desk.name):
-            if self._settled(position):
-                await self._compare(position, snapshot, before)
-        for report in snapshot.positions:
-            known = self._services.book.by_symbol(self._desk.name, report.symbol)
-            if report.qty and known is None and not self._entering(report.symbol):
-                key = f"untracked/{report.symbol}/{report.side}"
-                if self._proven(key, snapshot, before, self._last_execution_ns(report)):
-                    await self._adoption.take(
-                        self._desk.name, report, "on the venue in two complete reads"
-                    )
-        self._forget_gone(snapshot, before)
-
-    def _forget_gone(self, snapshot: VenueSnapshot, before: dict[str, MonoNs]) -> None:
-        """Reported positions that two complete reads do not show: the event of their end is lost.
-
-        They would hold a slot and their symbol for ever.
-        """
-        services, venue = self._services, self._desk.name
-        for symbol, report in list(self._desk.reported.items()):
-            if not report.qty or snapshot.position(symbol) is not None:
-                continue
-            if services.book.by_symbol(venue, symbol) is not None or self._entering(symbol):
-                continue
-            if self._proven(f"gone/{symbol}", snapshot, before, report.updated_ns):
-                del self._desk.reported[symbol]
-                cause = "two complete reads show no position"
-                services.decide("sync.gone", cause, venue=venue, symbol=symbol, qty=report.qty)
-
-    async def _compare(
-        self, position: Position, snapshot: VenueSnapshot, before: dict[str, MonoNs]
-    ) -> None:
-        report = snapshot.position(position.symbol)
-        last_ns = max((fill.ts_ns for fill in position.fills.values()), default=0)
-        if report is None or not report.qty:
-            if self._proven(f"phantom/{position.id}", snapshot, before, last_ns):
-                self._decide(position, "sync.phantom", "two complete reads show no position")
-                await self._exits.close(position, CloseReason.EXTERNAL, "gone from the venue")
-        elif report.side is not position.side:
-            if self._proven(f"side/{position.id}", snapshot, before, last_ns):
-                self._decide(position, "sync.side", f"the venue shows {report.side}")
-                await self._exits.close(position, CloseReason.EXTERNAL, "turned on the venue")
-        elif report.qty != position.qty and self._proven(
-            f"size/{position.id}/{report.qty}", snapshot, before, last_ns
-        ):
-            await self._resize(position, report)
-
-    async def _resize(self, position: Position, report: PositionReport) -> None:
-        """The venue's size wins; the protected level stays."""
-        self._decide(position, "sync.size", f"the venue shows {text(report.qty)}")
-        position.resize(report.qty, report.entry_price or position.row.entry_price)
-        await self._services.commit_protect((position.row,))
-        await self._stops.ensure(position, "size changed on the venue")
-
-    def _proven(
-        self, key: str, snapshot: VenueSnapshot, before: dict[str, MonoNs], last_ns: int
-    ) -> bool:
-        """Whether an earlier complete read showed the same, long enough ago."""
-        lag_ns = self._services.settings.visibility_lag_seconds * SECOND
-        runtime = self._services.runtime
-        asked_ts = runtime.ts() - (runtime.now() - snapshot.requested_ns)
-        if asked_ts <= last_ns:
-            return False
-        first_ns = before.get(key, snapshot.requested_ns)
-        if snapshot.requested_ns - first_ns >= lag_ns and key in before:
-            return True
-        self._suspects[key] = first_ns
-        return False
-
-    def _settled(self, position: Position) -> bool:
-        """No operation is in progress on it."""
-        return (
-            position.state is PositionState.ACTIVE
-            and not position.lock.locked
-            and not position.stops.busy
-            and not self._exits.in_progress(position)
-        )
-
-    def _entering(self, symbol: str) -> bool:
-        """Whether an order of ours on the symbol is not proven terminal."""
-        return any(
-            not order.row.reduce_only
-            for order in self._services.orders.open_orders(self._desk.name, symbol)
-        )
-
-    @staticmethod
-    def _last_execution_ns(report: PositionReport) -> int:
-        return 0 if report.side is PositionSide.FLAT else report.opened_ns
-
-    def _decide(self, position: Position, kind: str, cause: str) -> None:
-        self._services.decide(
-            kind,
-            cause,
-            venue=position.venue,
-            symbol=position.symbol,
-            position_id=position.id,
-            qty=position.qty,
-        )

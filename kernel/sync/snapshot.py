@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.model.orders import OrderClass, OrderReport, PositionReport
+from kernel.model.orders import ONE_WAY, OrderClass, OrderReport, PositionReport
 from kernel.model.units import SECOND, MonoNs, TsNs
 from kernel.model.venue import EffectClass
 
@@ -61,14 +61,14 @@ class VenueSnapshot:
         self.positions = tuple(report for report in positions if report.qty)
         self.plain = plain
         self.conditional = conditional
-        self._by_symbol = {report.symbol: report for report in self.positions}
+        self._by_symbol = {(one.symbol, one.hedge_leg): one for one in self.positions}
         self._stops: dict[str, OrderReport] = {}
         for report in conditional:
             self._stops[report.client_order_id or report.venue_order_id] = report
 
-    def position(self, symbol: str) -> PositionReport | None:
-        """The row of a symbol; None: the complete list had none."""
-        return self._by_symbol.get(symbol)
+    def position(self, symbol: str, leg: str = ONE_WAY) -> PositionReport | None:
+        """The row of a symbol's leg; None: the complete list had none."""
+        return self._by_symbol.get((symbol, leg))
 
     def stop(self, client_order_id: str, venue_order_id: str = "") -> OrderReport | None:
         """An open conditional order by either id; None: the complete list had none."""

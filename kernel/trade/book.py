@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kernel.errors import InvariantViolation
-from kernel.model.orders import Fill, FillKind, PositionReport, PositionSide
+from kernel.model.orders import ONE_WAY, Fill, FillKind, PositionReport, PositionSide
 from kernel.model.positions import POSITION_TABLE, Origin, PositionRow, PositionState
 from kernel.model.units import ZERO, MonoNs, Price, Qty, TsNs, canonical
 from kernel.trade.protective_set import StopSet
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kernel.ports.outbox import Outbox
     from kernel.runtime.scheduler import Runtime
 
+LEGS = (ONE_WAY, "LONG", "SHORT")
 RECENT_POSITIONS = 256
 """Ended positions that are kept, so that late events find what they belong to."""
 
@@ -107,6 +108,11 @@ class Position:
     def side(self) -> PositionSide:
         """LONG or SHORT."""
         return self.row.side
+
+    @property
+    def leg(self) -> str:
+        """The venue's leg of the symbol: BOTH in one-way mode."""
+        return self.row.hedge_leg
 
     @property
     def state(self) -> PositionState:
@@ -265,7 +271,7 @@ class PositionBook:
         self._runtime = runtime
         self._outbox = outbox
         self._open: dict[str, Position] = {}
-        self._by_symbol: dict[tuple[str, str], Position] = {}
+        self._by_leg: dict[tuple[str, str, str], Position] = {}
         self._recent: dict[str, Position] = {}
         self.ended = 0
         self.on_ended: list[Callable[[Position], None]] = []
@@ -283,26 +289,26 @@ class PositionBook:
         Raises:
             InvariantViolation: There is one on this venue and symbol, or the id was used.
         """
-        key = (position.venue, position.symbol)
+        key = (position.venue, position.symbol, position.leg)
         if position.id in self._open or position.id in self._recent:
             raise InvariantViolation(f"position {position.id} exists already")
-        if key in self._by_symbol:
+        if key in self._by_leg:
             raise InvariantViolation(
                 f"a second position on {position.venue} {position.symbol}: "
-                f"{self._by_symbol[key].id} lives"
+                f"{self._by_leg[key].id} lives"
             )
         position._book = self  # noqa: SLF001 - the book is the other half of the position
         if position.state.terminal:
             self._remember(position)
             return
         self._open[position.id] = position
-        self._by_symbol[key] = position
+        self._by_leg[key] = position
 
     def retire(self, position: Position) -> None:
         """Called by the position when it ended."""
         if self._open.pop(position.id, None) is None:
             return
-        del self._by_symbol[(position.venue, position.symbol)]
+        del self._by_leg[(position.venue, position.symbol, position.leg)]
         self.ended += 1
         self._remember(position)
         for tell in self.on_ended:
@@ -312,9 +318,13 @@ class PositionBook:
         """Every position that lives, in the order in which they were added."""
         return list(self._open.values())
 
-    def by_symbol(self, venue: str, symbol: str) -> Position | None:
-        """The living position on a symbol."""
-        return self._by_symbol.get((venue, symbol))
+    def by_symbol(self, venue: str, symbol: str, leg: str = "") -> Position | None:
+        """The living position on a leg of a symbol; leg "": on any of them, LONG before SHORT."""
+        for one in (leg,) if leg else LEGS:
+            found = self._by_leg.get((venue, symbol, one))
+            if found is not None:
+                return found
+        return None
 
     def by_id(self, position_id: str) -> Position | None:
         """A position, living or among the last that ended."""
@@ -355,17 +365,4 @@ def is_same(report: PositionReport, known: PositionReport) -> bool:
         and report.stop_trigger_by is known.stop_trigger_by
         and report.liquidation_price == known.liquidation_price
         and report.entry_price == known.entry_price
-    )
-
-
-def _differs(report: PositionReport, known: PositionReport) -> bool:
-    """Whether a report says anything that protection looks at; marks and PnL move all the time."""
-    return (
-        report.qty != known.qty
-        or report.stop_price != known.stop_price
-        or report.side is not known.side
-        or report.entry_price != known.entry_price
-        or report.stop_trigger_by is not known.stop_trigger_by
-        or report.liquidation_price != known.liquidation_price
-        or report.hedge_leg != known.hedge_leg
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kernel.model.orders import PositionSide
 from kernel.model.units import SECOND, MonoNs, TsNs
 from kernel.model.venue import VenueNotice
-from kernel.trade.book import is_older
+from kernel.trade.book import LEGS, is_older
 from kernel.trade.gateway import Gateway
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class VenueDesk:
         venue: The port; only the gateway and the event routing touch it.
         gateway: The one way to send a request.
         instruments: By symbol; complete once `instruments_loaded`.
-        reported: What the venue said last about each symbol's position.
+        reported: What the venue said last about each (symbol, leg).
         balance: What it said last about the money; None before that.
         hedge_mode: The account holds two legs a symbol: no entries.
         stream_up: The private stream is connected and every topic is confirmed.
@@ -39,10 +40,6 @@ class VenueDesk:
         suspected_mono_ns: When the stream was last suspected of having lost events.
         stream_generation: Counts every change of the stream; equal: it did not change between.
         resynced_mono_ns: When the last complete resync was requested (0: never).
-        stream_up_ts_ns: Since when, wall time.
-        suspected_mono_ns: When the stream was last suspected of having lost events.
-        stream_generation: Counts every StreamUp and StreamDown: equal before and after means
-            that the stream was not interrupted in between.
     """
 
     def __init__(
@@ -59,7 +56,7 @@ class VenueDesk:
         self.instruments_loaded = False
         self.filters_doubtful = False
         """The venue spoke of a change, or refused by a filter: the next resync reads them anew."""
-        self.reported: dict[str, PositionReport] = {}
+        self.reported: dict[tuple[str, str], PositionReport] = {}
         self.balance: BalanceReport | None = None
         self.hedge_mode = False
         self.stream_up = False
@@ -67,7 +64,6 @@ class VenueDesk:
         self.stream_generation = 0
         self.suspected_mono_ns = MonoNs(-SUSPECT_EVERY_NS)
         self.resynced_mono_ns = 0
-        self.stream_generation = 0
         self.notices: dict[str, int] = {}
         """How often each kind of notice came."""
 
@@ -112,11 +108,20 @@ class VenueDesk:
 
     def hear_position(self, report: PositionReport) -> bool:
         """Keep a position report; False: older than what is known."""
-        known = self.reported.get(report.symbol)
+        key = (report.symbol, report.hedge_leg)
+        known = self.reported.get(key)
         if known is not None and is_older(report, known):
             return False
-        self.reported[report.symbol] = report
+        self.reported[key] = report
         return True
+
+    def shown(self, symbol: str) -> PositionReport | None:
+        """A position that the venue said last it has on a symbol; None: it said of none."""
+        for leg in LEGS:
+            report = self.reported.get((symbol, leg))
+            if report is not None and report.qty and report.side is not PositionSide.FLAT:
+                return report
+        return None
 
     def hear_balance(self, report: BalanceReport) -> bool:
         """Keep a balance; False: older than what is known."""

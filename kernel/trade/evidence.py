@@ -51,7 +51,8 @@ async def read_position(services: Services, position: Position) -> PositionEvide
     )
     found: PositionReport | None = None
     for report in reports:
-        if report.symbol == position.symbol and report.side is position.side and report.qty:
+        same = report.symbol == position.symbol and report.hedge_leg == position.leg
+        if same and report.side is position.side and report.qty:
             found = report
     if found is not None:
         position.hear(found)

@@ -49,17 +49,19 @@ _NOT_YET_ACTIVE = (
     PositionState.ENTRY_PLACED,
     PositionState.PENDING_SL,
 )
+_ENDS_CLOSED = (PositionState.PENDING_SL, PositionState.ACTIVE, PositionState.CLOSING)
 MAX_RESTARTS = 3
 
 
 class _Closing:
     """One close in progress."""
 
-    __slots__ = ("answered", "crashes", "flat", "reason")
+    __slots__ = ("answered", "crashes", "flat", "orders", "reason")
 
-    def __init__(self, reason: CloseReason, answered: Event) -> None:
+    def __init__(self, reason: CloseReason, answered: Event, *, orders: bool = True) -> None:
         self.reason = reason
         self.answered = answered
+        self.orders = orders
         self.flat = False
         self.crashes = 0
 
@@ -91,9 +93,12 @@ class Exits:
             its symbol; one that never was ACTIVE stays in ROLLBACK for the entry saga to end.
             False: the ladder's last rung failed; it goes on, and alerts, until flat.
         """
+        running = self._closing.get(position.id)
+        while running is not None and not running.orders:
+            await running.answered.wait()
+            running = self._closing.get(position.id)
         if position.state.terminal:
             return True
-        running = self._closing.get(position.id)
         if running is None:
             running = _Closing(reason, self._services.runtime.event())
             self._closing[position.id] = running
@@ -105,6 +110,28 @@ class Exits:
             )
         await running.answered.wait()
         return running.flat
+
+    async def conclude(self, position: Position, reason: CloseReason) -> bool:
+        """End a position that the venue does not show any more, without an order.
+
+        Returns:
+            True: proven flat, booked by its executions, nothing of ours left on the symbol.
+            False: it is not, or it is being closed: nothing was changed.
+        """
+        if position.id in self._closing or position.state.terminal:
+            return position.state.terminal
+        answered = self._services.runtime.event()
+        running = self._closing[position.id] = _Closing(reason, answered, orders=False)
+        try:
+            if await self._prove_flat(position, []):
+                if not position.row.close_reason:
+                    position.update(close_reason=reason.value)
+                await self._leftovers.clear(position)
+                self._end(position)
+        finally:
+            self._closing.pop(position.id, None)
+            running.answered.set()
+        return position.state.terminal
 
     async def _guarded(self, position: Position, running: _Closing, cause: str) -> None:
         """Run, and let no caller wait for a task that crashed for good."""
@@ -288,7 +315,7 @@ class Exits:
             fees=text(position.row.fees),
             funding=text(position.row.funding),
         )
-        if position.state in (PositionState.ACTIVE, PositionState.CLOSING):
+        if position.state in _ENDS_CLOSED:
             position.transition(PositionState.CLOSED, position.row.close_reason)
         services.persist((position.row,))
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.model.orders import FillKind, OrderClass, OrderStatus
+from kernel.model.orders import ONE_WAY, FillKind, OrderClass, OrderStatus, PositionSide, Side
 from kernel.model.rows import FillRow
+from kernel.trade.executed import FORCED
 
 if TYPE_CHECKING:
     from kernel.model.orders import Fill
@@ -63,9 +64,13 @@ class FillBooking:
         """An execution under nobody's or a stranger's id: the position of the symbol has it.
 
         Attached stops, liquidations and ADL come without an id of ours; so does what a person
-        does by hand. An execution older than the position belongs to an earlier one.
+        does by hand. An execution older than the position belongs to an earlier one. In hedge
+        mode only a forced one tells its leg; a sync tells what the others did (hazards H02).
         """
-        position = self._book.by_symbol(venue, fill.symbol)
+        position = self._book.by_symbol(venue, fill.symbol, ONE_WAY)
+        if position is None and fill.kind in FORCED:
+            leg = PositionSide.LONG if fill.side is Side.SELL else PositionSide.SHORT
+            position = self._book.by_symbol(venue, fill.symbol, leg)
         if position is not None and fill.ts_ns >= position.row.opened_ns:
             if not position.apply_fill(fill):
                 return False

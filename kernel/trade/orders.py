@@ -25,6 +25,7 @@ from kernel.model.ids import (
 from kernel.model.orders import Fill, OrderClass, OrderReport, OrderStatus
 from kernel.model.rows import OrderRow, Row
 from kernel.model.units import MINUTE, SECOND, TsNs
+from kernel.trade.executed import Executed
 from kernel.trade.fill_booking import FillBooking
 from kernel.trade.parking import Parking, VenueKey
 from kernel.trade.tracked_order import TrackedOrder, is_another, is_news
@@ -71,6 +72,8 @@ class OrderRegistry:
         self._of_position: dict[str, list[TrackedOrder]] = {}
         self._parking = Parking()
         self._booking = FillBooking(self, outbox, book)
+        self.executed = Executed()
+        """When something was executed last on each symbol."""
 
     # ------------------------------------------------------------ our side
 
@@ -209,6 +212,7 @@ class OrderRegistry:
         Returns:
             True where it is new and changed a position of ours.
         """
+        self.executed.hear(venue, fill)
         order = self._order_of_fill(venue, fill)
         if order is not None:
             booked = self._booking.book(venue, fill, order)

@@ -152,12 +152,13 @@ class Risk:
         """Positions that the venues report and the book does not have."""
         values: dict[SymbolKey, Usd] = {}
         for desk in self._services.desks.values():
-            for symbol, report in desk.reported.items():
+            for (symbol, leg), report in desk.reported.items():
                 if report.side is PositionSide.FLAT or not report.qty:
                     continue
-                if self._services.book.by_symbol(desk.name, symbol) is None:
+                if self._services.book.by_symbol(desk.name, symbol, leg) is None:
                     price = report.mark_price or self._mark(desk.name, symbol) or report.entry_price
-                    values[(desk.name, symbol)] = report.qty * price
+                    value = report.qty * price
+                    values[(desk.name, symbol)] = values.get((desk.name, symbol), ZERO) + value
         return values
 
     def _mark(self, venue: str, symbol: str) -> Decimal:

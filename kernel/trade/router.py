@@ -100,7 +100,7 @@ class Router:
             if is_protective(order.row):
                 position = services.book.by_id(order.row.position_id)
         elif report.order_class is not OrderClass.PLAIN:
-            position = services.book.by_symbol(venue, report.symbol)
+            position = services.book.by_symbol(venue, report.symbol, report.position_side)
         if position is not None:
             self._stops.on_report(position, report)
 
@@ -108,7 +108,8 @@ class Router:
         """Apply a position report, from the stream or from a read."""
         if not self._desk.hear_position(report):
             return
-        position = self._services.book.by_symbol(self._desk.name, report.symbol)
+        book = self._services.book
+        position = book.by_symbol(self._desk.name, report.symbol, report.hedge_leg)
         if position is not None and position.hear(report):
             self._stops.on_position(position)
 

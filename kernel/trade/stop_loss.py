@@ -151,6 +151,8 @@ class StopOwner:
                 dedupe=f"stop.not_seen|{position.id}",
             )
             return
+        if not position.ours:
+            return  # protected, never closed (SPEC §9): its keeper tries on, the alarm tells
         await self._exits.close(position, CloseReason.UNPROTECTED, cause)
 
     def _only_missing(self, position: Position) -> bool:
@@ -180,6 +182,10 @@ class StopOwner:
         if self._keeper.start(position):
             self.kept.set()
             self.on_kept(position)
+
+    def adopted(self, position: Position) -> None:
+        """A position that is kept turned out to be ours: what belongs to ours begins."""
+        self.on_kept(position)
 
     def on_report(self, position: Position, report: OrderReport) -> None:
         """Take a report of an order on this position's symbol, after the registry has."""
@@ -289,7 +295,8 @@ class StopOwner:
             if not self.covered(position):
                 first = not position.row.protected_level
                 self._expose(position, _filled_ns(position, now) if first else now)
-                if stops.exposed_since_ns is not None and not self._only_missing(position):
+                closes = position.ours and not self._only_missing(position)
+                if stops.exposed_since_ns is not None and closes:
                     since_ns = stops.exposed_since_ns
             deadline = services.settings.unprotected_deadline_seconds * SECOND - DEADLINE_MARGIN_NS
             stands = False

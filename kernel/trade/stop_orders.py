@@ -486,4 +486,4 @@ class ConditionalStops:
 
 def position_leg(position: Position) -> str:
     """The leg that an order for this position names: BOTH in one-way mode."""
-    return "BOTH" if position.report is None else position.report.hedge_leg
+    return position.leg

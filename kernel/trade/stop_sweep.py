@@ -43,10 +43,9 @@ async def sweep(services: Services, venue: str) -> None:
 
 
 def _is_wanted(services: Services, venue: str, report: OrderReport) -> bool:
-    position = services.book.by_symbol(venue, report.symbol)
+    position = services.book.by_symbol(venue, report.symbol, report.position_side)
     if position is None:  # one that is on the venue is about to be taken up, with its stop
-        shown = services.desks[venue].reported.get(report.symbol)
-        return shown is not None and shown.qty > 0
+        return services.desks[venue].shown(report.symbol) is not None
     known = position.stops.find(report.client_order_id)
     if known is not None:
         return known.wanted

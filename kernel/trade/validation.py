@@ -75,8 +75,8 @@ class Validator:
         position = self._services.book.by_symbol(desk.name, symbol)
         if position is not None:
             return Refusal("position_open", position.state.value)
-        reported = desk.reported.get(symbol)
-        if reported is not None and reported.qty and reported.side is not PositionSide.FLAT:
+        reported = desk.shown(symbol)
+        if reported is not None:
             return Refusal("position_on_venue", reported.side.value)
         unsettled = self._services.orders.open_orders(desk.name, symbol)
         if unsettled:

@@ -140,6 +140,8 @@ KINDS: dict[str, Kind] = {
     "position.state": Kind(
         INFO, "{before} becomes {after}: {cause}", (Except("after", _ROLLBACKS, CRITICAL),)
     ),
+    "position.found": Kind(WARNING, "{side} {qty} is not in our books: protected; {cause}"),
+    "position.unidentified": Kind(WARNING, "nobody can tell yet whose it is: {cause}"),
     "position.untracked": Kind(WARNING, "{side} {qty} was not in our books ({cause}): {policy}"),
     # stops
     "stop.adopted": Kind(INFO, "a stop at {level} counts as this position's: {cause}"),

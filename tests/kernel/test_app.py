@@ -149,7 +149,7 @@ def test_without_the_store_a_start_only_protects_and_then_asks_for_another_start
     before = len(life.decisions)
     life.until(690)
     assert "store.unloaded" in [one.kind for one in life.alerts]
-    assert "position.untracked" in life.kinds()[before:]
+    assert "position.found" in life.kinds()[before:]
     assert len(life.truth().stops) == 1
     assert not life.kernel.services.desks["binance"].entries_allowed
     life.until(760)
