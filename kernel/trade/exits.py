@@ -126,8 +126,7 @@ class Exits:
             if await self._prove_flat(position, []):
                 if not position.row.close_reason:
                     position.update(close_reason=reason.value)
-                await self._leftovers.clear(position)
-                self._end(position)
+                await self._finish(position)
         finally:
             self._closing.pop(position.id, None)
             running.answered.set()
@@ -166,8 +165,7 @@ class Exits:
             if rung >= RUNGS:
                 running.answered.set()
             await services.runtime.sleep(PAUSES_NS[min(rung, len(PAUSES_NS) - 1)])
-        await self._leftovers.clear(position)
-        self._end(position)
+        await self._finish(position)
         running.flat = True
         self._closing.pop(position.id, None)
         running.answered.set()
@@ -291,6 +289,11 @@ class Exits:
             position_id=position.id,
             qty=text(position.qty),
         )
+
+    async def _finish(self, position: Position) -> None:
+        """Proven flat: nothing of ours stays on the symbol, then the end is booked."""
+        await self._leftovers.clear(position)
+        self._end(position)
 
     def _end(self, position: Position) -> None:
         """Book the end; the saga of a rolled back entry ends it itself."""
