@@ -152,11 +152,11 @@ def _effect_fact(ts_ns: int, effect: Effect) -> Fact | None:
         case Alert():
             return Fact(
                 ts_ns=ts_ns,
-                what=f"ALERT {body.kind}",
+                what=f"ALERT {body.kind}" + ("" if body.state == "raised" else f" {body.state}"),
                 why=body.text,
                 venue=body.venue,
                 symbol=body.symbol,
-                level="critical" if body.severity == "CRITICAL" else "warning",
+                level=_ALERT_LEVELS.get(body.severity, "warning"),
                 kind=f"alert.{body.kind}",
             )
         case Stopped(reason=reason):
@@ -165,6 +165,7 @@ def _effect_fact(ts_ns: int, effect: Effect) -> Fact | None:
             return None
 
 
+_ALERT_LEVELS = {INFO: "info", CRITICAL: "critical"}
 _LEVELS = {DEBUG: "info", INFO: "info", CRITICAL: "critical"}
 
 

@@ -177,7 +177,10 @@ class Verdict:
                 yield f"dropped.{symbol}: {', '.join(reasons) or 'not dropped'}, expected {pattern}"
 
     def _alerts(self) -> Iterator[str]:
-        kinds = [alert.kind for _, alert in self._seen.alerts]
+        kinds = [
+            alert.kind if alert.state == "raised" else f"{alert.kind} {alert.state}"
+            for _, alert in self._seen.alerts
+        ]
         for pattern in self._expect.alerts:
             if not any(fnmatchcase(kind, pattern) for kind in kinds):
                 yield f"alerts: no {pattern}, only {', '.join(dict.fromkeys(kinds)) or 'none'}"

@@ -26,7 +26,7 @@ from kernel.model.messages import (
     VenueSaid,
 )
 from kernel.model.positions import PositionState
-from kernel.model.units import SECOND
+from kernel.model.units import HOUR, SECOND
 from kernel.model.venue import (
     Failure,
     StreamDown,
@@ -77,6 +77,7 @@ class Checker:
             write_ahead=level == "sim",
         )
         self._calls: dict[str, tuple[VenueRequest, int]] = {}
+        self._unlisted_ns: dict[tuple[str, str], int] = {}
         self._born_ns = -1
         for venue in world.venues.values():
             self.protection.attach(venue)
@@ -137,10 +138,15 @@ class Checker:
         request, sent_ns = call
         self.requests.answered(body.venue, request, body.reply, sent_ns=sent_ns, now_ns=now_ns)
         if isinstance(body.reply, Failure) and not body.reply.listed:
-            alerted = any(isinstance(effect.body, Alert) for effect in result.effects)
-            if not alerted:
-                words = f"no alert for the unlisted code {body.reply.code}"
-                self.violations.add("I17", now_ns, body.venue, "", words)
+            self._unlisted(body.venue, body.reply.code, result, now_ns)
+
+    def _unlisted(self, venue: str, code: str, result: StepResult, now_ns: int) -> None:
+        """An unlisted code is told, the same code of a venue once an hour."""
+        if any(isinstance(effect.body, Alert) for effect in result.effects):
+            self._unlisted_ns[(venue, code)] = now_ns
+        elif now_ns - self._unlisted_ns.get((venue, code), -HOUR) >= HOUR:
+            words = f"no alert for the unlisted code {code}"
+            self.violations.add("I17", now_ns, venue, "", words)
 
     def _doubt(self, body: VenueSaid, now_ns: int) -> None:
         unreadable = ("malformed", "unknown_event")

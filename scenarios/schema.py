@@ -268,7 +268,8 @@ class ExpectPart(Part):
     dropped: dict[Symbol, str] = {}
     """Symbol → glob on the reason for which its signal was dropped; "|" parts alternatives."""
     alerts: Texts = ()
-    """Globs on kinds of alerts, each at least once."""
+    """Globs on kinds of alerts, each at least once; what is over is "KIND recovered", what lasts
+    for an hour "KIND reminder"."""
     no_alerts: Texts = ()
     max_unprotected: Duration | None = None
     fails: Texts = ()

@@ -90,3 +90,16 @@ class Incidents:
             f"nothing can be sent ({error}); stop not verified: {', '.join(naked) or 'none'}",
             venue=desk.name,
         )
+        self._watch_ban(desk)
+
+    def _watch_ban(self, desk: VenueDesk) -> None:
+        """Say when the ban is over; it may have been made longer meanwhile."""
+        runtime = self._services.runtime
+
+        def over() -> None:
+            if runtime.now() < desk.gateway.banned_until_ns:
+                self._watch_ban(desk)
+            else:
+                self._services.decide("venue.unbanned", "its time is over", venue=desk.name)
+
+        runtime.call_at(desk.gateway.banned_until_ns, over)

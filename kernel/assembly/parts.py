@@ -38,6 +38,7 @@ from kernel.trade.symbol_setup import SymbolSetup
 from kernel.trade.watches import Watches
 from kernel.trade.wave import Waves
 from kernel.trade.writer import StoreWriter
+from kernel.watch.alerts import Alerts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -81,6 +82,7 @@ class Parts:
     def __init__(self, services: Services) -> None:
         """`services` has its desks already."""
         self._services = services
+        self.alerts = Alerts(services.runtime, services.outbox)
         settler = OutcomeSettler(services)
         self.exits = exits = Exits(services, settler=settler)
         self.stops = stops = StopOwner(services, exits)

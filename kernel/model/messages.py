@@ -309,7 +309,11 @@ class StoreLoad(msgspec.Struct, frozen=True, tag="load", array_like=True, gc=Fal
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True, tag="alert", array_like=True, gc=False):
-    """For a person. `dedupe` equal: the same thing again."""
+    """For a person. `dedupe` equal: the same thing again.
+
+    `state` is "raised", "reminder" of what still lasts, or "recovered"; `count` is how often it was
+    raised, what was left out included.
+    """
 
     severity: str
     kind: str
@@ -317,6 +321,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, tag="alert", array_like=T
     venue: str = ""
     symbol: str = ""
     dedupe: str = ""
+    state: str = "raised"
+    count: int = 1
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True, tag="stopped", array_like=True, gc=False):

@@ -27,11 +27,15 @@ from kernel.model.units import text
 from kernel.model.venue import EffectClass
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kernel.runtime.primitives import Future
     from kernel.runtime.scheduler import Runtime
 
 type Answer = VenueAnswer | HttpReply | HttpFailed | StoreDone | StoreLoaded | StoreFailed
 """Inputs that answer one request."""
+type Listener = Callable[[Decision], None]
+"""Hears a decision in the instant in which it is made."""
 
 
 def plain(value: object) -> str:
@@ -51,6 +55,9 @@ class Outbox:
         self.effects: list[Effect] = []
         self.decisions: list[Decision] = []
         self.reads: list[Read] = []
+        self.on_alert: Callable[[Alert], None] = self.tell
+        """Where alerts go first; by default straight out."""
+        self._listeners: dict[str, list[Listener]] = {}
 
     def next_key(self, kind: str, owner: str, entity: str) -> str:
         """A content key: (kind, owner, entity, n-th for that key). `owner` is venue or store."""
@@ -89,6 +96,21 @@ class Outbox:
         if not decision.cause:
             raise InvariantViolation(f"decision {decision.kind} without a cause")
         self.decisions.append(decision)
+        listeners = self._listeners.get(decision.kind)
+        if listeners is not None:
+            self._let_hear(listeners, decision)
+
+    def listen(self, kind: str, listener: Listener) -> None:
+        """Have decisions of a kind heard as they are made. An error of a listener ends nothing."""
+        self._listeners.setdefault(kind, []).append(listener)
+
+    def _let_hear(self, listeners: list[Listener], decision: Decision) -> None:
+        for listener in listeners:
+            try:
+                listener(decision)
+            except Exception as error:  # noqa: BLE001 - watching must not stop what it watches
+                what = f"{type(error).__name__}: {error} (heard {decision.kind})"
+                self.decisions.append(Decision(kind="watch.failed", cause=what))
 
     def record(
         self,
@@ -115,7 +137,16 @@ class Outbox:
         )
 
     def alert(self, alert: Alert) -> None:
-        """An effect for a person; also a decision."""
+        """Something for a person; `on_alert` decides whether it is news."""
+        try:
+            self.on_alert(alert)
+        except Exception as error:  # noqa: BLE001 - watching must not stop what it watches
+            what = f"{type(error).__name__}: {error} (alert {alert.kind})"
+            self.decisions.append(Decision(kind="watch.failed", cause=what))
+            self.tell(alert)
+
+    def tell(self, alert: Alert) -> None:
+        """The effect that brings an alert to a person; nothing waits for it."""
         key = self.next_key("alert", alert.venue or "-", alert.kind)
         self.effects.append(Effect(key, EffectClass.QUERY, alert))
 

@@ -203,6 +203,7 @@ KINDS: dict[str, Kind] = {
     ),
     "venue.open": Kind(DEBUG, "its positions are seen to and its stream is opened"),
     "venue.throttled": Kind(WARNING, "the rate budget {bucket} is used up: {cause}"),
+    "venue.unbanned": Kind(INFO, "the venue takes requests again: {cause}"),
     "venue.unread": Kind(WARNING, "try {attempt} failed, {cause}"),
 }
 

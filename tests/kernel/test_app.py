@@ -171,7 +171,8 @@ def test_while_the_store_is_down_there_is_no_entry_and_an_open_position_is_trail
     later.until(3600)
     assert later.states()[-1] == "CLOSED"
     assert "stop.moved" in later.kinds()
-    assert [one.kind for one in later.alerts].count("store.failing") == 1
+    told = [one.state for one in later.alerts if one.kind == "store.failing"]
+    assert told == ["raised", "recovered"]
     assert later.kernel.services.desks["binance"].entries_allowed
     stored = [row for row in later.world.store.rows() if getattr(row, "state", "") == "CLOSED"]
     assert len(stored) == 1, "what was written behind is there in the end"
