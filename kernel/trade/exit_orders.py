@@ -21,7 +21,7 @@ from kernel.model.positions import PositionState
 from kernel.model.rows import OrderRow
 from kernel.model.units import ZERO, Price, Qty, text
 from kernel.model.venue import CancelOrder, EffectClass, SubmitOrder
-from kernel.trade.stop_orders import position_leg
+from kernel.trade.stop_placement import position_leg
 
 if TYPE_CHECKING:
     from kernel.trade.book import Position

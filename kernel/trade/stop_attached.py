@@ -20,7 +20,7 @@ from kernel.model.units import MS, Price, Qty, text
 from kernel.model.venue import SetPositionStop
 from kernel.trade import evidence, stop_levels
 from kernel.trade.protective_set import StopOrder
-from kernel.trade.stop_orders import StopUnconfirmed, position_leg
+from kernel.trade.stop_placement import StopUnconfirmed, position_leg
 
 if TYPE_CHECKING:
     from kernel.model.orders import PositionReport

@@ -36,7 +36,8 @@ from kernel.trade.stop_adoption import Adoption
 from kernel.trade.stop_attached import AttachedStops
 from kernel.trade.stop_breaker import StopBreaker
 from kernel.trade.stop_keeper import StopKeeper
-from kernel.trade.stop_orders import ConditionalStops, StopsCrowded, StopUnconfirmed
+from kernel.trade.stop_orders import ConditionalStops, StopsCrowded
+from kernel.trade.stop_placement import StopUnconfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

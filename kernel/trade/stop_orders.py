@@ -18,43 +18,28 @@ from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING
 
 from kernel.errors import (
-    DuplicateClientOrderId,
     KernelError,
-    NotSent,
-    OutcomeUnknown,
-    Rejected,
-    Throttled,
     TooManyOpenOrders,
-    Unauthorized,
     VenueError,
 )
-from kernel.model.ids import Leg, is_ours
+from kernel.model.ids import is_ours
 from kernel.model.instrument import Instrument
-from kernel.model.orders import OrderClass, OrderStatus, OrderType
-from kernel.model.rows import OrderRow
 from kernel.model.units import MS, SECOND, MonoNs, Price, Qty, text
-from kernel.model.venue import CancelOrder, PlaceStop
+from kernel.model.venue import CancelOrder
 from kernel.trade import evidence
 from kernel.trade.protective_set import StopOrder, StopPhase
 from kernel.trade.stop_levels import is_tighter, tighter_of
+from kernel.trade.stop_placement import StopPlacement, StopUnconfirmed
 from kernel.trade.stop_sweep import sweep
 
 if TYPE_CHECKING:
     from kernel.trade.book import Position
     from kernel.trade.services import Services
 
-CONFIRM_POLLS_NS = (300 * MS, 800 * MS, 1600 * MS)
-"""Look-ups after the acknowledgement, where no event came before; then at the time-out."""
-UNSEEN_LIMIT = 2
-"""So many stops that were taken and are not to be seen; then they are looked up, not joined."""
 CANCEL_PAUSES_NS = (SECOND, 2 * SECOND, 5 * SECOND, 15 * SECOND, 30 * SECOND)
 """Between attempts to cancel the same stop; the last one repeats."""
 CANCEL_WAIT_NS = 500 * MS
 """How long a cancel waits for its event before the order is looked up."""
-
-
-class StopUnconfirmed(KernelError):
-    """The venue did not show the stop as it was asked for; it may exist all the same."""
 
 
 class StopsCrowded(KernelError):
@@ -87,6 +72,7 @@ class ConditionalStops:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._placement = StopPlacement(services)
 
     # ------------------------------------------------------------ what holds
 
@@ -206,7 +192,9 @@ class ConditionalStops:
         while len(made) < len(parts):
             part = parts[len(made)]
             try:
-                made.append(await self._place(position, level, part, child=len(made), cause=cause))
+                made.append(
+                    await self._placement.place(position, level, part, child=len(made), cause=cause)
+                )
             except TooManyOpenOrders:
                 if not swept:
                     swept = True
@@ -216,167 +204,6 @@ class ConditionalStops:
                 else:
                     raise
         return made
-
-    async def _place(
-        self, position: Position, level: Price, qty: Qty, *, child: int, cause: str
-    ) -> StopOrder:
-        """Send one stop and see it live."""
-        if position.qty <= 0 or position.state.terminal:
-            raise StopUnconfirmed(f"{position.id} is flat")
-        services = self._services
-        unseen = self._unseen(position, level, qty)
-        if unseen is not None and len(position.stops.doubtful()) >= UNSEEN_LIMIT:
-            await self._confirm(position, unseen)
-            return unseen
-        stop = self._unanswered(position, level, qty)
-        if stop is None:
-            stop = self._intend(position, level, qty, child=child)
-        row = stop.order.row
-        await services.commit_protect((row, position.row))
-        services.decide(
-            "stop.placed",
-            cause,
-            venue=row.venue,
-            symbol=row.symbol,
-            position_id=row.position_id,
-            client_order_id=row.client_order_id,
-            level=text(level),
-            qty=text(qty),
-        )
-        request = PlaceStop(
-            symbol=row.symbol,
-            side=row.side,
-            qty=qty,
-            trigger_price=level,
-            trigger_by=row.trigger_by,
-            client_order_id=row.client_order_id,
-            position_side=position_leg(position),
-        )
-        try:
-            await self._send(stop, request)
-        except DuplicateClientOrderId:
-            stop.doubt = True
-        except OutcomeUnknown as error:
-            stop.doubt = True
-            services.decide(
-                "outcome.unknown",
-                error.code or "no answer",
-                venue=row.venue,
-                symbol=row.symbol,
-                position_id=row.position_id,
-                client_order_id=row.client_order_id,
-            )
-        await self._confirm(position, stop)
-        return stop
-
-    async def _send(self, stop: StopOrder, request: PlaceStop) -> None:
-        services, order = self._services, stop.order
-        try:
-            acked = await services.desks[order.row.venue].gateway.place_stop(request)
-        except DuplicateClientOrderId:
-            raise
-        except (Rejected, NotSent, Throttled, Unauthorized) as error:
-            # Proven not executed, unless an earlier send of this intent is in doubt.
-            if not stop.doubt:
-                services.orders.conclude(order, OrderStatus.REJECTED, f"refused: {error.code}")
-            raise
-        services.orders.acked(order, acked.venue_order_id)
-
-    def _unanswered(self, position: Position, level: Price, qty: Qty) -> StopOrder | None:
-        """An intent for the same that got no answer: it goes out again under its id."""
-        for stop in self._alike(position, level, qty):
-            if not stop.order.row.venue_order_id:
-                return stop
-        return None
-
-    def _unseen(self, position: Position, level: Price, qty: Qty) -> StopOrder | None:
-        """The newest that the venue took and does not show.
-
-        It is not sent again: should the venue have ended it, its id would be free, and two
-        orders would share it (venue-binance.md §3: an id is unique among open orders only).
-        """
-        for stop in reversed(self._alike(position, level, qty)):
-            if stop.order.row.venue_order_id:
-                return stop
-        return None
-
-    def _alike(self, position: Position, level: Price, qty: Qty) -> list[StopOrder]:
-        return [
-            stop
-            for stop in position.stops.open()
-            if stop.wanted
-            and stop.phase is StopPhase.SENT
-            and stop.order.row.trigger_price == level
-            and stop.order.row.qty == qty
-        ]
-
-    def _intend(self, position: Position, level: Price, qty: Qty, *, child: int) -> StopOrder:
-        services = self._services
-        row = OrderRow(
-            venue=position.venue,
-            client_order_id=services.orders.new_id(position, Leg.STOP, child),
-            symbol=position.symbol,
-            position_id=position.id,
-            order_class=OrderClass.CONDITIONAL,
-            order_type=OrderType.STOP_MARKET,
-            side=position.side.exit_side,
-            qty=qty,
-            reduce_only=True,
-            trigger_price=level,
-            trigger_by=services.settings.stop_source,
-            created_ns=services.runtime.ts(),
-            updated_ns=services.runtime.ts(),
-        )
-        order = services.orders.register(row)
-        return position.stops.add(StopOrder(order, services.runtime.now()))
-
-    async def _confirm(self, position: Position, stop: StopOrder) -> None:
-        """Wait until the venue shows the stop; look it up where no event comes.
-
-        Raises:
-            StopUnconfirmed: Not shown in time, ended at once, or not what was asked for.
-        """
-        services, order = self._services, stop.order
-        sent_ns = services.runtime.now()
-        polls = [*CONFIRM_POLLS_NS, evidence.call_timeout_ns(services)]
-        while True:
-            order.changed.clear()
-            if stop.phase is StopPhase.TRIGGERED:
-                return
-            if stop.phase is StopPhase.GONE:
-                raise StopUnconfirmed(f"{stop.client_order_id} ended: {order.row.status}")
-            if stop.phase is StopPhase.LIVE:
-                self._check(position, stop)
-                return
-            if not polls:
-                stop.doubt = True
-                raise StopUnconfirmed(f"{stop.client_order_id} is not to be seen")
-            if not await evidence.wait_until(services.runtime, order.changed, sent_ns + polls[0]):
-                polls.pop(0)
-                await self._look_up(stop)
-
-    def _check(self, position: Position, stop: StopOrder) -> None:
-        """Refuse a stop that is not what was asked for; it goes to the ledger."""
-        row = stop.order.row
-        right = stop.level == row.trigger_price and (stop.whole or stop.qty == row.qty)
-        if right and stop.sound(row.trigger_by):
-            return
-        stop.wanted = False
-        self._services.alert(
-            "ERROR",
-            "stop.unsound",
-            f"{stop.client_order_id}: the venue holds another stop than was asked for",
-            venue=position.venue,
-            symbol=position.symbol,
-            dedupe=stop.client_order_id,
-        )
-        raise StopUnconfirmed(f"{stop.client_order_id} is not as it was asked for")
-
-    async def _look_up(self, stop: StopOrder) -> None:
-        try:
-            await evidence.look_up(self._services, stop.order)
-        except VenueError:
-            return  # a read without value: the next poll, or the next attempt, asks again
 
     # ------------------------------------------------------------ room, cancels, caps
 
@@ -432,14 +259,14 @@ class ConditionalStops:
         try:
             await services.desks[row.venue].gateway.cancel(request)
         except VenueError:
-            await self._look_up(stop)  # a cancel error is a question, not an answer
+            await self._placement.look_up(stop)  # a cancel error is a question, not an answer
             return
         while stop.phase is not StopPhase.GONE:
             order.changed.clear()
             if not await evidence.wait_until(
                 services.runtime, order.changed, asked_ns + CANCEL_WAIT_NS
             ):
-                await self._look_up(stop)
+                await self._placement.look_up(stop)
                 return
 
     async def _look_after_swap(self, position: Position) -> None:
@@ -479,11 +306,6 @@ class ConditionalStops:
         self, position: Position, level: Price, parts: list[Qty], cause: str
     ) -> list[StopOrder]:
         return [
-            await self._place(position, level, part, child=child, cause=cause)
+            await self._placement.place(position, level, part, child=child, cause=cause)
             for child, part in enumerate(parts)
         ]
-
-
-def position_leg(position: Position) -> str:
-    """The leg that an order for this position names: BOTH in one-way mode."""
-    return position.leg

@@ -18,7 +18,9 @@ from kernel.model.rows import SignalRow
 from kernel.model.units import DAY, TsNs
 from kernel.signals.feed import SOURCE
 from kernel.signals.timestamps import format_utc
-from kernel.trade.wave_run import Opener, WaveRun, signal_row
+from kernel.trade.wave_entry import Opener
+from kernel.trade.wave_record import signal_row
+from kernel.trade.wave_run import WaveRun
 
 if TYPE_CHECKING:
     from kernel.model.rows import StoredState, WaveRow

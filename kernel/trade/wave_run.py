@@ -10,56 +10,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from kernel.errors import NotSent, StoreError, VenueError
+from kernel.errors import StoreError, VenueError
 from kernel.model.orders import BalanceReport
-from kernel.model.rows import ClaimRow, SignalRow, WaveRow
+from kernel.model.rows import WaveRow
 from kernel.model.signal import Signal
 from kernel.model.units import SECOND, TsNs
 from kernel.model.venue import EffectClass, QueryBalance
 from kernel.signals.schedule import close_of
 from kernel.signals.selection import FilterRules, first_slice, further_slice, target_of
 from kernel.signals.timestamps import format_utc
-from kernel.signals.wire import write_signal
-from kernel.trade.entry_plan import EntryPlan
-from kernel.trade.validation import Refusal, Validator, position_side
-from kernel.trade.wave_lines import ALREADY_TRIED, Line, Stage, WaveLines
+from kernel.trade.validation import Refusal, Validator
+from kernel.trade.wave_entry import Opener, WaveEntry
+from kernel.trade.wave_lines import Line, Stage, WaveLines
+from kernel.trade.wave_record import Outcome, WaveRecord
 
 if TYPE_CHECKING:
     from kernel.signals.schedule import CheckWindow
     from kernel.trade.book import Position
     from kernel.trade.desk import VenueDesk
-    from kernel.trade.risk import Reservation
     from kernel.trade.services import Services
-    from kernel.trade.sizing import Sized
 
 RETRY_NS = SECOND
 """Before the store or a blocked venue is asked again."""
-
-
-class Opener(Protocol):
-    """What a wave needs of the entry saga."""
-
-    async def open(self, signal: Signal, plan: EntryPlan) -> Position | None:
-        """The ACTIVE position; None where none came of it."""
-        ...
-
-
-class Outcome(msgspec.Struct, kw_only=True):
-    """What became of a wave, as `WaveRow.outcome` keeps it."""
-
-    target: int = -1
-    """-1: nothing was selected yet."""
-    active: list[str] = []
-    """Ids of the positions that became ACTIVE."""
-    tried: int = 0
-    failed: int = 0
-    dropped: dict[str, int] = {}
-    end: str = ""
-    """Why the wave was closed."""
 
 
 class WaveRun:
@@ -67,7 +43,6 @@ class WaveRun:
 
     Attributes:
         lines: Its signals.
-        outcome: What came of it so far.
         ended: It is closed.
     """
 
@@ -81,9 +56,6 @@ class WaveRun:
         claims: dict[str, None],
     ) -> None:
         self._services = services
-        self._opener = opener
-        self._source = source
-        self._claims = claims
         self._settings = services.settings
         self._validator = Validator(services)
         self._changed = services.runtime.event()
@@ -92,14 +64,26 @@ class WaveRun:
         self._is_durable = True
         self._is_deferred = False
         self._balances: dict[str, None] = {}
-        self._opened_ns = TsNs(0)
+        self._record = WaveRecord(services, window, source)
         self.window = window
         self.expires_ns = TsNs(
             close_of(window.wave_ns) + self._settings.signal_max_age_seconds * SECOND
         )
-        self.lines = WaveLines(FilterRules.of(self._settings), claims, self._dropped)
-        self.outcome = Outcome()
+        self.lines = WaveLines(FilterRules.of(self._settings), claims, self._record.dropped)
+        self._entry = WaveEntry(
+            services,
+            opener,
+            self.lines,
+            wave_ns=window.wave_ns,
+            expires_ns=self.expires_ns,
+            claims=claims,
+        )
         self.ended = False
+
+    @property
+    def outcome(self) -> Outcome:
+        """What came of it so far."""
+        return self._record.outcome
 
     # ------------------------------------------------------------ from outside
 
@@ -110,8 +94,8 @@ class WaveRun:
 
     def resume(self, row: WaveRow) -> None:
         """Go on where the process before ended: its list, its target, its positions."""
-        self.outcome = msgspec.json.decode(row.outcome, type=Outcome)
-        self._opened_ns = row.opened_ns
+        self._record.outcome = msgspec.json.decode(row.outcome, type=Outcome)
+        self._record.opened_ns = row.opened_ns
         self.lines.add(msgspec.json.decode(row.selected, type=list[Signal]))
         live = [
             position
@@ -155,7 +139,7 @@ class WaveRun:
         slots = self._services.risk.free_slots()
         self.outcome.target = target_of(self._settings, slots)
         self.lines.filter()
-        self._decide(
+        self._record.decide(
             "wave.selected",
             f"{len(self.lines)} signals",
             target=self.outcome.target,
@@ -169,7 +153,7 @@ class WaveRun:
         """A wave that was expected and never came is no reason to do anything but tell."""
         self.outcome.end = "missing"
         wave = format_utc(self.window.wave_ns)
-        self._decide("wave.missing", "no signal of it inside its check")
+        self._record.decide("wave.missing", "no signal of it inside its check")
         self._services.alert(
             "WARNING",
             "wave.missing",
@@ -185,7 +169,7 @@ class WaveRun:
         self.lines.drop_waiting(self.outcome.end)
         self.outcome.dropped = self.lines.drop_counts()
         self.ended = True
-        self._decide(
+        self._record.decide(
             "wave.closed",
             self.outcome.end,
             received=len(self.lines),
@@ -195,7 +179,7 @@ class WaveRun:
             failed=self.outcome.failed,
             dropped=",".join(f"{name}:{n}" for name, n in self.outcome.dropped.items()),
         )
-        self._services.persist((self._row("closed"),))
+        self._services.persist((self._record.row(self.lines, "closed"),))
 
     def _end_reason(self) -> str:
         if self._stops():
@@ -236,7 +220,7 @@ class WaveRun:
                 self.lines.passes(line)
                 self._is_durable = False
                 passed += 1
-        self._decide("wave.slice", "validated", size=len(taken), passed=passed)
+        self._record.decide("wave.slice", "validated", size=len(taken), passed=passed)
 
     async def _open_venues(self) -> tuple[str, ...]:
         """Venues whose candidates are validated now.
@@ -266,7 +250,7 @@ class WaveRun:
         try:
             reply = await desk.gateway.ask(QueryBalance(), EffectClass.QUERY, entity="account")
         except VenueError as error:
-            self._decide("wave.balance", f"not read: {error}", venue=desk.name)
+            self._record.decide("wave.balance", f"not read: {error}", venue=desk.name)
         else:
             assert isinstance(reply, BalanceReport)
             desk.hear_balance(reply)
@@ -276,11 +260,11 @@ class WaveRun:
 
     async def _store_list(self) -> None:
         """The list is durable before the first entry of it; without a store there is none."""
-        self._opened_ns = self._opened_ns or self._now()
+        self._record.opened_ns = self._record.opened_ns or self._now()
         try:
-            await self._services.commit_entry((self._row("open"),))
+            await self._services.commit_entry((self._record.row(self.lines, "open"),))
         except StoreError as error:
-            self._decide("wave.waits", f"its list is not durable: {error}")
+            self._record.decide("wave.waits", f"its list is not durable: {error}")
             return
         self._is_durable = True
 
@@ -305,7 +289,7 @@ class WaveRun:
         """One entry in a task of its own: neither its crash nor the wave's ends the other."""
         position: Position | None = None
         try:
-            position = await self._reserve_and_open(line)
+            position = await self._entry.enter(line)
         except Exception as error:  # noqa: BLE001 - the failure domain of one entry
             self._services.on_crash(name, error, 1, None)
             if line.stage is Stage.TRIED:
@@ -317,75 +301,8 @@ class WaveRun:
             line.stage = Stage.OPENED
             self.outcome.active.append(position.id)
         if not self.ended:
-            self._services.persist((self._row("open"),))
+            self._services.persist((self._record.row(self.lines, "open"),))
         self._changed.set()
-
-    async def _reserve_and_open(self, line: Line) -> Position | None:
-        signal, risk = line.signal, self._services.risk
-        async with risk.hold(signal.venue, signal.symbol) as is_held:
-            if not is_held:
-                return self._refuse(line, "lock_timeout")
-            sized = self._validator.check(signal)
-            if isinstance(sized, Refusal):
-                return self._refuse(line, sized.reason, sized.detail)
-            side = position_side(signal)
-            reservation = risk.reserve(signal.venue, signal.symbol, side, sized.notional)
-            if isinstance(reservation, str):
-                return self._refuse(line, reservation)
-        try:
-            return await self._open(line, sized, reservation)
-        finally:
-            self._end(reservation)
-
-    async def _open(self, line: Line, sized: Sized, reservation: Reservation) -> Position | None:
-        signal = line.signal
-        desk = self._services.desks[signal.venue]
-        try:
-            budget = await desk.gateway.reserve(1)
-        except NotSent as error:
-            return self._refuse(line, "no_rate_budget", str(error))
-        with budget:
-            if self._late():
-                return self._refuse(line, "stopping" if self._stops() else "expired")
-            if signal.once_key in self._claims:
-                return self._refuse(line, ALREADY_TRIED)
-            self._claims[signal.once_key] = None
-            position = await self._opener.open(signal, self._plan(signal, sized, reservation))
-        if position is None:
-            return self._refuse(line, "entry_failed")
-        return position
-
-    def _plan(self, signal: Signal, sized: Sized, reservation: Reservation) -> EntryPlan:
-        return EntryPlan(
-            reservation_id=reservation.reservation_id,
-            venue=signal.venue,
-            symbol=signal.symbol,
-            side=reservation.side,
-            wave_ns=self.window.wave_ns,
-            claim=ClaimRow(
-                once_key=signal.once_key, wave_ns=self.window.wave_ns, claimed_ns=self._now()
-            ),
-            children=sized.children,
-            notional=sized.notional,
-            reference_price=sized.reference_price,
-            expires_ns=self.expires_ns,
-        )
-
-    def _end(self, reservation: Reservation) -> None:
-        """End a reservation by what the book proves; where it proves nothing, it stays."""
-        services = self._services
-        position = services.book.by_symbol(reservation.venue, reservation.symbol)
-        if position is not None:
-            services.risk.opened(reservation.reservation_id)
-        elif services.orders.open_orders(reservation.venue, reservation.symbol):
-            services.risk.doubtful(reservation.reservation_id)
-        else:
-            services.risk.absent(reservation.reservation_id)
-
-    def _refuse(self, line: Line, reason: str, detail: str = "") -> Position | None:
-        """Drop a line that was about to be entered; nothing came of it."""
-        self.lines.drop(line, reason, detail)
-        return None
 
     # ------------------------------------------------------------ when to look, when to end
 
@@ -425,51 +342,3 @@ class WaveRun:
 
     def _now(self) -> TsNs:
         return self._services.runtime.ts()
-
-    # ------------------------------------------------------------ records
-
-    def _dropped(self, line: Line, detail: str) -> None:
-        signal = line.signal
-        self._services.decide(
-            "signal.dropped",
-            line.reason,
-            venue=signal.venue,
-            symbol=signal.symbol,
-            side=signal.side.value,
-            wave=format_utc(signal.candle_ns),
-            detail=detail,
-        )
-        self._services.persist((signal_row(signal, line.reason),))
-
-    def _decide(self, kind: str, cause: str, *, venue: str = "", **values: int | str) -> None:
-        texts = {name: str(value) for name, value in values.items()}
-        wave = format_utc(self.window.wave_ns)
-        self._services.decide(kind, cause, venue=venue, wave=wave, **texts)
-
-    def _row(self, state: str) -> WaveRow:
-        return WaveRow(
-            source=self._source,
-            wave_ns=self.window.wave_ns,
-            state=state,
-            expected_until_ns=self.window.end_ns,
-            received=len(self.lines),
-            selected=msgspec.json.encode(self.lines.selected()).decode(),
-            outcome=msgspec.json.encode(self.outcome).decode(),
-            opened_ns=self._opened_ns,
-            closed_ns=self._now() if state == "closed" else TsNs(0),
-        )
-
-
-def signal_row(signal: Signal, drop_reason: str) -> SignalRow:
-    """The record of a signal."""
-    return SignalRow(
-        once_key=signal.once_key,
-        source=signal.source,
-        venue=signal.venue,
-        symbol=signal.symbol,
-        side=signal.side.value,
-        candle_ns=signal.candle_ns,
-        arrived_ns=signal.arrived_ns,
-        raw=write_signal(signal),
-        drop_reason=drop_reason,
-    )

@@ -10,7 +10,7 @@ from kernel.model.rows import ClaimRow, SignalRow, WaveRow
 from kernel.model.units import SECOND, TsNs
 from kernel.signals.timestamps import parse_utc
 from kernel.signals.wire import Flaw
-from kernel.trade.wave_run import Outcome
+from kernel.trade.wave_record import Outcome
 from tests.kernel.trade.wave_bench import SYMBOLS, WAVE, WaveBench, instrument, ranked, signal
 
 D = Decimal
