@@ -40,6 +40,7 @@ class Connections(Section):
         "the signal server (signal-feed.md)",
         allowed="an address that begins with ws:// or wss://",
         pattern=r"^wss?://\S+$",
+        repr=False,  # may hold a token
     )
     signal_ws_token: SecretStr = secret("token for the signal server")
     debug: bool = switch(False, "more in the log")

@@ -28,7 +28,19 @@ def shown(value: object) -> str:
             return ",".join(map(str, value))
         case None:
             return ""
-    return str(value)
+    return _without_credentials(str(value))
+
+
+def _without_credentials(told: str) -> str:
+    """An address without the user and the options that may stand in it."""
+    scheme, separator, rest = told.partition("://")
+    options = rest.find("?")
+    if 0 <= options < rest.rfind("@"):  # either may belong to the other
+        return f"{scheme}://{HIDDEN}"
+    place, mark, _ = rest.partition("?")
+    _, user, host = place.rpartition("@")
+    shown_host = f"{HIDDEN}@{host}" if user else host
+    return f"{scheme}{separator}{shown_host}{mark}{HIDDEN if mark else ''}" if separator else told
 
 
 def is_secret(field: FieldInfo) -> bool:

@@ -1,0 +1,74 @@
+"""Live operation. One of the two composition roots.
+
+In this release there is one command, `config show`: it reads the settings as a live run will, and
+starts nothing; the commands that trade come later.
+
+Exit codes: 0 ok · 1 unexpected · 2 usage or settings · 130 interrupted.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from kernel.errors import SettingsError
+
+
+def cmd_config_show(args: argparse.Namespace) -> int:
+    """Print the settings that are in force; warnings go to stderr."""
+    from kernel.config import show, sources
+
+    origins = sources.read(args.set, args.env_file)
+    print(show.document(origins) if args.json else show.table(origins))
+    for warning in origins.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All commands and their flags."""
+    parser = argparse.ArgumentParser(prog="run_live.py", description=__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    config = commands.add_parser("config", help="the settings", allow_abbrev=False)
+    acts = config.add_subparsers(dest="act", required=True, metavar="ACT")
+    show = acts.add_parser(
+        "show", help="print name, value, source, default and range of each", allow_abbrev=False
+    )
+    show.add_argument("--json", action="store_true", help="as JSON, with the warnings")
+    add_settings_flags(show)
+    show.set_defaults(func=cmd_config_show)
+    return parser
+
+
+def add_settings_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags by which every command takes settings."""
+    parser.add_argument(
+        "--env-file", type=Path, metavar="FILE", help="read this file instead of .env"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE",
+        help="a setting, before environment and file; may be repeated; not for secrets",
+    )  # fmt: skip
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; the exit code."""
+    args = make_parser().parse_args(arguments)
+    try:
+        code: int = args.func(args)
+        sys.stdout.flush()
+    except SettingsError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has seen enough: `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,66 @@
+"""The commands of run_live.py, as processes."""
+
+import json
+import subprocess
+import sys
+
+from tests.conventions.tree import ROOT
+
+
+def run(*arguments, cwd, **environment):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run_live.py"), *arguments],
+        capture_output=True, text=True, check=False, cwd=cwd, env=environment, timeout=50,
+    )  # fmt: skip
+
+
+def test_config_show_tells_value_and_source_and_warns_on_stderr(tmp_path):
+    (tmp_path / ".env").write_text("BYBIT_API_KEY=hush1\nBYBIT_API_SECRET=hush2\nLEVERAGE=4\n")
+    done = run(
+        "config", "show", "--json", "--set", "WAVE_CONCURRENCY=2", cwd=tmp_path, MAX_POSITIONS="20"
+    )
+    assert done.returncode == 0
+    told = {row["name"]: row for row in json.loads(done.stdout)["settings"]}
+    assert (told["LEVERAGE"]["value"], told["LEVERAGE"]["source"]) == ("4", ".env line 3")
+    assert (told["MAX_POSITIONS"]["value"], told["MAX_POSITIONS"]["source"]) == (
+        "20",
+        "environment",
+    )
+    assert told["WAVE_CONCURRENCY"]["source"] == "flag"
+    assert told["BYBIT_API_SECRET"]["value"] == "(hidden)"
+    assert "warning: MAX_POSITIONS=20: 5 to 10 is advised" in done.stderr
+    assert "hush" not in done.stdout + done.stderr
+
+
+def test_config_show_prints_a_table(tmp_path):
+    done = run("config", "show", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "POSITION_SIZE_USD" in done.stdout
+    assert len(done.stdout.splitlines()) > 100
+
+
+def test_wrong_settings_exit_with_2_and_all_problems_on_stderr(tmp_path):
+    (tmp_path / "mine").write_text("DB_PASSWORD=hush\nMAX_POSITIONS=0\nLEVERAG=1\n")
+    done = run("config", "show", "--env-file", "mine", "--set", "LEVERAGE=x", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "mine line 3: LEVERAG: no such setting; did you mean LEVERAGE?",
+        (
+            "MAX_POSITIONS=0: must be a whole number from 1 to 200; correct it, or remove it for"
+            " the default 10 (MAX_POSITIONS from mine line 2)"
+        ),
+        (
+            "LEVERAGE=x: must be a whole number from 1 to 125; correct it, or remove it for the"
+            " default 5 (LEVERAGE from flag)"
+        ),
+    ]
+
+
+def test_the_help_says_that_nothing_is_started(tmp_path):
+    done = run("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "starts nothing" in " ".join(done.stdout.split())
+
+
+def test_an_unknown_command_is_refused(tmp_path):
+    assert run("trade", cwd=tmp_path).returncode == 2
