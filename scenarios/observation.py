@@ -17,7 +17,13 @@ from kernel.model.messages import (
 )
 from kernel.model.orders import FillKind
 from kernel.model.positions import PositionRow
-from kernel.model.venue import PlaceStop, SubmitOrder, VenueRequest
+from kernel.model.venue import (
+    SNAPSHOT_PARTS,
+    PlaceStop,
+    QuerySnapshot,
+    SubmitOrder,
+    VenueRequest,
+)
 from scenarios.world import World
 from venues.sim.gate import Answer
 from venues.sim.truth import StopLive, Traded, TruthEvent
@@ -89,6 +95,10 @@ class Observation:
     # ------------------------------------------------------------ inside
 
     def _requested(self, request: VenueRequest) -> None:
+        if isinstance(request, QuerySnapshot):
+            for part in SNAPSHOT_PARTS:  # as the venue is asked in bytes
+                self._requested(part)
+            return
         kind = str(request.__struct_config__.tag)
         self.requests[kind] = self.requests.get(kind, 0) + 1
         if isinstance(request, SubmitOrder | PlaceStop):

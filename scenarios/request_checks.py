@@ -23,8 +23,10 @@ from kernel.model.venue import (
     QueryOpenOrders,
     QueryOrder,
     QueryPositions,
+    QuerySnapshot,
     QuerySymbolConfig,
     SetPositionStop,
+    SnapshotPage,
     SubmitOrder,
     VenueEvent,
     VenueReply,
@@ -44,7 +46,12 @@ STORM = 20
 """Equal orders and cancels that fail within a minute: more is a storm."""
 QUERY_STORM = 60
 """The same of queries: evidence of absence is gathered from several surfaces, each many times."""
-_QUERIES = ("query_order", "open_orders", "positions", "executions", "balance", "symbol_config")
+_QUERIES = (
+    "query_order", "open_orders", "positions", "snapshot", "executions", "balance",
+    "symbol_config",
+)  # fmt: skip
+_READS = ("positions", OrderClass.PLAIN.value, OrderClass.CONDITIONAL.value)
+"""What a complete read of an account is made of."""
 _PROVEN_UNDONE = ("NotSent", "Throttled")
 
 
@@ -121,6 +128,9 @@ class RequestChecks:
             return
         self.shown(venue, reply)
         match request:
+            case QuerySnapshot():
+                for name in _READS:
+                    self._fresh[(venue, name)] = sent_ns
             case QueryPositions(symbol=""):
                 self._fresh[(venue, "positions")] = sent_ns
             case QueryOpenOrders(symbol="", order_class=kind):
@@ -160,6 +170,9 @@ class RequestChecks:
         if not self._unknown:
             return
         match evidence:
+            case SnapshotPage(plain=plain, conditional=conditional):
+                self.shown(venue, plain)
+                self.shown(venue, conditional)
             case OrderPage(orders=orders):
                 for order in orders:
                     self._unknown.pop((venue, order.client_order_id), None)
@@ -225,8 +238,7 @@ class RequestChecks:
         since = self._suspect.get(venue)
         if since is None:
             return
-        reads = ("positions", OrderClass.PLAIN.value, OrderClass.CONDITIONAL.value)
-        missing = [name for name in reads if self._fresh.get((venue, name), -1) < since]
+        missing = [name for name in _READS if self._fresh.get((venue, name), -1) < since]
         if missing:
             self._tell("I12", now_ns, venue, request,
                        f"no complete read of {', '.join(missing)} since the doubt")  # fmt: skip

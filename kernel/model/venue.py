@@ -152,6 +152,22 @@ class QueryPositions(
     cursor: str = ""
 
 
+class QuerySnapshot(msgspec.Struct, frozen=True, tag="snapshot", array_like=True, gc=False):
+    """The first pages of positions, plain orders and conditional orders of the whole account.
+
+    No venue has one answer to it: it is asked three questions, and each surface answers (lags,
+    fails, is lost) by itself. The reply is whole or a failure.
+    """
+
+
+SNAPSHOT_PARTS: tuple[QueryPositions | QueryOpenOrders, ...] = (
+    QueryPositions(),
+    QueryOpenOrders(order_class=OrderClass.PLAIN),
+    QueryOpenOrders(order_class=OrderClass.CONDITIONAL),
+)
+"""What a venue is asked for a `QuerySnapshot`, in the order of the fields of its reply."""
+
+
 class QueryExecutions(
     msgspec.Struct, frozen=True, kw_only=True, tag="executions", array_like=True, gc=False
 ):
@@ -220,6 +236,7 @@ type VenueRequest = (
     | QueryOrder
     | QueryOpenOrders
     | QueryPositions
+    | QuerySnapshot
     | QueryExecutions
     | QueryBalance
     | QueryInstruments
@@ -263,6 +280,16 @@ class PositionPage(
 
     positions: tuple[PositionReport, ...]
     next_cursor: str = ""
+
+
+class SnapshotPage(
+    msgspec.Struct, frozen=True, kw_only=True, tag="snapshot_page", array_like=True, gc=False
+):
+    """First pages of the whole account; each list may go on behind its own cursor."""
+
+    positions: PositionPage
+    plain: OrderPage
+    conditional: OrderPage
 
 
 class ExecutionPage(
@@ -322,6 +349,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, tag="failure", array_li
     retry_at_ns: TsNs = TsNs(0)
     banned: bool = False
     listed: bool = True
+    request: str = ""
+    """Of a reply to a `QuerySnapshot`: the kind of the part that failed."""
 
 
 type VenueReply = (
@@ -330,6 +359,7 @@ type VenueReply = (
     | OrderReport
     | OrderPage
     | PositionPage
+    | SnapshotPage
     | ExecutionPage
     | BalanceReport
     | InstrumentPage

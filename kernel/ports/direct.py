@@ -80,7 +80,7 @@ class DirectVenue:
         if not isinstance(answer, VenueAnswer):
             raise InvariantViolation(f"{key}: answered by {type(answer).__name__}")
         if isinstance(answer.reply, Failure):
-            raise_failure(name, kind, answer.reply)
+            raise_failure(name, answer.reply.request or kind, answer.reply)
         return answer.reply
 
     def take(self, body: StreamInput) -> None:

@@ -10,8 +10,9 @@ Promises, and no more than a venue keeps:
    "proof of absence").
 4. Events of one kind and symbol come in the venue's order; between kinds there is none. Events
    may be lost (then a `StreamDown` or nothing at all tells of it), doubled and late.
-5. `ask` sends at most one request. It raises a `VenueError`; it never retries, waits for a
-   budget or times out: that is the gateway's work (`kernel.trade.gateway`).
+5. `ask` sends at most one request; what only reads may take several where a venue has no single
+   answer (a `QuerySnapshot` asks each of its surfaces). It raises a `VenueError`; it never
+   retries, waits for a budget or times out: that is the gateway's work (`kernel.trade.gateway`).
 """
 
 from __future__ import annotations

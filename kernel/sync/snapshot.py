@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.model.orders import ONE_WAY, OrderClass, OrderReport, PositionReport
-from kernel.model.units import SECOND, MonoNs, TsNs
-from kernel.model.venue import EffectClass
+from kernel.model.orders import ONE_WAY
+from kernel.model.units import SECOND
 
 if TYPE_CHECKING:
+    from kernel.model.orders import OrderReport, PositionReport
+    from kernel.model.units import MonoNs, TsNs
     from kernel.runtime.primitives import Future
     from kernel.trade.services import Services
 
@@ -134,17 +135,12 @@ class SnapshotService:
         runtime, gateway = self._services.runtime, self._services.desks[venue].gateway
         requested_ns, requested_ts_ns = runtime.now(), runtime.ts()
         self.reads += 1
-        async with runtime.group() as group:
-            positions = group.spawn(gateway.positions(cls=EffectClass.QUERY), "snapshot positions")
-            plain = group.spawn(gateway.open_orders(OrderClass.PLAIN), "snapshot plain")
-            conditional = group.spawn(
-                gateway.open_orders(OrderClass.CONDITIONAL), "snapshot conditional"
-            )
+        page = await gateway.snapshot()
         return VenueSnapshot(
             venue,
             requested_ns=requested_ns,
             requested_ts_ns=requested_ts_ns,
-            positions=positions.result(),
-            plain=plain.result(),
-            conditional=conditional.result(),
+            positions=page.positions.positions,
+            plain=page.plain.orders,
+            conditional=page.conditional.orders,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from kernel.errors import Throttled
 from kernel.model.traits import StopStyle, VenueTraits
 from kernel.model.venue import (
+    SNAPSHOT_PARTS,
     CancelOrder,
     PlaceStop,
     QueryAccountConfig,
@@ -19,6 +20,7 @@ from kernel.model.venue import (
     QueryOrder,
     QueryPositions,
     QueryServerTime,
+    QuerySnapshot,
     QuerySymbolConfig,
     SetLeverage,
     SetMarginMode,
@@ -51,6 +53,7 @@ _WEIGHTS: dict[type, int] = {
     QueryServerTime: 1,
 }
 _WHOLE_ACCOUNT_ORDERS = 40
+_SNAPSHOT = _WEIGHTS[QueryPositions] + 2 * _WHOLE_ACCOUNT_ORDERS
 _ENDPOINTS: dict[type, str] = {
     SubmitOrder: "create",
     PlaceStop: "create",
@@ -65,11 +68,13 @@ def cost(traits: VenueTraits, request: VenueRequest) -> Cost:
     """What a request costs."""
     kind = type(request)
     if traits.per_endpoint_budget:
+        if kind is QuerySnapshot:
+            return ((QUERIES, len(SNAPSHOT_PARTS)),)
         endpoint = _ENDPOINTS.get(kind)
         return ((QUERIES, 1),) if endpoint is None else ((endpoint, 1), (QUERIES, 1))
     if isinstance(request, QueryOpenOrders):
         return ((QUERIES, 1 if request.symbol else _WHOLE_ACCOUNT_ORDERS),)
-    weight = _WEIGHTS[kind]
+    weight = _SNAPSHOT if kind is QuerySnapshot else _WEIGHTS[kind]
     if kind in (SubmitOrder, PlaceStop):
         return ((ORDERS, 1), (QUERIES, weight))
     return ((QUERIES, weight),)

@@ -42,7 +42,9 @@ from kernel.model.venue import (
     QueryOpenOrders,
     QueryOrder,
     QueryPositions,
+    QuerySnapshot,
     SetPositionStop,
+    SnapshotPage,
     SubmitOrder,
     VenueReply,
     VenueRequest,
@@ -310,17 +312,48 @@ class Gateway:
             OrderReport, await self.ask(query, cls, entity=entity, timeout_ns=timeout_ns)
         )
 
+    async def snapshot(self) -> SnapshotPage:
+        """Positions and both lists of orders of the whole account, every page of each.
+
+        Any part that fails is the failure of the whole; see `ask`.
+        """
+        reply = await self.ask(QuerySnapshot(), EffectClass.QUERY, entity="account")
+        page = _expect(SnapshotPage, reply)
+        positions, plain, conditional = page.positions, page.plain, page.conditional
+        if not (positions.next_cursor or plain.next_cursor or conditional.next_cursor):
+            return page
+        async with self._runtime.group() as group:
+            held = group.spawn(self.positions(first=positions), "snapshot positions")
+            lists = [
+                group.spawn(self.open_orders(kind, first=first), f"snapshot {kind.value}")
+                for kind, first in (
+                    (OrderClass.PLAIN, plain),
+                    (OrderClass.CONDITIONAL, conditional),
+                )
+            ]
+        return SnapshotPage(
+            positions=PositionPage(positions=held.result()),
+            plain=OrderPage(orders=lists[0].result()),
+            conditional=OrderPage(orders=lists[1].result()),
+        )
+
     async def open_orders(
         self,
         order_class: OrderClass,
         symbol: str = "",
         *,
+        first: OrderPage | None = None,
         cls: EffectClass = EffectClass.QUERY,
         timeout_ns: int | None = None,
     ) -> tuple[OrderReport, ...]:
-        """Every page of one list; a failed page fails the read. `timeout_ns` is for each page."""
-        rows: list[OrderReport] = []
-        cursor = ""
+        """Every page of one list, from the first or behind the `first`; a failed page fails it.
+
+        `timeout_ns` is for each page.
+        """
+        rows = list(first.orders) if first is not None else []
+        cursor = first.next_cursor if first is not None else ""
+        if first is not None and not cursor:
+            return first.orders
         entity = f"{order_class.value}:{symbol or 'account'}"
         for _ in range(PAGES_LIMIT):
             query = QueryOpenOrders(order_class=order_class, symbol=symbol, cursor=cursor)
@@ -336,12 +369,15 @@ class Gateway:
         self,
         symbol: str = "",
         *,
+        first: PositionPage | None = None,
         cls: EffectClass = EffectClass.QUERY,
         timeout_ns: int | None = None,
     ) -> tuple[PositionReport, ...]:
-        """Every page of the positions; a failed page fails the read."""
-        rows: list[PositionReport] = []
-        cursor = ""
+        """Every page of the positions, from the first or behind the `first`."""
+        rows = list(first.positions) if first is not None else []
+        cursor = first.next_cursor if first is not None else ""
+        if first is not None and not cursor:
+            return first.positions
         for _ in range(PAGES_LIMIT):
             query = QueryPositions(symbol=symbol, cursor=cursor)
             reply = await self.ask(query, cls, entity=symbol or "account", timeout_ns=timeout_ns)

@@ -33,6 +33,7 @@ from kernel.model.orders import (
 from kernel.model.traits import TRAITS
 from kernel.model.units import MS, SECOND, ZERO, MonoNs, TsNs
 from kernel.model.venue import (
+    SNAPSHOT_PARTS,
     Acked,
     CancelOrder,
     Done,
@@ -45,7 +46,9 @@ from kernel.model.venue import (
     QueryOpenOrders,
     QueryOrder,
     QueryPositions,
+    QuerySnapshot,
     SetPositionStop,
+    SnapshotPage,
     SubmitOrder,
 )
 from kernel.ports.direct import request_kind
@@ -190,6 +193,11 @@ class FakeVenue:
         return None
 
     async def ask(self, request, cls, entity):
+        if isinstance(request, QuerySnapshot):
+            async with self.runtime.group() as group:
+                parts = [group.spawn(self.ask(p, cls, entity), "part") for p in SNAPSHOT_PARTS]
+            positions, plain, conditional = (part.result() for part in parts)
+            return SnapshotPage(positions=positions, plain=plain, conditional=conditional)
         self.sent.append((self.runtime.now(), request))
         kind = request_kind(request)
         rule = next(

@@ -11,13 +11,20 @@ from kernel.errors import InvariantViolation, NotSent, OutcomeUnknown, VenueErro
 from kernel.model.messages import HttpFailed, HttpReply, HttpRequest, VenueSaid
 from kernel.model.units import SECOND, TsNs
 from kernel.model.venue import (
+    SNAPSHOT_PARTS,
     Done,
     EffectClass,
     Failure,
+    OrderPage,
+    PositionPage,
+    QueryOpenOrders,
+    QueryPositions,
+    QuerySnapshot,
     RateLimit,
     SetLeverage,
     SetMarginMode,
     SetPositionStop,
+    SnapshotPage,
     VenueEvent,
     VenueReply,
     VenueRequest,
@@ -103,6 +110,8 @@ class WireVenue(ABC):
 
     async def ask(self, request: VenueRequest, cls: EffectClass, entity: str) -> VenueReply:
         """See `kernel.ports.venue.Venue.ask`."""
+        if isinstance(request, QuerySnapshot):
+            return await self._snapshot(cls, entity)
         kind = request_kind(request)
         http = self.encode(request)
         try:
@@ -135,6 +144,19 @@ class WireVenue(ABC):
         self.stream.suspect(reason)
 
     # ------------------------------------------------------------ inside
+
+    async def _snapshot(self, cls: EffectClass, entity: str) -> SnapshotPage:
+        """Ask each surface at once; the first failure is that of the whole."""
+        async with self._runtime.group() as group:
+            parts = [
+                group.spawn(self.ask(part, cls, _entity(part, entity)), request_kind(part))
+                for part in SNAPSHOT_PARTS
+            ]
+        positions, plain, conditional = (part.result() for part in parts)
+        assert isinstance(positions, PositionPage)
+        assert isinstance(plain, OrderPage)
+        assert isinstance(conditional, OrderPage)
+        return SnapshotPage(positions=positions, plain=plain, conditional=conditional)
 
     async def exchange(
         self, http: HttpRequest, cls: EffectClass, *, kind: str, entity: str
@@ -179,6 +201,11 @@ class WireVenue(ABC):
                 raise OutcomeUnknown(
                     self.traits.name, kind, "malformed-row", f"a row is unreadable: {row.raw}"
                 )
+
+
+def _entity(part: QueryPositions | QueryOpenOrders, entity: str) -> str:
+    """Of the content key of a part: what the part has when it is asked by itself."""
+    return entity if isinstance(part, QueryPositions) else f"{part.order_class.value}:{entity}"
 
 
 def no_answer(venue: str, kind: str, failed: HttpFailed) -> VenueError:

@@ -2,12 +2,17 @@
 
 A request travels its request leg, changes the truth, and its reply travels the reply leg. What
 left the kernel before it died still reaches the venue; what comes back then meets nobody.
+
+The parts of a `QuerySnapshot` travel side by side, each with its own delays and faults, and come
+back as one reply when the last of them is there, or at the first failure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+
+import msgspec
 
 from kernel.model.messages import (
     InputBody,
@@ -17,10 +22,23 @@ from kernel.model.messages import (
     VenueCall,
     VenueSaid,
 )
-from kernel.model.venue import StreamDown, StreamUp, VenueEvent, VenueNotice, VenueReply
+from kernel.model.venue import (
+    SNAPSHOT_PARTS,
+    Failure,
+    OrderPage,
+    PositionPage,
+    QuerySnapshot,
+    SnapshotPage,
+    StreamDown,
+    StreamUp,
+    VenueEvent,
+    VenueNotice,
+    VenueReply,
+    VenueRequest,
+)
 from venues.sim.agenda import RANK_MESSAGE, Agenda
-from venues.sim.fault_kinds import RequestDelay
-from venues.sim.faults import content_of, message_of
+from venues.sim.fault_kinds import AckDelay, RequestDelay
+from venues.sim.faults import content_of, kind_of, message_of
 from venues.sim.streams import Stream
 from venues.sim.truth import Announced, OrderChanged, Traded, TruthEvent
 from venues.sim.venue import SimVenue
@@ -43,6 +61,9 @@ class SimVenueLink:
         self._agenda = agenda
         self._emit = emit
         self._alive = True
+        delays = venue.faults.installed(RequestDelay, AckDelay)
+        self._in_step = not (delays or venue.legs.jittered)
+        """Whether the parts of a snapshot arrive, and come back, at one instant each."""
         self._stream: Stream[VenueEvent] = Stream(
             agenda,
             venue.faults,
@@ -58,7 +79,7 @@ class SimVenueLink:
         """Take an effect of the kernel that concerns this venue."""
         match body:
             case VenueCall():
-                self._request(key, body)
+                self._request(key, body.request)
             case StreamOpen():
                 self._stream.open(body.connection)
             case StreamClose():
@@ -71,9 +92,28 @@ class SimVenueLink:
             self._stream.close()
             self._venue.unsubscribe(self._hear)
 
-    def _request(self, key: str, call: VenueCall) -> None:
-        venue, agenda = self._venue, self._agenda
-        request, legs = call.request, venue.legs
+    def _request(self, key: str, request: VenueRequest) -> None:
+        if type(request) is not QuerySnapshot:
+            self._ask(request, partial(self._reply, key))
+            return
+        if not self._in_step:
+            parts = _Parts(partial(self._reply, key))
+            for place, part in enumerate(SNAPSHOT_PARTS):
+                self._ask(part, partial(parts.take, place))
+            return
+        agenda, legs, answer = self._agenda, self._venue.legs.legs, self._venue.answer
+
+        def arrive() -> None:
+            reply = joined([answer(part).reply for part in SNAPSHOT_PARTS])
+            if reply is not None:
+                due = agenda.now_ns + legs.reply.base_ns
+                agenda.push(due, RANK_MESSAGE, partial(self._reply, key, reply))
+
+        agenda.push(agenda.now_ns + legs.request.base_ns, RANK_MESSAGE, arrive)
+
+    def _ask(self, request: VenueRequest, back: Callable[[VenueReply], None]) -> None:
+        """Carry one request there and its reply back."""
+        venue, agenda, legs = self._venue, self._agenda, self._venue.legs
         content = content_of(request) if legs.jittered else ""
         delay = legs.delay("request", content)
         if venue.faults.installed(RequestDelay):
@@ -83,8 +123,8 @@ class SimVenueLink:
         def arrive() -> None:
             reply, late = venue.answer(request)
             if reply is not None:
-                back = legs.delay("reply", content) + late
-                agenda.push(agenda.now_ns + back, RANK_MESSAGE, partial(self._reply, key, reply))
+                due = agenda.now_ns + legs.delay("reply", content) + late
+                agenda.push(due, RANK_MESSAGE, partial(back, reply))
 
         agenda.push(agenda.now_ns + delay, RANK_MESSAGE, arrive)
 
@@ -111,3 +151,35 @@ class SimVenueLink:
             tag = event.__struct_config__.tag
             key = f"said/{self._venue.name}/{tag}"
             self._emit(key, VenueSaid(venue=self._venue.name, event=event))
+
+
+class _Parts:
+    """Waits for the replies to the parts of a snapshot; the first failure is that of the whole."""
+
+    def __init__(self, back: Callable[[VenueReply], None]) -> None:
+        self._back = back
+        self._replies: list[VenueReply | None] = [None] * len(SNAPSHOT_PARTS)
+        self._done = False
+
+    def take(self, place: int, reply: VenueReply) -> None:
+        """A part is answered."""
+        self._replies[place] = reply
+        whole = None if self._done else joined(self._replies)
+        if whole is not None:
+            self._done = True
+            self._back(whole)
+
+
+def joined(replies: list[VenueReply | None]) -> SnapshotPage | Failure | None:
+    """What the replies to `SNAPSHOT_PARTS` make; None: one is missing and none failed."""
+    positions, plain, conditional = replies
+    if (
+        type(positions) is PositionPage
+        and type(plain) is OrderPage
+        and type(conditional) is OrderPage
+    ):
+        return SnapshotPage(positions=positions, plain=plain, conditional=conditional)
+    for part, reply in zip(SNAPSHOT_PARTS, replies, strict=True):
+        if isinstance(reply, Failure):
+            return msgspec.structs.replace(reply, request=kind_of(part))
+    return None
