@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kernel.model.messages import Alert, EffectBody, FeedAuth, FeedClose, FeedOpen, FeedSend
-from kernel.model.units import HOUR, MINUTE, SECOND, MonoNs
+from kernel.model.units import MINUTE, SECOND, MonoNs
 from kernel.signals.buffer import Batch
 from kernel.signals.wire import (
     RAW_LENGTH_MAX,
@@ -42,9 +42,7 @@ SOURCE = "feed"
 CONNECT_NS = 30 * SECOND
 HANDSHAKE_NS = 10 * SECOND
 CLOSE_NS = 5 * SECOND
-REFUSED_FIRST_NS = 5 * MINUTE
-REFUSED_MOST_NS = HOUR
-DOWN_ALERT_NS = 5 * MINUTE
+DOUBLINGS_MAX = 17
 SILENT_REQUESTS = 3
 """Requests without any message, after which the connection is taken for dead."""
 UNKNOWN_TYPES_MAX = 50
@@ -284,8 +282,10 @@ class Feed:
         return min(idle, to_check) if idle else to_check
 
     async def _rest_after_refusal(self, reason: str) -> None:
-        wait_ns = min(REFUSED_FIRST_NS << self._refusals, REFUSED_MOST_NS)
-        self._refusals = min(self._refusals + 1, 10)
+        first_ns = self._settings.signal_auth_retry_seconds * SECOND
+        longest_ns = self._settings.signal_auth_retry_max_seconds * SECOND
+        wait_ns = min(first_ns << self._refusals, longest_ns)
+        self._refusals = min(self._refusals + 1, DOUBLINGS_MAX)
         self.state = FeedState.REFUSED
         self._record("feed.auth_failed", reason, retry_s=str(wait_ns // SECOND))
         self._alert(
@@ -320,12 +320,13 @@ class Feed:
         self.state = FeedState.DOWN
         if self.down_since_ns is None:
             self.down_since_ns = self._runtime.now()
-            due = MonoNs(self.down_since_ns + DOWN_ALERT_NS)
+            patience_ns = self._settings.stream_down_alert_minutes * MINUTE
+            due = MonoNs(self.down_since_ns + patience_ns)
             self._alarm = self._runtime.call_at(due, self._sound)
 
     def _sound(self) -> None:
         self._alarm = None
-        minutes = DOWN_ALERT_NS // MINUTE
+        minutes = self._settings.stream_down_alert_minutes
         self._alert("ERROR", "feed.down", f"no signals can come for {minutes} minutes")
 
     async def _next_event(self, wait_ns: int) -> _Event | None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from kernel.trade.services import Services
 
 EVERY_NS = 5 * MINUTE
-BOUND_NS = 500 * MS
 OFFSET = "clock offset"
 
 
@@ -62,7 +61,8 @@ class ClockCheck:
         way_ns = (runtime.now() - asked_ns) // 2
         offset_ns = reply.ts_ns - asked_ts_ns - way_ns
         self.offsets[desk.name] = offset_ns
-        if abs(offset_ns) - way_ns <= BOUND_NS:
+        limit_ns = self._services.settings.clock_offset_limit_ms * MS
+        if abs(offset_ns) - way_ns <= limit_ns:
             desk.unblock_entries(OFFSET)
         elif OFFSET not in desk.block_reasons:
             desk.block_entries(OFFSET)

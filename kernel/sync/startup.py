@@ -32,8 +32,6 @@ NO_STORE = "store not loaded"
 LOAD_TIMEOUT_NS = 5 * SECOND
 """A store that takes longer must not hold up protection."""
 LOAD_RETRY_NS = 5 * SECOND
-FIRST_ACT_NS = 15 * SECOND
-"""The stream does not wait longer than this for a stop on every position."""
 VENUE_RETRY_NS = (SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 30 * SECOND)
 INSTRUMENTS_EVERY_NS = 60 * MINUTE
 """Filters change while we run (hazards F03)."""
@@ -114,9 +112,10 @@ class Startup:
         first = services.supervise(
             f"protect {desk.name}", partial(self._recovery.protect_venue, desk)
         )
+        first_act_ns = services.settings.start_protection_seconds * SECOND
         with services.runtime.scope() as patience:
             services.runtime.call_at(
-                MonoNs(services.runtime.now() + FIRST_ACT_NS), patience.cancel
+                MonoNs(services.runtime.now() + first_act_ns), patience.cancel
             )
             await first.wait()
         desk.venue.start()

@@ -20,7 +20,7 @@ import msgspec
 from kernel.model.orders import FillKind, PositionSide, PriceSource
 from kernel.model.positions import PositionState
 from kernel.model.rows import LockRow
-from kernel.model.units import DAY, HUNDRED, MINUTE, SECOND, ZERO, TsNs, Usd, canonical
+from kernel.model.units import HOUR, HUNDRED, MINUTE, SECOND, ZERO, TsNs, Usd, canonical
 from kernel.runtime.errors import TimedOut
 from kernel.trade.kill_switches import UNTIL_RESUMED, KillSwitches, Trip
 
@@ -41,8 +41,6 @@ _PENDING = (
 """States in which the whole intended quantity may still fill."""
 
 _VENUE_ACTS = (FillKind.LIQUIDATION, FillKind.ADL, FillKind.SETTLEMENT)
-VENUE_ACT_LOCK_NS = DAY
-"""No entry on a symbol for so long after the venue closed a position there (SPEC §9)."""
 
 type SymbolKey = tuple[str, str]
 """(venue, symbol); symbol "" stands for the venue, both "" for everything."""
@@ -375,8 +373,9 @@ class Risk:
         """A position ended: what the venue did to it, cool-down and kill switches."""
         now = self._services.runtime.ts()
         done = [fill.kind for fill in position.fills.values() if fill.kind in _VENUE_ACTS]
-        if done:
-            until = TsNs(now + VENUE_ACT_LOCK_NS)
+        fact_lock = self._services.settings.fact_lock_hours
+        if done and fact_lock:
+            until = TsNs(now + fact_lock * HOUR)
             self.lock(position.venue, position.symbol, done[-1].value.lower(), until)
         cooldown = self._services.settings.symbol_cooldown_minutes
         if cooldown and position.row.filled_qty:

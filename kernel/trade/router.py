@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 RESYNC = "resync"
 """Reason under which entries are blocked until a resync is complete."""
 
-DOWN_ALERT_NS = 5 * MINUTE
-
 _QUIET_NOTICES = ("config_change",)
 """Notices that a person need not see; they are followed by a resync all the same."""
 
@@ -139,11 +137,12 @@ class Router:
         self._desk.block_entries("stream")
         if self._alarm is None:
             runtime = self._services.runtime
-            self._alarm = runtime.call_at(MonoNs(runtime.now() + DOWN_ALERT_NS), self._sound)
+            patience_ns = self._services.settings.stream_down_alert_minutes * MINUTE
+            self._alarm = runtime.call_at(MonoNs(runtime.now() + patience_ns), self._sound)
 
     def _sound(self) -> None:
         self._alarm = None
-        minutes = DOWN_ALERT_NS // MINUTE
+        minutes = self._services.settings.stream_down_alert_minutes
         self._services.alert(
             "ERROR",
             "stream.down",

@@ -13,9 +13,6 @@ FAILURES_BLOCK = "equal stop failures in a row"
 """Lifted by the next stop that is confirmed."""
 THROUGH_BLOCK = "stops are already through"
 """Lifted by a person."""
-THROUGH_WINDOW_NS = 60 * SECOND
-THROUGH_LIMIT = 3
-"""So many closes "already through" in the window stop entries."""
 
 
 class StopBreaker:
@@ -49,16 +46,18 @@ class StopBreaker:
     def through(self, venue: str) -> None:
         """A position was closed because its stop was already through."""
         now = self._services.runtime.now()
+        limit = self._services.settings.already_through_limit
+        window = self._services.settings.already_through_window_seconds
         recent = self._through.setdefault(venue, [])
-        recent[:] = [at for at in recent if now - at < THROUGH_WINDOW_NS]
+        recent[:] = [at for at in recent if now - at < window * SECOND]
         recent.append(now)
-        if len(recent) < THROUGH_LIMIT:
+        if not limit or len(recent) < limit:
             return
         self._services.desks[venue].block_entries(THROUGH_BLOCK)
         self._services.alert(
             "CRITICAL",
             "stop.through_breaker",
-            f"{len(recent)} positions were closed in a minute because their stop was already "
-            "through: entries stop here until resumed",
+            f"{len(recent)} positions were closed in {window} s because their stop was already"
+            " through: entries stop here until resumed",
             venue=venue,
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kernel.model.orders import PositionSide, Side
-from kernel.model.units import DAY, HUNDRED, TsNs
+from kernel.model.units import HOUR, HUNDRED, TsNs
 from kernel.trade.sizing import Sized, SizeLimits, SizeRefusal, size, spread_percent
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 STOP_TICKS_MIN = 3
 """Ticks between entry and stop; fewer, and rounding decides the risk."""
-DELISTING_NS = DAY
-"""No entry so long before a symbol stops trading."""
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -66,7 +64,8 @@ class Validator:
         if not instrument.trading:
             return Refusal("not_trading")
         left_ns = instrument.delist_ns - self._services.runtime.ts()
-        if instrument.delist_ns and left_ns < DELISTING_NS:
+        lock_ns = self._services.settings.delisting_lock_hours * HOUR
+        if instrument.delist_ns and left_ns < lock_ns:
             return Refusal("delisting", str(TsNs(instrument.delist_ns)))
         return None
 

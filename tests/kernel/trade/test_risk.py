@@ -360,3 +360,13 @@ def test_a_symbol_is_locked_for_a_day_after_the_venue_closed_a_position(kind):
     assert bench.risk.entry_block("binance", SYMBOLS[0]) == f"locked: {kind.value.lower()}"
     bench.until(86_400)
     assert bench.risk.entry_block("binance", SYMBOLS[0]) == ""
+
+
+@pytest.mark.parametrize(("hours", "locked"), [(2, "locked: adl"), (1, ""), (0, "")])
+def test_how_long_a_symbol_is_locked_after_the_venue_closed_a_position_is_a_setting(hours, locked):
+    bench = bench_of(fact_lock_hours=hours)
+    held = position(bench, SYMBOLS[0])
+    held.apply_fill(fill("t1", Side.SELL, "2", "90", symbol=SYMBOLS[0], kind=FillKind.ADL))
+    close(bench, held, "-20", CloseReason.ADL)
+    bench.until(3_600)
+    assert bench.risk.entry_block("binance", SYMBOLS[0]) == locked
