@@ -276,9 +276,12 @@ class Feed:
         """Until the next request: short in a check, long outside, never past a check's start."""
         now = self._runtime.ts()
         to_check = self._schedule.next_window(now).start_ns - now
-        if self._schedule.window_at(now) is not None:
-            return min(self._settings.signal_request_interval_seconds * SECOND, to_check)
         idle = self._settings.signal_idle_request_interval_seconds * SECOND
+        window = self._schedule.window_at(now)
+        if window is not None:
+            pause_ns = min(self._settings.signal_request_interval_seconds * SECOND, to_check)
+            if idle or now + pause_ns <= window.end_ns:
+                return pause_ns
         return min(idle, to_check) if idle else to_check
 
     async def _rest_after_refusal(self, reason: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from kernel.model.units import DAY, HOUR, MINUTE, SECOND, TsNs
 
@@ -33,6 +34,12 @@ def parse_utc(text: str) -> TsNs:
 
 def format_utc(ts_ns: int) -> str:
     """Text such as "2026-01-05T12:45:00Z"; what is below a second is cut off."""
+    return _format_seconds(ts_ns // SECOND)
+
+
+@lru_cache(maxsize=64)  # det-ok: a pure function; one wave is named many times
+def _format_seconds(seconds: int) -> str:
+    ts_ns = seconds * SECOND
     days, rest = divmod(ts_ns, DAY)
     year = _FIRST_YEAR + days // 366  # never too late, corrected upwards
     while _days_before_year(year + 1) <= days:

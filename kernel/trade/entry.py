@@ -154,13 +154,13 @@ class Entries:
         """PENDING_SL: the stop, or the roll-back."""
         if position.state is PositionState.ENTRY_PLACED:
             position.transition(PositionState.PENDING_SL, "filled")
-            await self._services.commit_protect((position.row,))
+            self._services.persist((position.row,))  # durable with the intent of the stop
         confirmed = await self._stops.protect(position)
         confirmed = confirmed and position.state is not PositionState.ROLLBACK  # an operator's
         if confirmed and position.qty > 0:
             if position.state is PositionState.PENDING_SL:
                 position.transition(PositionState.ACTIVE, "stop confirmed")
-                await self._services.commit_protect((position.row,))
+                self._services.persist((position.row,))  # it announces no act
             return position
         if position.state.terminal:
             return None

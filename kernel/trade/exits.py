@@ -123,7 +123,9 @@ class Exits:
         answered = self._services.runtime.event()
         running = self._closing[position.id] = _Closing(reason, answered, orders=False)
         try:
-            if await self._prove_flat(position, []):
+            with self._services.held():
+                flat = await self._prove_flat(position, [])
+            if flat:
                 if not position.row.close_reason:
                     position.update(close_reason=reason.value)
                 await self._finish(position)
@@ -135,7 +137,8 @@ class Exits:
     async def _guarded(self, position: Position, running: _Closing, cause: str) -> None:
         """Run, and let no caller wait for a task that crashed for good."""
         try:
-            await self._run(position, running, cause)
+            with self._services.held():
+                await self._run(position, running, cause)
         except Exception:
             running.crashes += 1
             if running.crashes > MAX_RESTARTS:

@@ -8,6 +8,7 @@ from kernel.model.messages import Alert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from contextlib import AbstractContextManager
 
     from kernel.config import Settings
     from kernel.model.rows import Row
@@ -152,6 +153,10 @@ class Services:
     def persist(self, rows: tuple[Row, ...]) -> None:
         """Write rows behind, in order, without waiting."""
         self.writer.persist(rows)
+
+    def held(self) -> AbstractContextManager[None]:
+        """An operation: what it only persists is written together, at its end or soon."""
+        return self.writer.held()
 
 
 def _ignore(name: str, error: BaseException, failures: int, position: Position | None) -> None:

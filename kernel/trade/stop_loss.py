@@ -107,17 +107,21 @@ class StopOwner:
         async with stops.lock:
             if not self._may_tighten(position, level):
                 return False
-            try:
-                await self._style(position).establish(
-                    position, level, self.wanted_qty(position), cause
-                )
-            except (VenueError, StopUnconfirmed, StopsCrowded) as error:
-                self._failed(position, error, 0)
-                return False
-            if position.state is not PositionState.ACTIVE:
-                return False
-            self._confirmed(position, level, cause)
-            return True
+            with self._services.held():
+                return await self._tighten(position, level, cause)
+
+    async def _tighten(self, position: Position, level: Price, cause: str) -> bool:
+        try:
+            await self._style(position).establish(
+                position, level, self.wanted_qty(position), cause
+            )
+        except (VenueError, StopUnconfirmed, StopsCrowded) as error:
+            self._failed(position, error, 0)
+            return False
+        if position.state is not PositionState.ACTIVE:
+            return False
+        self._confirmed(position, level, cause)
+        return True
 
     def _may_tighten(self, position: Position, level: Price) -> bool:
         if position.state is not PositionState.ACTIVE or position.qty <= 0:

@@ -39,6 +39,14 @@ class Validator:
         self._services = services
         self._limits = SizeLimits.of(services.settings)
 
+    def is_hopeless(self, signal: Signal) -> bool:
+        """Whether it is refused whatever prices and margin are: nothing need be asked for it."""
+        desk = self._services.desks.get(signal.venue)
+        instrument = None if desk is None else desk.instruments.get(signal.symbol)
+        if desk is None or instrument is None:
+            return True
+        return bool(self._symbol(instrument) or self._taken(desk, signal.symbol))
+
     def check(self, signal: Signal) -> Sized | Refusal:
         """The size of an entry for this signal, or the first thing that is against it."""
         desk = self._services.desks.get(signal.venue)

@@ -193,7 +193,7 @@ class WaveRun:
     async def _refill(self) -> None:
         """Validate slices until as many passed as are missing, and make the list durable."""
         missing = self._missing_entries()
-        venues = await self._open_venues()
+        venues = await self._open_venues(missing - len(self.lines.waiting_passed()))
         percent = self._settings.signal_buffer_percent
         while (short := missing - len(self.lines.waiting_passed())) > 0 and not self._late():
             count = further_slice(short, percent)
@@ -222,13 +222,19 @@ class WaveRun:
                 passed += 1
         self._record.decide("wave.slice", "validated", size=len(taken), passed=passed)
 
-    async def _open_venues(self) -> tuple[str, ...]:
+    async def _open_venues(self, short: int) -> tuple[str, ...]:
         """Venues whose candidates are validated now.
 
         While the check is on, candidates of a venue that forbids entries at the moment (a resync,
         a stream that comes back) wait; after it they meet the refusal.
         """
-        names = dict.fromkeys(line.signal.venue for line in self.lines.candidates())
+        candidates = self.lines.candidates()
+        names = dict.fromkeys(line.signal.venue for line in candidates)
+        worth = dict.fromkeys(
+            line.signal.venue
+            for line in candidates
+            if short > 0 and not self._validator.is_hopeless(line.signal)
+        )
         venues = []
         self._is_deferred = False
         for name in names:
@@ -236,7 +242,7 @@ class WaveRun:
             if desk is not None and not desk.entries_allowed and self._now() < self.window.end_ns:
                 self._is_deferred = True
                 continue
-            if desk is not None:
+            if desk is not None and name in worth:
                 await self._read_balance(desk)
             venues.append(name)
         return tuple(venues)
@@ -287,6 +293,11 @@ class WaveRun:
 
     async def _enter(self, line: Line, name: str) -> None:
         """One entry in a task of its own: neither its crash nor the wave's ends the other."""
+        with self._services.held():
+            await self._enter_and_book(line, name)
+        self._changed.set()
+
+    async def _enter_and_book(self, line: Line, name: str) -> None:
         position: Position | None = None
         try:
             position = await self._entry.enter(line)
@@ -302,7 +313,6 @@ class WaveRun:
             self.outcome.active.append(position.id)
         if not self.ended:
             self._services.persist((self._record.row(self.lines, "open"),))
-        self._changed.set()
 
     # ------------------------------------------------------------ when to look, when to end
 

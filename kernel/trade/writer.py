@@ -4,35 +4,41 @@
    work. The order of commits is the order in which they were asked.
 2. An entry's rows are a commit of their own and are tried once. While the store fails, entries
    are refused at once.
-3. Everything else is kept and tried again until it is durable; protection never waits for it
+3. What is asked for inside an operation (`held`) and nobody waits for is written together when the
+   operation ends or somebody waits, at the latest `HOLD_NS` later.
+4. Everything else is kept and tried again until it is durable; protection never waits for it
    longer than `STORE_WAIT_MS`.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kernel.errors import StoreError
 from kernel.model.messages import Alert
 from kernel.model.rows import EventRow, Row, row_key
-from kernel.model.units import MS, SECOND, TsNs
+from kernel.model.units import MS, SECOND, MonoNs, TsNs
 from kernel.model.venue import EffectClass
 from kernel.runtime.errors import TimedOut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from kernel.config import Settings
     from kernel.ports.outbox import Outbox
     from kernel.ports.store import Store
     from kernel.runtime.primitives import Future
     from kernel.runtime.scheduler import Runtime
+    from kernel.runtime.timers import TimerHandle
 
 COMMIT_TIMEOUT_NS = 5 * SECOND
 """A commit without an answer for so long counts as failed."""
 RETRY_NS = (SECOND // 5, SECOND // 2, SECOND, 2 * SECOND, 5 * SECOND)
 PROBE_NS = 2 * SECOND
+HOLD_NS = SECOND // 4
+"""Rows that nobody waits for are not kept longer for the end of an operation."""
 EVENTS_LIMIT = 10_000
 """Event rows that are kept through an outage; losing one loses no protection."""
 
@@ -69,6 +75,8 @@ class StoreWriter:
         self._idle = runtime.event()
         self._idle.set()
         self._events = 0
+        self._holds = 0
+        self._hold_ends: TimerHandle | None = None
         self.failing = False
         self.on_health: Callable[[bool], None] = _ignore
 
@@ -79,12 +87,24 @@ class StoreWriter:
         if rows:
             self._open_batch(rows)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """An operation: its rows that nobody waits for are written together, at its end."""
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            if not self._holds:
+                self._end_hold()
+
     async def commit_protect(self, rows: tuple[Row, ...]) -> bool:
         """See `Services.commit_protect`."""
         done: Future[bool] = self._runtime.future()
         batch = self._open_batch(rows)
         batch.urgent = True
         batch.done.append(done)
+        self._end_hold()
         try:
             with self._runtime.timeout(self._wait_ns):
                 await done
@@ -101,8 +121,7 @@ class StoreWriter:
         batch = _Batch(entry=done)
         self._add(batch, rows)
         self._queue.append(batch)
-        self._wake.set()
-        self._idle.clear()
+        self._end_hold()
         return await done
 
     async def drain(self, timeout_ns: int) -> bool:
@@ -125,9 +144,22 @@ class StoreWriter:
             self._queue.append(_Batch())
         batch = self._queue[-1]
         self._add(batch, rows)
-        self._wake.set()
         self._idle.clear()
+        if not self._holds:
+            self._wake.set()
+        elif self._hold_ends is None and len(self._queue) == 1:
+            due = MonoNs(self._runtime.now() + HOLD_NS)
+            self._hold_ends = self._runtime.call_at(due, self._end_hold)
         return batch
+
+    def _end_hold(self) -> None:
+        """Write what is kept; rows that are asked for later begin another wait."""
+        if self._hold_ends is not None:
+            self._hold_ends.cancel()
+            self._hold_ends = None
+        if self._queue:
+            self._idle.clear()
+            self._wake.set()
 
     def _add(self, batch: _Batch, rows: tuple[Row, ...]) -> None:
         for row in rows:
@@ -142,8 +174,9 @@ class StoreWriter:
     async def run(self) -> None:
         """Write for ever; supervised by the kernel."""
         while True:
-            while not self._queue:
-                self._idle.set()
+            while not self._queue or self._hold_ends is not None:
+                if not self._queue:
+                    self._idle.set()
                 self._wake.clear()
                 await self._rest()
             batch = self._queue.popleft()

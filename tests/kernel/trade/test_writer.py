@@ -3,7 +3,7 @@
 from kernel.errors import StoreError
 from kernel.model.rows import LockRow
 from kernel.model.units import MS, SECOND, TsNs
-from kernel.trade.writer import StoreWriter
+from kernel.trade.writer import HOLD_NS, StoreWriter
 from tests.kernel.trade.parts import Bench
 
 
@@ -66,6 +66,53 @@ def test_rows_behind_a_running_commit_are_written_together_newest_first_of_each_
     writing.bench.at(SECOND)
     assert writing.store.commits == [["A=1"], ["B=2", "C=1"]]
     assert writing.writer.waiting == 0
+
+
+def test_rows_of_an_operation_that_nobody_waits_for_are_written_together_at_its_end():
+    writing = Writing()
+    with writing.writer.held():
+        writing.writer.persist((lock("A", "1"),))
+        writing.bench.at(10 * MS)
+        writing.writer.persist((lock("A", "2"), lock("B", "1")))
+        writing.bench.at(20 * MS)
+        assert writing.store.commits == []
+    writing.bench.at(30 * MS)
+    assert writing.store.commits == [["A=2", "B=1"]]
+
+
+def test_an_operation_that_lasts_holds_rows_a_quarter_of_a_second_at_most():
+    writing = Writing()
+    with writing.writer.held():
+        writing.writer.persist((lock("A", "1"),))
+        writing.bench.at(HOLD_NS - MS)
+        assert writing.store.commits == []
+        writing.bench.at(HOLD_NS + 2 * MS)
+        assert writing.store.commits == [["A=1"]]
+        writing.writer.persist((lock("B", "1"),))
+        writing.bench.at(HOLD_NS + 2 * MS + HOLD_NS + 2 * MS)
+        assert writing.store.commits == [["A=1"], ["B=1"]]
+
+
+def test_who_waits_inside_an_operation_takes_the_held_rows_along():
+    writing = Writing()
+    with writing.writer.held():
+        writing.writer.persist((lock("A", "1"),))
+        writing.run(writing.writer.commit_protect((lock("S", "1"),)), 5 * MS)
+        assert writing.store.commits == [["A=1", "S=1"]]
+        writing.writer.persist((lock("B", "1"),))
+        writing.run(writing.writer.commit_entry((lock("E", "1"),)), 20 * MS)
+        assert writing.store.commits == [["A=1", "S=1"], ["B=1"], ["E=1"]]
+
+
+def test_an_operation_inside_another_ends_nothing():
+    writing = Writing()
+    with writing.writer.held():
+        with writing.writer.held():
+            writing.writer.persist((lock("A", "1"),))
+        writing.bench.at(10 * MS)
+        assert writing.store.commits == []
+    writing.bench.at(20 * MS)
+    assert writing.store.commits == [["A=1"]]
 
 
 def test_an_entry_commits_alone_and_after_what_was_asked_before():
