@@ -127,6 +127,16 @@ def test_five_minutes_without_signals_alert_once():
     assert server.feed.down_since_ns is None
 
 
+def test_how_long_signals_may_be_missing_before_it_alerts_is_a_setting():
+    server = Server(stream_down_alert_minutes=2, signal_ws_auto_reconnect=False)
+    server.run(3)
+    server.drop()
+    server.run(119)
+    assert "feed.down" not in server.alerts
+    server.run(2)
+    assert "feed.down" in server.alerts
+
+
 def test_a_connection_that_answers_nothing_is_made_anew():
     """A half-open socket takes every request and delivers nothing."""
     server = Server()
