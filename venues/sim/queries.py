@@ -190,24 +190,30 @@ class Queries:
 
     def open_orders(self, request: QueryOpenOrders) -> OrderPage:
         """One page of open orders of one class."""
-        message = self._message(request)
         conditional = request.order_class is not OrderClass.PLAIN
-        cut = self.cut(
-            self._legs.lag_conditional if conditional else self._legs.lag_plain, message
-        )
-        classes = self.classes_of(request.order_class)
-        if len(classes) == 1 and not self._special(request):
-            page = self.lists[classes[0]].page_at(cut)
-            if len(page.orders) <= (1 if self.newest_first else self.rows.orders):
+        lag = self._legs.lag_conditional if conditional else self._legs.lag_plain
+        if not (self._faulty or request.symbol or request.cursor):
+            page = self._whole_page(request.order_class, self._agenda.now_ns - lag)
+            if page is not None:
                 return page
-        return self._open_page(request, message, classes, cut)
+        message = self._message(request)
+        classes = self.classes_of(request.order_class)
+        return self._open_page(request, message, classes, self.cut(lag, message))
+
+    def _whole_page(self, order_class: OrderClass, cut: int) -> OrderPage | None:
+        """The list as it stands, where it fits one page; None: it has to be made."""
+        found = [self.lists[one].page_at(cut) for one in self.classes_of(order_class)]
+        page = found[0]
+        for other in found[1:]:
+            if page.orders and other.orders:
+                return None
+            page = page if page.orders else other
+        most = 1 if self.newest_first else self.rows.orders
+        return page if len(page.orders) <= most else None
 
     def classes_of(self, order_class: OrderClass) -> tuple[OrderClass, ...]:
         """Which classes a list of this class shows."""
         return (order_class,)
-
-    def _special(self, request: QueryOpenOrders) -> bool:
-        return bool(request.symbol or request.cursor) or self._faulty
 
     def _open_page(
         self,

@@ -7,6 +7,7 @@ budget that bans is shut out from everything until the ban ends.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -88,28 +89,32 @@ class Quota:
     def __init__(self, budgets: tuple[Budget, ...]) -> None:
         self._budgets = [(budget, dict(budget.weights)) for budget in budgets]
         self._windows: dict[tuple[str, str], _Window] = {}
+        self._met: dict[str, tuple[tuple[_Window, int], ...]] = {}
         self._ban_until_ns = 0
         self._ban: Budget | None = None
 
     def take(self, kind: str, now_ns: int) -> Excess | None:
         """Count a request; not None: it is refused."""
-        if self._ban is not None and now_ns < self._ban_until_ns:
-            return Excess(self._ban.ban_code, self._ban.text, self._ban_until_ns, banned=True)
-        self._ban = None
-        for budget, weights in self._budgets:
-            if budget.kinds and kind not in budget.kinds:
-                continue
-            weight = weights.get(kind, 1)
-            if not weight:
-                continue
-            key = (budget.name, kind if budget.per_kind else "")
-            window = self._windows.get(key)
-            if window is None:
-                window = self._windows[key] = _Window(budget)
+        if self._ban is not None:
+            if now_ns < self._ban_until_ns:
+                return Excess(self._ban.ban_code, self._ban.text, self._ban_until_ns, banned=True)
+            self._ban = None
+        met = self._met.get(kind)
+        if met is None:
+            met = self._met[kind] = tuple(self._windows_of(kind))
+        for window, weight in met:
             retry_at_ns = window.take(weight, now_ns)
             if retry_at_ns:
-                return self._refuse(budget, window, retry_at_ns, now_ns)
+                return self._refuse(window.budget, window, retry_at_ns, now_ns)
         return None
+
+    def _windows_of(self, kind: str) -> Iterator[tuple[_Window, int]]:
+        """The windows that a kind of request is counted in, and its weight in each."""
+        for budget, weights in self._budgets:
+            weight = weights.get(kind, 1)
+            if weight and (not budget.kinds or kind in budget.kinds):
+                key = (budget.name, kind if budget.per_kind else "")
+                yield self._windows.setdefault(key, _Window(budget)), weight
 
     def _refuse(self, budget: Budget, window: _Window, retry_at_ns: int, now_ns: int) -> Excess:
         if budget.ban_ns and window.over > budget.ban_after:

@@ -441,6 +441,8 @@ class SimVenue(ABC):
     # ------------------------------------------------------------------ inside
 
     def _execute_late(self, request: VenueRequest, late: Reject | None) -> VenueReply:
+        if late is None:
+            return self.execute(request)
         self._late = late
         try:
             return self.execute(request)
