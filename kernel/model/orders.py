@@ -214,7 +214,6 @@ class PositionReport(
     stop_price: Price = ZERO
     """Bybit's attached Full stop; ZERO: none."""
     stop_trigger_by: PriceSource = PriceSource.LAST
-    unrealized_pnl: Usd = ZERO
     hedge_leg: str = ONE_WAY
     """BOTH in one-way mode; LONG or SHORT in hedge mode."""
     opened_ns: TsNs = TsNs(0)

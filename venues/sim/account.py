@@ -287,3 +287,11 @@ class Account:
         if not before or (before > 0) != (position.qty > 0):
             position.opened_ns = now_ns
         self.open[key] = position
+
+
+def unrealized(report: PositionReport) -> Usd:
+    """What a position that was shown has gained at its mark price."""
+    gain: Decimal = (report.mark_price - report.entry_price) * report.qty
+    if report.side is PositionSide.SHORT:
+        gain = -gain
+    return canonical(gain.quantize(CENT))

@@ -8,7 +8,6 @@ What the two venues show differently is in the two subclasses.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
 
 import msgspec
 
@@ -23,7 +22,7 @@ from kernel.model.orders import (
     PositionSide,
     PriceSource,
 )
-from kernel.model.units import DAY, ZERO, TsNs, canonical
+from kernel.model.units import DAY, ZERO, TsNs
 from kernel.model.venue import (
     AccountConfig,
     ExecutionPage,
@@ -44,7 +43,7 @@ from kernel.model.venue import (
     SymbolConfig,
     VenueRequest,
 )
-from venues.sim.account import CENT, Account
+from venues.sim.account import Account
 from venues.sim.agenda import Agenda
 from venues.sim.codes import Refused
 from venues.sim.fault_kinds import Amnesia, OmitClass, PageLimit, RestLag
@@ -100,6 +99,8 @@ class Queries:
         self._positions: Lagged[tuple[str, str], PositionReport] = Lagged()
         self._ever: Lagged[tuple[str, str], PositionReport] = Lagged()
         self._balance: Lagged[str, BalanceReport] = Lagged()
+        self._held_rows: tuple[PositionReport, ...] = ()
+        self._held_version = 0
         self._shown: dict[tuple[str, str], tuple[PositionReport, PositionReport]] = {}
         now = agenda.now_ns
         self._balance.record(now, _WALLET, account.balance(now, "", ZERO, ""))
@@ -262,6 +263,10 @@ class Queries:
 
     def positions(self, request: QueryPositions) -> PositionPage:
         """One page of positions, each with its mark price of this moment."""
+        if not (self._faulty or request.symbol or request.cursor):
+            held = self._held(self._agenda.now_ns - self._legs.lag_positions)
+            if len(held) <= self.rows.positions:
+                return PositionPage(positions=tuple([self.marked(row) for row in held]))
         message = self._message(request)
         cut = self.cut(self._legs.lag_positions, message)
         rows = self._positions.at(cut)
@@ -279,6 +284,15 @@ class Queries:
             positions=tuple([self.marked(self._row(report)) for report in shown]),
             next_cursor=str(start + size) if more else "",
         )
+
+    def _held(self, cut: int) -> tuple[PositionReport, ...]:
+        """Every open position as its row without a mark price; made anew only after a change."""
+        rows = self._positions.at(cut)
+        if self._held_version != self._positions.version:
+            self._held_version = self._positions.version
+            reports = sorted(rows.values(), key=_position_key)
+            self._held_rows = tuple([self._row(report) for report in reports])
+        return self._held_rows
 
     def flat_rows(self, symbol: str, cut: int) -> list[PositionReport]:
         """Rows of a symbol without a position."""
@@ -313,14 +327,9 @@ class Queries:
         return report
 
     def marked(self, report: PositionReport) -> PositionReport:
-        """A position with mark price and unrealized PnL."""
+        """A position with its mark price."""
         mark = self._prices.last(report.symbol, PriceSource.MARK).price
-        gain: Decimal = (mark - report.entry_price) * report.qty
-        if report.side is PositionSide.SHORT:
-            gain = -gain
-        return msgspec.structs.replace(
-            report, mark_price=mark, unrealized_pnl=canonical(gain.quantize(CENT))
-        )
+        return msgspec.structs.replace(report, mark_price=mark)
 
     def execution_page(self, request: QueryExecutions) -> ExecutionPage:
         """One page of executions, oldest first."""

@@ -34,7 +34,7 @@ from kernel.model.venue import (
     SetPositionStop,
 )
 from tests.venues.sim.desk import BTC, T0, Desk, limit_order, market_order, stop_order
-from venues.sim.account import AccountRules
+from venues.sim.account import AccountRules, unrealized
 from venues.sim.truth import OrderChanged, StopGone, StopLive, Traded
 
 FLAT = [(0, "60000"), (60_000, "60000")]
@@ -304,7 +304,7 @@ def test_positions_show_what_the_list_tells_and_nothing_more() -> None:
     (row,) = desk.do(QueryPositions(symbol=BTC)).positions
     assert (row.side, row.qty) == (PositionSide.SHORT, Decimal("0.01"))
     assert row.mark_price == Decimal(60010)
-    assert row.unrealized_pnl == Decimal("-0.1")
+    assert unrealized(row) == Decimal("-0.1")
     assert row.liquidation_price > row.mark_price
     assert (row.leverage, row.seq, row.opened_ns) == (0, 0, 0)
 

@@ -138,7 +138,6 @@ class _Position(msgspec.Struct, frozen=True, gc=False):
     s: str
     pa: str
     ep: str = ""
-    up: str = ""
     ps: str = "BOTH"
 
 
@@ -315,7 +314,6 @@ def _read_account(body: bytes) -> list[VenueEvent]:
             side=side_of(number(row.pa), row.ps),
             qty=abs(number(row.pa)),
             entry_price=number(row.ep),
-            unrealized_pnl=number(row.up),
             hedge_leg=row.ps,
             updated_ns=ts,
         ),

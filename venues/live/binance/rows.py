@@ -201,7 +201,6 @@ class PositionRow(msgspec.Struct, frozen=True, rename="camel", gc=False):
     position_side: str = "BOTH"
     entry_price: str = ""
     mark_price: str = ""
-    un_realized_profit: str = ""
     liquidation_price: str = ""
     update_time: int = 0
 
@@ -215,7 +214,6 @@ class PositionRow(msgspec.Struct, frozen=True, rename="camel", gc=False):
             entry_price=number(self.entry_price),
             mark_price=number(self.mark_price),
             liquidation_price=number(self.liquidation_price),
-            unrealized_pnl=number(self.un_realized_profit),
             hedge_leg=self.position_side,
             updated_ns=millis(self.update_time),
         )

@@ -181,7 +181,6 @@ class PositionRow(msgspec.Struct, frozen=True, rename="camel", gc=False):
     liq_price: str | None = ""
     leverage: str | None = ""
     stop_loss: str | None = ""
-    unrealised_pnl: str | None = ""
     open_time: int | str | None = 0
     updated_time: str = ""
     seq: int = 0
@@ -204,7 +203,6 @@ class PositionRow(msgspec.Struct, frozen=True, rename="camel", gc=False):
             leverage=number(self.leverage),
             stop_price=stop,
             stop_trigger_by=sources.of(self.symbol, leg, stop),
-            unrealized_pnl=number(self.unrealised_pnl),
             hedge_leg=leg,
             opened_ns=millis(self.open_time) if qty else TsNs(0),
             updated_ns=millis(self.updated_time),

@@ -20,6 +20,7 @@ from kernel.model.orders import (
     Side,
 )
 from kernel.model.units import MS, ONE, ZERO, text
+from venues.sim.account import unrealized
 from venues.sim.wire.core import OrderNotes, fixed
 
 WORKING = {PriceSource.LAST: "CONTRACT_PRICE", PriceSource.MARK: "MARK_PRICE"}
@@ -187,7 +188,7 @@ class BinanceRows:
             "entryPrice": text(report.entry_price),
             "breakEvenPrice": text(report.entry_price),
             "markPrice": text(report.mark_price),
-            "unRealizedProfit": text(report.unrealized_pnl),
+            "unRealizedProfit": text(unrealized(report)),
             "liquidationPrice": text(report.liquidation_price),
             "isolatedMargin": "0",
             "notional": notional,
@@ -225,7 +226,7 @@ class BinanceRows:
         """The answer of account v3."""
         wallet, available = text(report.wallet), text(report.available)
         held = text(report.wallet - report.available)
-        gained = sum((one.unrealized_pnl for one in positions), ZERO)
+        gained = sum((unrealized(one) for one in positions), ZERO)
         margin = text(report.wallet + gained)
         totals = {
             "WalletBalance": wallet, "MarginBalance": margin, "UnrealizedProfit": text(gained),

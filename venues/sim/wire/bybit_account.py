@@ -39,7 +39,7 @@ USUAL_INSTRUMENTS, MOST_INSTRUMENTS = 500, 1000
 
 _FLAT: dict[str, Any] = {
     "side": PositionSide.FLAT, "qty": ZERO, "entry_price": ZERO, "liquidation_price": ZERO,
-    "stop_price": ZERO, "unrealized_pnl": ZERO, "opened_ns": TsNs(0),
+    "stop_price": ZERO, "opened_ns": TsNs(0),
 }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from kernel.model.orders import (
     Side,
 )
 from kernel.model.units import MS, ZERO, text
+from venues.sim.account import unrealized
 from venues.sim.venue import SimVenue
 from venues.sim.wire.core import OrderNotes, fixed
 
@@ -260,7 +261,7 @@ class BybitRows:
             "takeProfit": "",
             "stopLoss": stop,
             "trailingStop": "0",
-            "unrealisedPnl": "" if flat else text(report.unrealized_pnl),
+            "unrealisedPnl": "" if flat else text(unrealized(report)),
             "curRealisedPnl": "0",
             "cumRealisedPnl": "0",
             "seq": report.seq or -1,
