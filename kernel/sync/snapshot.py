@@ -4,7 +4,8 @@
    is never "nothing there" (hazards L04, L06, L07).
 2. It is stamped with the moment before its first request: nothing that happened later may be
    concluded from it.
-3. Answers young enough are shared, and so is a read that is in flight.
+3. Answers young enough are shared, and so is a read that is in flight; where the one who makes it
+   is cancelled, the others read anew.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from kernel.model.orders import OrderReport, PositionReport
     from kernel.model.units import MonoNs, TsNs
     from kernel.runtime.primitives import Future
+    from kernel.runtime.scheduler import Runtime
     from kernel.trade.services import Services
 
 SHARED_NS = 5 * SECOND
@@ -80,13 +82,39 @@ class VenueSnapshot:
         return self.plain + self.conditional
 
 
+class _Flight:
+    """A read in flight and those who wait for it, but for the one who makes it."""
+
+    __slots__ = ("_others", "requested_ns")
+
+    def __init__(self, requested_ns: MonoNs) -> None:
+        self.requested_ns = requested_ns
+        self._others: Future[VenueSnapshot | None] | None = None
+
+    def join(self, runtime: Runtime) -> Future[VenueSnapshot | None]:
+        """What the read gives; None: who made it was cancelled, and the read with it."""
+        if self._others is None or self._others.abandoned:
+            self._others = runtime.future()
+        return self._others
+
+    def landed(self, snapshot: VenueSnapshot | None) -> None:
+        """The read is over; nothing happens after a failure."""
+        if self._others is not None:
+            self._others.set_result(snapshot)
+
+    def failed(self, error: Exception) -> None:
+        """Some part could not be read."""
+        if self._others is not None:
+            self._others.set_error(error)
+
+
 class SnapshotService:
     """Reads venues in bulk."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._newest: dict[str, VenueSnapshot] = {}
-        self._flying: dict[str, tuple[MonoNs, Future[VenueSnapshot]]] = {}
+        self._flights: dict[str, _Flight] = {}
         self.reads = 0
         """Reads that were made, shared ones not counted."""
 
@@ -100,36 +128,32 @@ class SnapshotService:
         newest = self._newest.get(venue)
         if newest is not None and newest.requested_ns >= oldest_ns:
             return newest
-        flying = self._flying.get(venue)
-        if flying is not None and flying[0] >= oldest_ns and not flying[1].abandoned:
-            return await flying[1]
-        return await self._start(venue)
+        flight = self._flights.get(venue)
+        if flight is None or flight.requested_ns < oldest_ns:
+            return await self._fly(venue)
+        snapshot = await flight.join(self._services.runtime)
+        if snapshot is not None:
+            return snapshot
+        return await self.read(venue, max_age_ns)
 
-    async def _start(self, venue: str) -> VenueSnapshot:
-        """Read in a task of its own: whoever waits may be cancelled, the others get the answer."""
-        runtime = self._services.runtime
-        answer: Future[VenueSnapshot] = runtime.future()
-        self._flying[venue] = (runtime.now(), answer)
-        runtime.spawn(self._fly(venue, answer), f"snapshot {venue}")
-        return await answer
-
-    async def _fly(self, venue: str, answer: Future[VenueSnapshot]) -> None:
+    async def _fly(self, venue: str) -> VenueSnapshot:
+        """Read, and share the answer or the failure with whoever asked meanwhile."""
+        flight = self._flights[venue] = _Flight(self._services.runtime.now())
+        snapshot: VenueSnapshot | None = None
         try:
             snapshot = await self._read(venue)
-        except Exception as error:  # noqa: BLE001 - whoever waits is told, and is supervised
-            self._landed(venue, answer)
-            answer.set_error(error)
-        else:
-            newest = self._newest.get(venue)
-            if newest is None or snapshot.requested_ns >= newest.requested_ns:
-                self._newest[venue] = snapshot
-            self._landed(venue, answer)
-            answer.set_result(snapshot)
-
-    def _landed(self, venue: str, answer: Future[VenueSnapshot]) -> None:
-        flying = self._flying.get(venue)
-        if flying is not None and flying[1] is answer:
-            del self._flying[venue]
+        except Exception as error:
+            flight.failed(error)
+            raise
+        finally:
+            if self._flights.get(venue) is flight:
+                del self._flights[venue]
+            if snapshot is not None:
+                newest = self._newest.get(venue)
+                if newest is None or snapshot.requested_ns >= newest.requested_ns:
+                    self._newest[venue] = snapshot
+            flight.landed(snapshot)
+        return snapshot
 
     async def _read(self, venue: str) -> VenueSnapshot:
         runtime, gateway = self._services.runtime, self._services.desks[venue].gateway

@@ -112,13 +112,40 @@ def test_a_stricter_caller_does_not_get_a_read_that_was_asked_too_early(bench):
     assert snapshot.requested_ns >= asked
 
 
-def test_a_cancelled_caller_takes_nothing_from_the_others(bench):
+def test_where_the_caller_that_reads_is_cancelled_the_others_read_anew(bench):
     first = bench.spawn(bench.snapshots.read("binance", 5 * SECOND))
     second = bench.spawn(bench.snapshots.read("binance", 5 * SECOND))
     bench.run(1 * MS)
     first.scope.cancel()
     bench.run(SECOND)
-    assert second.result().requested_ns == 0
+    assert second.result().requested_ns == 1 * MS
+    assert bench.snapshots.reads == 2
+
+
+def test_a_cancelled_caller_that_shared_a_read_takes_nothing_from_the_others(bench):
+    tasks = [bench.spawn(bench.snapshots.read("binance", 5 * SECOND)) for _ in range(3)]
+    bench.run(1 * MS)
+    tasks[1].scope.cancel()
+    bench.run(SECOND)
+    assert tasks[2].result() is tasks[0].result()
+    assert bench.snapshots.reads == 1
+
+
+def test_a_failed_read_fails_for_everyone_who_shared_it(bench):
+    bench.venue.rules.append(Rule("positions", errors.OutcomeUnknown))
+    failed = []
+
+    async def attempt():
+        try:
+            await bench.snapshots.read("binance", 5 * SECOND)
+        except errors.OutcomeUnknown as error:
+            failed.append(error)
+
+    for _ in range(3):
+        bench.spawn(attempt())
+    bench.run(SECOND)
+    assert len(failed) == 3
+    assert bench.snapshots.reads == 1
 
 
 def test_rows_without_quantity_are_no_positions(bench):
