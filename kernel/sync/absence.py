@@ -46,6 +46,7 @@ class Comparison:
         read: The read.
         sightings: What it said, for the comparison of the next read. Fill it by asking `proven`.
         waiting: Something was said for which a second read is still missing.
+        skipped: Something differs where an operation is in progress: nothing is said of it.
     """
 
     def __init__(self, before: Sightings, read: ReadStamp, lag_ns: int) -> None:
@@ -55,6 +56,7 @@ class Comparison:
         self.read = read
         self.sightings: dict[str, ReadStamp] = {}
         self.waiting = False
+        self.skipped = False
 
     def proven(self, key: str, *, after_ts_ns: int) -> bool:
         """Remember that this read says `key`; True: an earlier one said it, long enough ago.
@@ -74,3 +76,7 @@ class Comparison:
             return True
         self.waiting = True
         return False
+
+    def said_for_ns(self, key: str) -> int:
+        """For how long reads in a row have said `key`."""
+        return self.read.asked_ns - self.sightings.get(key, self.read).asked_ns

@@ -156,14 +156,19 @@ class Adoption:
         One of ours that cannot be protected is closed. A foreign one is never closed for that: it
         is tried until the stop stands or the position is proven gone; the stop owner alerts.
         """
+        efforts = 0
         while _is_pending(position):
             if await self._stops.protect(position) and _is_pending(position):
                 position.transition(PositionState.ACTIVE, "stop confirmed")
                 await self._services.commit_protect((position.row,))
             if ours or not _is_pending(position):
                 break
-            if await self._exits.conclude(position, CloseReason.EXTERNAL):
+            gone = await self._exits.conclude(
+                position, CloseReason.EXTERNAL, unexplained=efforts > 0
+            )
+            if gone:
                 return
+            efforts += 1
             await self._services.runtime.sleep(AGAIN_NS)
         if position.state is not PositionState.ACTIVE and not position.state.terminal:
             self._services.supervise(

@@ -6,7 +6,8 @@
    does not show, one that we do not have, another quantity, another side.
 2. Adding protection is the exception: one read is enough, if the row it shows is not older than
    the last execution known on its symbol.
-3. Where an operation or an unknown outcome is in progress nothing is compared.
+3. Where an operation or an unknown outcome is in progress nothing is compared; nor is a row that
+   is older than an execution that we know: the surface has not caught up yet.
 4. Only what is added is ever done on one read: nothing here cancels, shrinks or closes on it.
 
 Nothing is done here: `kernel.sync.repairs` hands each repair to whoever owns the act.
@@ -19,11 +20,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kernel.model.orders import PositionReport, PositionSide
-from kernel.model.units import Qty, TsNs
+from kernel.model.units import SECOND, Qty, TsNs
 from kernel.sync.absence import Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+STALE_NS = SECOND
+"""A venue may stamp a row and the execution that made it a little apart."""
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -88,6 +92,8 @@ class Phantom(msgspec.Struct, frozen=True, tag=True, gc=False):
     """The venue does not have a position of ours."""
 
     position_id: str
+    for_ns: int
+    """For how long the reads have not shown it."""
 
 
 class Turned(msgspec.Struct, frozen=True, tag=True, gc=False):
@@ -126,15 +132,22 @@ def reconcile(
         books: What we know at the time of the answer.
         comparison: Of this read with those before; it remembers for the next one.
     """
-    shown = {_key(row): row for row in rows if row.qty and row.side is not PositionSide.FLAT}
     executed = dict(books.executed)
+    shown: dict[tuple[str, str], PositionReport] = {}
     skipped = dict.fromkeys([*books.unsettled, *(one.symbol for one in books.held if one.busy)])
+    for row in rows:
+        if row.qty and row.side is not PositionSide.FLAT:
+            shown[(row.symbol, row.hedge_leg)] = row
+            if row.updated_ns and row.updated_ns + STALE_NS < executed.get(row.symbol, TsNs(0)):
+                skipped[row.symbol] = None
     found: dict[tuple[str, str], list[Repair]] = {}
     for held in books.held:
         if held.symbol not in skipped:
             last = executed.get(held.symbol, TsNs(0))
             repairs = _of_held(held, shown.get((held.symbol, held.leg)), last, comparison)
             found.setdefault((held.symbol, held.leg), []).extend(repairs)
+        elif _differs(held, shown.get((held.symbol, held.leg))):
+            comparison.skipped = True
     known = {(held.symbol, held.leg): None for held in books.held}
     for key, row in shown.items():
         if key not in known and row.symbol not in skipped:
@@ -148,13 +161,19 @@ def reconcile(
     return [repair for key in sorted(found) for repair in found[key]]
 
 
+def _differs(held: Held, row: PositionReport | None) -> bool:
+    return row is None or row.side is not held.side or row.qty != held.qty
+
+
 def _of_held(
     held: Held, row: PositionReport | None, last: TsNs, comparison: Comparison
 ) -> list[Repair]:
     """What one position of the book needs."""
     if row is None:
-        gone = comparison.proven(f"phantom/{held.position_id}", after_ts_ns=last)
-        return [Phantom(held.position_id)] if gone else []
+        gone = f"phantom/{held.position_id}"
+        if comparison.proven(gone, after_ts_ns=last):
+            return [Phantom(held.position_id, comparison.said_for_ns(gone))]
+        return []
     if row.side is not held.side:
         turned = comparison.proven(f"side/{held.position_id}/{row.side}", after_ts_ns=last)
         return [Turned(held.position_id, row.side)] if turned else []
@@ -177,7 +196,3 @@ def _of_unknown(row: PositionReport, last: TsNs, comparison: Comparison) -> list
     if comparison.proven(key, after_ts_ns=last):
         return [Untracked(row)]
     return [Guard(row)] if row.updated_ns >= last else []
-
-
-def _key(row: PositionReport) -> tuple[str, str]:
-    return (row.symbol, row.hedge_leg)

@@ -52,6 +52,9 @@ if TYPE_CHECKING:
     from kernel.trade.stop_loss import StopOwner
 
 TWO_READS = "two complete reads"
+UNEXPLAINED_NS = 60 * SECOND
+"""Reads must not have shown a position for so long before it ends without an execution that says
+why: its stop stays until then, for the surface may be late (hazards L05, L09)."""
 
 
 class Repairs:
@@ -59,6 +62,8 @@ class Repairs:
 
     Attributes:
         waiting: The last read showed something that a second one must prove.
+        mending: The last read called for repairs, or for what is in progress already: another one
+            sees what came of it.
     """
 
     def __init__(
@@ -80,7 +85,10 @@ class Repairs:
         """Symbols whose repairs are under way."""
         self._let_alone: dict[tuple[str, str], PositionSide] = {}
         """Positions that are only told of, by policy."""
+        self._told: dict[str, None] = {}
+        """Phantoms that were told of and have not ended yet."""
         self.waiting = False
+        self.mending = False
 
     def compare(self, snapshot: VenueSnapshot) -> None:
         """Hold a complete read against the books, and begin what it calls for."""
@@ -88,7 +96,10 @@ class Repairs:
         comparison = Comparison(self._sightings, stamp_of(snapshot), lag_ns)
         repairs = reconcile(self._looked_at(snapshot), self._books(), comparison)
         self._sightings = comparison.sightings
+        gone = [one.position_id for one in repairs if isinstance(one, Phantom)]
+        self._told = {one: None for one in self._told if one in gone}
         self.waiting = comparison.waiting
+        self.mending = bool(repairs) or comparison.skipped
         by_symbol: dict[str, list[Repair]] = {}
         for repair in repairs:
             by_symbol.setdefault(self._symbol(repair), []).append(repair)
@@ -205,12 +216,16 @@ class Repairs:
                 await self._stops.ensure(position, "a read shows more than we have")
             case Identify():
                 await self._adoption.identify(position, f"on the venue in {TWO_READS}")
-            case Phantom():
-                self._decide(position, "sync.phantom", f"{TWO_READS} show no position")
-                await self._exits.conclude(position, CloseReason.EXTERNAL)
+            case Phantom(_, for_ns):
+                if position.id not in self._told:
+                    self._told[position.id] = None
+                    self._decide(position, "sync.phantom", f"{TWO_READS} show no position")
+                await self._exits.conclude(
+                    position, CloseReason.EXTERNAL, unexplained=for_ns >= UNEXPLAINED_NS
+                )
             case Turned(_, side):
                 self._decide(position, "sync.side", f"the venue shows {side}")
-                await self._exits.conclude(position, CloseReason.EXTERNAL)
+                await self._exits.conclude(position, CloseReason.EXTERNAL, unexplained=True)
             case Resize(_, report):
                 await self._resize(position, report)
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from kernel.trade.tracked_order import TrackedOrder
 
 RETRY_NS = (SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND)
+MOST_DOUBLINGS = 3
+"""Of the visibility lag, between reads that see whether repairs worked."""
 UNSEEN_NS = 30 * SECOND
 """An order of ours that was not seen for so long is looked up here as well."""
 SHARED_NS = 5 * SECOND
@@ -54,6 +56,8 @@ class Resync:
         self._doubt_ns = MonoNs(0)
         self._due = False
         self._wake = services.runtime.event()
+        self._unmended = 0
+        """Reads in a row that found something to be mended."""
         self.completed = 0
 
     def request(self, reason: str) -> None:
@@ -86,9 +90,11 @@ class Resync:
 
     def _recheck_ns(self) -> int:
         """A difference is looked at again as soon as a second read can prove it."""
-        if not self._repairs.waiting:
-            return 0
-        return max(self._services.settings.visibility_lag_seconds, 1) * SECOND
+        lag_ns = max(self._services.settings.visibility_lag_seconds, 1) * SECOND
+        self._unmended = self._unmended + 1 if self._repairs.mending else 0
+        if self._repairs.waiting:
+            return lag_ns
+        return lag_ns << min(self._unmended, MOST_DOUBLINGS) if self._unmended else 0
 
     async def once(self, *, max_age_ns: int) -> bool:
         """One resync; False: a read failed and nothing was changed."""

@@ -251,9 +251,10 @@ class Position:
         if opened.qty and self.filled_mono_ns is None:
             self.filled_mono_ns = self._runtime.now()
         realized = ZERO
-        if opened.qty and closed.qty:
-            cost = opened.notional * closed.qty / opened.qty
-            realized = canonical((closed.notional - cost) * self.side.sign)
+        if opened.qty and closed.qty:  # what turned it round closed no more than there was
+            qty = min(opened.qty, closed.qty)
+            cost, paid = (side.notional * qty / side.qty for side in (opened, closed))
+            realized = canonical((paid - cost) * self.side.sign)
         self.update(
             filled_qty=canonical(opened.qty),
             entry_price=opened.price,

@@ -111,8 +111,15 @@ class Exits:
         await running.answered.wait()
         return running.flat
 
-    async def conclude(self, position: Position, reason: CloseReason) -> bool:
+    async def conclude(
+        self, position: Position, reason: CloseReason, *, unexplained: bool
+    ) -> bool:
         """End a position that the venue does not show any more, without an order.
+
+        Args:
+            position: What the reads do not show.
+            reason: Where its executions do not tell.
+            unexplained: Enough reads do not show it: end it although no execution tells why.
 
         Returns:
             True: proven flat, booked by its executions, nothing of ours left on the symbol.
@@ -124,8 +131,10 @@ class Exits:
         running = self._closing[position.id] = _Closing(reason, answered, orders=False)
         try:
             with self._services.held():
-                flat = await self._prove_flat(position, [])
-            if flat:
+                verdict = await self._look(position, [], deep=True)
+            if verdict is None and unexplained:
+                self._external(position)
+            if verdict or (verdict is None and unexplained):
                 if not position.row.close_reason:
                     position.update(close_reason=reason.value)
                 await self._finish(position)

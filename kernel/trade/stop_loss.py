@@ -158,6 +158,8 @@ class StopOwner:
             return
         if not position.ours:
             return  # protected, never closed (SPEC §9): its keeper tries on, the alarm tells
+        if await self._not_there(position):
+            return  # nothing to be closed: a sync ends it
         await self._exits.close(position, CloseReason.UNPROTECTED, cause)
 
     def _only_missing(self, position: Position) -> bool:
@@ -345,7 +347,7 @@ class StopOwner:
                     position, level, self.wanted_qty(position), cause
                 )
             except NoPositionYet:
-                if await self._gone(position):
+                if await self._gone(position) or position.state is PositionState.ACTIVE:
                     return False
                 continue
             except (Throttled, NotSent) as error:
@@ -439,6 +441,13 @@ class StopOwner:
         except VenueError:
             return False  # a read without value: the next try tells
         return position.qty <= 0
+
+    async def _not_there(self, position: Position) -> bool:
+        """Whether a complete read shows no such position."""
+        try:
+            return not (await evidence.read_position(self._services, position)).qty
+        except VenueError:
+            return False  # a read without value
 
     async def _close_if_through(self, position: Position, level: Price) -> bool:
         price = await evidence.fresh_price(self._services, position)
