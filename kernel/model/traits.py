@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from kernel.model.orders import FillKind
 from kernel.model.units import SECOND
 
 
@@ -45,6 +46,15 @@ class VenueTraits(msgspec.Struct, frozen=True, kw_only=True):
     """True: each trade endpoint has an order budget of its own."""
     history_by_id: bool
     """Whether ended orders have a surface of their own (Bybit order/history)."""
+    forced_ids: tuple[tuple[str, FillKind], ...] = ()
+    """How client ids of orders begin that the venue makes itself, where only they tell it."""
+
+    def forced(self, client_order_id: str) -> FillKind | None:
+        """What an order of the venue itself was for; None: somebody sent it."""
+        for prefix, kind in self.forced_ids:
+            if client_order_id.startswith(prefix):
+                return kind
+        return None
 
 
 TRAITS: dict[str, VenueTraits] = {
@@ -63,6 +73,11 @@ TRAITS: dict[str, VenueTraits] = {
         position_needed_for_stop=False,
         per_endpoint_budget=False,
         history_by_id=False,
+        forced_ids=(
+            ("autoclose-", FillKind.LIQUIDATION),
+            ("adl_autoclose", FillKind.ADL),
+            ("settlement_autoclose-", FillKind.SETTLEMENT),
+        ),
     ),
     "bybit": VenueTraits(
         name="bybit",

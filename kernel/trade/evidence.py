@@ -12,11 +12,12 @@ import msgspec
 
 from kernel.errors import UnknownOrder, VenueError
 from kernel.model.messages import PriceRead
-from kernel.model.orders import OrderClass, OrderReport, PositionReport
+from kernel.model.orders import FillKind, OrderClass, OrderReport, PositionReport
 from kernel.model.units import MINUTE, SECOND, ZERO, MonoNs, Price, Qty, TsNs
 from kernel.model.venue import EffectClass, OrderSurface
 
 if TYPE_CHECKING:
+    from kernel.model.orders import Fill
     from kernel.runtime.primitives import Event
     from kernel.runtime.scheduler import Runtime
     from kernel.trade.book import Position
@@ -76,7 +77,38 @@ async def read_executions(services: Services, position: Position) -> int:
         cls=EffectClass.PROTECT,
         timeout_ns=call_timeout_ns(services),
     )
-    return sum(services.orders.on_fill(position.venue, fill) for fill in fills)
+    booked = 0
+    for fill in fills:
+        told = await _with_its_kind(services, position, fill)
+        booked += services.orders.on_fill(position.venue, told)
+    return booked
+
+
+async def _with_its_kind(services: Services, position: Position, fill: Fill) -> Fill:
+    """A closing execution of nobody we know: its order tells whether the venue forced it.
+
+    Lists of executions do not say so on every venue. Where the order cannot be read it counts as
+    an ordinary one.
+    """
+    desk, orders = services.desks[position.venue], services.orders
+    closes = fill.kind is FillKind.TRADE and fill.side is position.side.exit_side
+    news = fill.trade_id not in position.fills and fill.ts_ns >= position.row.opened_ns
+    if not (closes and news and desk.traits.forced_ids) or fill.client_order_id:
+        return fill
+    if orders.by_venue_id(position.venue, OrderClass.PLAIN, fill.venue_order_id) is not None:
+        return fill
+    try:
+        order = await desk.gateway.order(
+            fill.symbol,
+            OrderSurface.PLAIN,
+            EffectClass.PROTECT,
+            venue_order_id=fill.venue_order_id,
+            timeout_ns=call_timeout_ns(services),
+        )
+    except VenueError:
+        return fill
+    kind = desk.traits.forced(order.client_order_id)
+    return fill if kind is None else msgspec.structs.replace(fill, kind=kind)
 
 
 async def read_open_orders(

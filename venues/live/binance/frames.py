@@ -20,6 +20,7 @@ from kernel.model.orders import (
     PositionReport,
     Side,
 )
+from kernel.model.traits import TRAITS
 from kernel.model.units import ZERO
 from kernel.model.venue import VenueEvent, VenueNotice
 from venues.live.binance.rows import (
@@ -52,12 +53,6 @@ _EXPIRE_REASONS = {
     "10": "FOK",
     "11": "post-only would take",
 }
-_FORCED = (
-    ("autoclose-", FillKind.LIQUIDATION),
-    ("adl_autoclose", FillKind.ADL),
-    ("settlement_autoclose-", FillKind.SETTLEMENT),
-)
-"""How client ids of orders begin that the venue makes itself."""
 
 
 class _Kind(msgspec.Struct, frozen=True, gc=False):
@@ -262,9 +257,9 @@ def _fill(order: _Order) -> Fill:
 
 
 def _fill_kind(order: _Order) -> FillKind:
-    for prefix, kind in _FORCED:
-        if order.c.startswith(prefix):
-            return kind
+    forced = TRAITS["binance"].forced(order.c)
+    if forced is not None:
+        return forced
     return FillKind.LIQUIDATION if order.execution == "CALCULATED" else FillKind.TRADE
 
 
