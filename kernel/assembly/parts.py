@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kernel.assembly.supervision import GuardedEntries
 from kernel.ports.prices import JournaledPrices
 from kernel.ports.store import EffectStore
+from kernel.protect.guard import Guard
 from kernel.protect.last_resort import LastResort
 from kernel.protect.stop_check import StopCheck
 from kernel.protect.trailing import Trailing
@@ -98,6 +99,7 @@ class Parts:
             self._build_sync(desk, snapshots, adoption)
         self.trailing = Trailing(services, stops, exits)
         self.stop_check = StopCheck(services, snapshots, stops)
+        self.guard = Guard(services, stops, exits)
         self.last_resort = LastResort(services)
         self.clock = ClockCheck(services)
         self.recovery = Recovery(
@@ -137,6 +139,7 @@ class Parts:
             ("write to the store", self._services.writer.run),
             *((f"resync {name}", resync.run) for name, resync in self.resyncs.items()),
             ("stop check", self.stop_check.run),
+            ("guard", self.guard.run),
             ("clock", self.clock.run),
             ("feed", self.feed.run),
             ("waves", partial(self.waves.run, state)),

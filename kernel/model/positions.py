@@ -115,6 +115,8 @@ class PositionRow(
     trailing: TrailingState = TrailingState.INACTIVE
     best_price: Price = ZERO
     close_reason: str = ""
+    guard_acted: str = ""
+    """Levels of the guard that were acted on, separated by commas (SPEC §8)."""
     generation: int = 0
     """Next generation number for client order ids of this position."""
     opened_ns: TsNs = TsNs(0)

@@ -44,6 +44,8 @@ PATIENCE_NS = 10 * SECOND
 PAUSES_NS = (0, 500 * MS, SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 30 * SECOND)
 """Before each rung; the last one repeats."""
 RUNGS = 4
+TOUCH_NS = 10 * SECOND
+"""How long an order rests at the touch before the rest goes at market (SPEC §8)."""
 _NOT_YET_ACTIVE = (
     PositionState.PENDING_ENTRY,
     PositionState.ENTRY_PLACED,
@@ -56,10 +58,13 @@ MAX_RESTARTS = 3
 class _Closing:
     """One close in progress."""
 
-    __slots__ = ("answered", "crashes", "flat", "orders", "reason")
+    __slots__ = ("answered", "at_touch", "crashes", "flat", "orders", "reason")
 
-    def __init__(self, reason: CloseReason, answered: Event, *, orders: bool = True) -> None:
+    def __init__(
+        self, reason: CloseReason, answered: Event, *, orders: bool = True, at_touch: bool = False
+    ) -> None:
         self.reason = reason
+        self.at_touch = at_touch
         self.answered = answered
         self.orders = orders
         self.flat = False
@@ -85,8 +90,24 @@ class Exits:
         """Whether this position is being closed now."""
         return position.id in self._closing
 
-    async def close(self, position: Position, reason: CloseReason, cause: str) -> bool:
+    async def reduce(self, position: Position, qty: Qty, cause: str) -> bool:
+        """Close a part at market; the position stays ACTIVE and its stop is resized by its keeper.
+
+        Returns:
+            Whether all of it was seen to fill. False also where it is being closed as a whole.
+        """
+        if position.state is not PositionState.ACTIVE or self.in_progress(position):
+            return False
+        order = await self._orders.send(position, qty, cause=cause)
+        return order is not None and await self._ended(position, order) and order.filled_qty >= qty
+
+    async def close(
+        self, position: Position, reason: CloseReason, cause: str, *, at_touch: bool = False
+    ) -> bool:
         """Close a position at market, or prove that it is flat already.
+
+        `at_touch`: it rests for `TOUCH_NS` at the best price of its own side of the book first.
+        Where a close is in progress already that one goes on as it is.
 
         Returns:
             True: proven flat. An ACTIVE position is then CLOSED and nothing of ours is left on
@@ -100,7 +121,8 @@ class Exits:
         if position.state.terminal:
             return True
         if running is None:
-            running = _Closing(reason, self._services.runtime.event())
+            answered = self._services.runtime.event()
+            running = _Closing(reason, answered, at_touch=at_touch)
             self._closing[position.id] = running
             self._begin(position, reason, cause)
             self._services.supervise(
@@ -170,6 +192,10 @@ class Exits:
         services = self._services
         await services.commit_protect((position.row,))
         rung, left = 0, position.qty
+        if running.at_touch:
+            running.at_touch = False
+            await self._rest_at_touch(position, cause)
+            rung = 1  # what is left of it is cancelled and read before anything else is sent
         while not await self._climb(position, rung, cause):
             rung = 1 if position.qty < left else rung + 1  # what works is done again at once
             left = position.qty
@@ -181,6 +207,39 @@ class Exits:
         running.flat = True
         self._closing.pop(position.id, None)
         running.answered.set()
+
+    async def _rest_at_touch(self, position: Position, cause: str) -> None:
+        """One order at the touch, for a while; what it leaves the ladder takes."""
+        instrument = self._services.desks[position.venue].instruments.get(position.symbol)
+        quote = self._services.prices.quote(position.venue, position.symbol)
+        price = quote.ask if position.side.sign > 0 else quote.bid
+        if not price or instrument is None or position.qty <= 0:
+            return
+        qty = split_qty(instrument, position.qty)[0]
+        order = await self._orders.send(position, qty, cause=f"{cause}: at the touch", price=price)
+        if order is None:
+            return
+        runtime = self._services.runtime
+        until_ns = runtime.now() + TOUCH_NS
+        while not order.terminal and position.qty > 0:
+            position.changed.clear()
+            if not await evidence.wait_until(runtime, position.changed, until_ns):
+                return
+
+    async def _ended(self, position: Position, order: TrackedOrder) -> bool:
+        """Wait for the end of a market order, with all its executions; False: not seen."""
+        runtime = self._services.runtime
+        for pause_ns in POLLS_NS:
+            position.changed.clear()
+            if order.terminal and not order.executions_missing:
+                return True
+            if not await evidence.wait_until(runtime, position.changed, runtime.now() + pause_ns):
+                try:
+                    await evidence.look_up(self._services, order)
+                    await evidence.read_executions(self._services, position)
+                except VenueError:
+                    continue  # a read without value: the next one tells
+        return order.terminal
 
     async def _climb(self, position: Position, rung: int, cause: str) -> bool:
         """One rung; True: proven flat."""

@@ -1,0 +1,290 @@
+"""The position guard: how healthy each position is, and what is done where it is not (SPEC §8).
+
+1. Each position of ours that is ACTIVE is evaluated every `GUARD_INTERVAL_SECONDS`. An input that
+   is missing, or older than two minutes, or of another time than the others: no verdict and no
+   act, and that is told once until there is a verdict again.
+2. A level holds for two evaluations before it counts. Reaching it is told; whether something is
+   done is `GUARD_ACTIONS`. What is done is done once a position and level, across restarts too.
+3. The guard owns no order: it asks the stop owner to tighten and `Exits` to reduce or close.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from kernel.model.positions import CloseReason, PositionState
+from kernel.model.units import HOUR, MINUTE, SECOND, ZERO, Price, Qty, TsNs, text
+from kernel.protect.health_score import (
+    Concern,
+    ConcernLevel,
+    Health,
+    HealthInputs,
+    HealthRules,
+    evaluate,
+)
+from kernel.protect.volatility import INTERVAL_NS, Volatility
+from kernel.trade import stop_levels
+from kernel.trade.sizing import spread_percent
+
+if TYPE_CHECKING:
+    from kernel.model.instrument import Instrument
+    from kernel.trade.book import Position
+    from kernel.trade.exits import Exits
+    from kernel.trade.services import Services
+    from kernel.trade.stop_loss import StopOwner
+
+FRESH_NS = 2 * MINUTE
+"""What is older says nothing about now."""
+_TENTH = Decimal("0.1")
+
+
+class _Guarded:
+    """What the guard remembers of one position."""
+
+    __slots__ = ("acting", "best", "blind", "level", "seen_ts_ns")
+
+    def __init__(self, level: Concern, seen_ts_ns: TsNs) -> None:
+        self.level = ConcernLevel(level)
+        self.best: Price = ZERO
+        self.seen_ts_ns = seen_ts_ns
+        self.blind = ""
+        self.acting = False
+
+
+class Guard:
+    """Evaluates every position of ours; acts where it is told to."""
+
+    def __init__(self, services: Services, stops: StopOwner, exits: Exits) -> None:
+        settings = services.settings
+        self._services = services
+        self._stops = stops
+        self._exits = exits
+        self._acts = tuple(Concern[name.upper()] for name in settings.guard_actions)
+        hours = settings.max_position_age_hours + settings.aged_grace_period_hours
+        self._rules = HealthRules(
+            stop_percent=settings.stop_loss_percent,
+            activation_percent=settings.trailing_activation_percent,
+            max_spread_percent=settings.max_spread_percent,
+            lifetime_ns=int(hours * HOUR),
+        )
+        self._guarded: dict[str, _Guarded] = {}
+        self._markets: dict[tuple[str, str], Volatility] = {}
+
+    async def run(self) -> None:
+        """Evaluate for ever; supervised. Returns at once where the guard is switched off."""
+        settings, runtime = self._services.settings, self._services.runtime
+        if not settings.guard_enabled:
+            return
+        period_ns = settings.guard_interval_seconds * SECOND
+        while True:
+            self._stops.kept.clear()
+            if not self._watched():
+                await self._stops.kept.wait()
+            ticker = runtime.ticker(period_ns)
+            while self._watched():
+                await ticker.next()
+                self._round()
+
+    def _watched(self) -> list[Position]:
+        """Positions of ours under a stop."""
+        desks = self._services.desks
+        return [one for venue in desks for one in self._stops.watched(venue) if one.ours]
+
+    def _round(self) -> None:
+        watched = self._watched()
+        kept = {position.id: None for position in watched}
+        for position_id in [one for one in self._guarded if one not in kept]:
+            del self._guarded[position_id]
+        markets = {(position.venue, position.symbol): None for position in watched}
+        for market in [one for one in self._markets if one not in markets]:
+            del self._markets[market]
+        for position in watched:
+            if position.state is PositionState.ACTIVE and not self._exits.in_progress(position):
+                self._look(position)
+
+    # ------------------------------------------------------------ looking
+
+    def _look(self, position: Position) -> None:
+        guarded = self._guarded.get(position.id)
+        if guarded is None:
+            level = max(_acted(position), default=Concern.LOW)
+            guarded = _Guarded(level, TsNs(max(0, position.row.first_fill_ns - 1)))
+            self._guarded[position.id] = guarded
+        inputs = self._inputs(position, guarded)
+        if isinstance(inputs, str):
+            self._not_seen(position, guarded, inputs)
+            return
+        guarded.blind = ""
+        health = evaluate(inputs, self._rules)
+        if guarded.level.see(health.score):
+            self._tell(position, guarded.level.level, health)
+        self._act(position, guarded)
+
+    def _inputs(self, position: Position, guarded: _Guarded) -> HealthInputs | str:
+        """Everything that a verdict needs, or why there is none."""
+        services, now = self._services, self._services.runtime.ts()
+        source, row = services.settings.stop_source, position.row
+        price = services.prices.last(position.venue, position.symbol, source)
+        quote = services.prices.quote(position.venue, position.symbol)
+        spread = spread_percent(quote)
+        volatility = self._volatility(position, now)
+        ratio = volatility.ratio()
+        if not row.first_fill_ns:
+            return "the age of the position is not known"
+        if not price.price or now - price.ts_ns > FRESH_NS:
+            return "no price of the last two minutes"
+        if spread is None or now - quote.ts_ns > FRESH_NS:
+            return "no quote of the last two minutes"
+        if abs(price.ts_ns - quote.ts_ns) > FRESH_NS:
+            return "price and quote are not of one time"
+        if ratio is None:
+            return "less than six hours of whole candles"
+        if now - volatility.closed_ns > INTERVAL_NS + FRESH_NS:
+            return "the newest candle is too old"
+        self._see(position, guarded, price.price, now)
+        return HealthInputs(
+            side=position.side,
+            entry=row.entry_price,
+            price=price.price,
+            best=guarded.best,
+            age_ns=now - row.first_fill_ns,
+            volatility_ratio=ratio,
+            spread_percent=spread,
+            top_qty=quote.bid_qty if position.side.sign > 0 else quote.ask_qty,
+            qty=position.qty,
+        )
+
+    def _see(self, position: Position, guarded: _Guarded, price: Price, now: TsNs) -> None:
+        """The best price since the entry, with what came since the last look."""
+        services = self._services
+        best = guarded.best or position.row.entry_price
+        if now > guarded.seen_ts_ns:
+            seen = services.prices.extremes(
+                position.venue, position.symbol, services.settings.stop_source, guarded.seen_ts_ns
+            )
+            guarded.seen_ts_ns = now
+            top = seen.high if position.side.sign > 0 else seen.low
+            if stop_levels.is_better(position.side, top, best):
+                best = top
+        guarded.best = price if stop_levels.is_better(position.side, price, best) else best
+
+    def _volatility(self, position: Position, now: TsNs) -> Volatility:
+        """That of the position's market, up to date."""
+        services, market = self._services, (position.venue, position.symbol)
+        known = self._markets.get(market)
+        if known is None:
+            known = self._markets[market] = Volatility()
+        wanted = known.wanted(now)
+        if wanted:
+            known.take(
+                services.prices.candles(
+                    *market, services.settings.stop_source, INTERVAL_NS, wanted
+                )
+            )
+        return known
+
+    # ------------------------------------------------------------ telling
+
+    def _not_seen(self, position: Position, guarded: _Guarded, why: str) -> None:
+        """No verdict: told once for each reason."""
+        guarded.level.blind()
+        if guarded.blind == why:
+            return
+        guarded.blind = why
+        self._decide("guard.blind", why, position)
+
+    def _tell(self, position: Position, level: Concern, health: Health) -> None:
+        parts = {
+            name: text(getattr(health, name).quantize(_TENTH))
+            for name in ("score", "pnl", "drawdown", "volatility", "time", "liquidity")
+        }
+        self._decide("guard.level", level.name.lower(), position, **parts)
+        if level >= Concern.CRITICAL:
+            self._services.alert(
+                "WARNING",
+                "guard.level",
+                f"the health of the position is {parts['score']}: {level.name}",
+                venue=position.venue,
+                symbol=position.symbol,
+                dedupe=f"guard.level|{position.id}|{level.name}",
+            )
+
+    # ------------------------------------------------------------ acting
+
+    def _act(self, position: Position, guarded: _Guarded) -> None:
+        """Do what the level asks for, once."""
+        level = guarded.level.level
+        if level not in self._acts or guarded.acting or level in _acted(position):
+            return
+        guarded.acting = True
+        self._services.supervise(
+            f"guard {position.id}",
+            lambda: self._do(position, guarded, level),
+            position=position,
+        )
+
+    async def _do(self, position: Position, guarded: _Guarded, level: Concern) -> None:
+        names = [*position.row.guard_acted.split(","), level.name]
+        position.update(guard_acted=",".join(name for name in names if name))
+        await self._services.commit_protect((position.row,))
+        self._decide("guard.act", level.name.lower(), position)
+        try:
+            if level is Concern.MEDIUM:
+                await self._tighten(position)
+            elif level is Concern.HIGH:
+                await self._halve(position)
+            else:
+                await self._exits.close(
+                    position,
+                    CloseReason.GUARD,
+                    f"the guard's level is {level.name}",
+                    at_touch=level is Concern.CRITICAL,
+                )
+        finally:
+            guarded.acting = False
+
+    async def _tighten(self, position: Position) -> None:
+        """The stop halfway to breakeven, where that is tighter."""
+        row, instrument = position.row, self._instrument(position)
+        if not row.protected_level:
+            return
+        halfway = (row.protected_level + row.entry_price) / 2
+        level = stop_levels.tighter_side(instrument, position.side, halfway)
+        if stop_levels.is_tighter(position.side, level, row.protected_level):
+            await self._stops.tighten(position, level, "guard: halfway to breakeven")
+
+    async def _halve(self, position: Position) -> None:
+        """Close half; not where a half is less than the venue takes."""
+        instrument = self._instrument(position)
+        half = instrument.qty_down(position.qty / 2)
+        price = self._services.prices.last(
+            position.venue, position.symbol, self._services.settings.stop_source
+        ).price
+        if not _tradable(half, price, instrument.min_qty, instrument.min_notional):
+            self._decide("guard.skipped", "half is below the venue's minimum", position)
+            return
+        await self._exits.reduce(position, half, "guard: half of the position")
+
+    def _instrument(self, position: Position) -> Instrument:
+        return self._services.desks[position.venue].instruments[position.symbol]
+
+    def _decide(self, kind: str, cause: str, position: Position, **values: object) -> None:
+        self._services.decide(
+            kind,
+            cause,
+            venue=position.venue,
+            symbol=position.symbol,
+            position_id=position.id,
+            client_order_id="",
+            **values,
+        )
+
+
+def _acted(position: Position) -> tuple[Concern, ...]:
+    """The levels that were acted on already."""
+    return tuple(Concern[name] for name in position.row.guard_acted.split(",") if name)
+
+
+def _tradable(qty: Qty, price: Price, min_qty: Qty, min_notional: Decimal) -> bool:
+    return qty > 0 and qty >= min_qty and qty * price >= min_notional
