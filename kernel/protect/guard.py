@@ -1,8 +1,9 @@
 """The position guard: how healthy each position is, and what is done where it is not (SPEC §8).
 
 1. Each position of ours that is ACTIVE is evaluated every `GUARD_INTERVAL_SECONDS`. An input that
-   is missing, or older than two minutes, or of another time than the others: no verdict and no
-   act, and that is told once until there is a verdict again.
+   is missing or older than two minutes: no verdict and no act, and that is told once until there
+   is a verdict again. The best price since the entry is the best of these looks and of the closed
+   candles between them.
 2. A level holds for two evaluations before it counts. Reaching it is told; whether something is
    done is `GUARD_ACTIONS`. What is done is done once a position and level, across restarts too.
 3. The guard owns no order: it asks the stop owner to tighten and `Exits` to reduce or close.
@@ -42,12 +43,11 @@ _TENTH = Decimal("0.1")
 class _Guarded:
     """What the guard remembers of one position."""
 
-    __slots__ = ("acting", "best", "blind", "level", "seen_ts_ns")
+    __slots__ = ("acting", "best", "blind", "level")
 
-    def __init__(self, level: Concern, seen_ts_ns: TsNs) -> None:
+    def __init__(self, level: Concern) -> None:
         self.level = ConcernLevel(level)
         self.best: Price = ZERO
-        self.seen_ts_ns = seen_ts_ns
         self.blind = ""
         self.acting = False
 
@@ -82,17 +82,16 @@ class Guard:
             if not self._watched():
                 await self._stops.kept.wait()
             ticker = runtime.ticker(period_ns)
-            while self._watched():
+            while watched := self._watched():
                 await ticker.next()
-                self._round()
+                self._round(watched)
 
     def _watched(self) -> list[Position]:
         """Positions of ours under a stop."""
         desks = self._services.desks
         return [one for venue in desks for one in self._stops.watched(venue) if one.ours]
 
-    def _round(self) -> None:
-        watched = self._watched()
+    def _round(self, watched: list[Position]) -> None:
         kept = {position.id: None for position in watched}
         for position_id in [one for one in self._guarded if one not in kept]:
             del self._guarded[position_id]
@@ -109,8 +108,7 @@ class Guard:
         guarded = self._guarded.get(position.id)
         if guarded is None:
             level = max(_acted(position), default=Concern.LOW)
-            guarded = _Guarded(level, TsNs(max(0, position.row.first_fill_ns - 1)))
-            self._guarded[position.id] = guarded
+            guarded = self._guarded[position.id] = _Guarded(level)
         inputs = self._inputs(position, guarded)
         if isinstance(inputs, str):
             self._not_seen(position, guarded, inputs)
@@ -123,26 +121,24 @@ class Guard:
 
     def _inputs(self, position: Position, guarded: _Guarded) -> HealthInputs | str:
         """Everything that a verdict needs, or why there is none."""
-        services, now = self._services, self._services.runtime.ts()
-        source, row = services.settings.stop_source, position.row
-        price = services.prices.last(position.venue, position.symbol, source)
-        quote = services.prices.quote(position.venue, position.symbol)
-        spread = spread_percent(quote)
-        volatility = self._volatility(position, now)
+        services, row = self._services, position.row
+        now = services.runtime.ts()
+        volatility = self._volatility(position, guarded, now)
         ratio = volatility.ratio()
         if not row.first_fill_ns:
             return "the age of the position is not known"
-        if not price.price or now - price.ts_ns > FRESH_NS:
-            return "no price of the last two minutes"
-        if spread is None or now - quote.ts_ns > FRESH_NS:
-            return "no quote of the last two minutes"
-        if abs(price.ts_ns - quote.ts_ns) > FRESH_NS:
-            return "price and quote are not of one time"
         if ratio is None:
             return "less than six hours of whole candles"
         if now - volatility.closed_ns > INTERVAL_NS + FRESH_NS:
             return "the newest candle is too old"
-        self._see(position, guarded, price.price, now)
+        price = services.prices.last(position.venue, position.symbol, services.settings.stop_source)
+        if not price.price or now - price.ts_ns > FRESH_NS:
+            return "no price of the last two minutes"
+        quote = services.prices.quote(position.venue, position.symbol)
+        spread = spread_percent(quote)
+        if spread is None or now - quote.ts_ns > FRESH_NS:
+            return "no quote of the last two minutes"
+        self._see(position, guarded, price.price)
         return HealthInputs(
             side=position.side,
             entry=row.entry_price,
@@ -155,33 +151,27 @@ class Guard:
             qty=position.qty,
         )
 
-    def _see(self, position: Position, guarded: _Guarded, price: Price, now: TsNs) -> None:
-        """The best price since the entry, with what came since the last look."""
-        services = self._services
+    def _see(self, position: Position, guarded: _Guarded, price: Price) -> None:
+        """Keep the best price since the entry."""
         best = guarded.best or position.row.entry_price
-        if now > guarded.seen_ts_ns:
-            seen = services.prices.extremes(
-                position.venue, position.symbol, services.settings.stop_source, guarded.seen_ts_ns
-            )
-            guarded.seen_ts_ns = now
-            top = seen.high if position.side.sign > 0 else seen.low
-            if stop_levels.is_better(position.side, top, best):
-                best = top
         guarded.best = price if stop_levels.is_better(position.side, price, best) else best
 
-    def _volatility(self, position: Position, now: TsNs) -> Volatility:
-        """That of the position's market, up to date."""
+    def _volatility(self, position: Position, guarded: _Guarded, now: TsNs) -> Volatility:
+        """That of the position's market, up to date; new candles may hold a better price too."""
         services, market = self._services, (position.venue, position.symbol)
         known = self._markets.get(market)
         if known is None:
             known = self._markets[market] = Volatility()
         wanted = known.wanted(now)
         if wanted:
-            known.take(
-                services.prices.candles(
-                    *market, services.settings.stop_source, INTERVAL_NS, wanted
-                )
+            candles = services.prices.candles(
+                *market, services.settings.stop_source, INTERVAL_NS, wanted
             )
+            known.take(candles)
+            for candle in candles:
+                if candle.open_ns >= position.row.first_fill_ns:
+                    top = candle.high if position.side.sign > 0 else candle.low
+                    self._see(position, guarded, top)
         return known
 
     # ------------------------------------------------------------ telling

@@ -133,6 +133,12 @@ ALERTS: dict[str, AlertKind] = {
         "The market ran against the entry before the stop stood: the risk is larger than set.",
         "Nothing, or close by hand.",
     ),
+    "guard.level": AlertKind(
+        _O,
+        "The health of a position fell to CRITICAL or EMERGENCY; the guard closes it where "
+        "`GUARD_ACTIONS` names the level.",
+        "Nothing where it is closed; else look at the position.",
+    ),
     "stop.gap": AlertKind(
         _O,
         "A position was without a confirmed stop while it was moved or repaired, for longer than "

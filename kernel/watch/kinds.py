@@ -122,6 +122,15 @@ KINDS: dict[str, Kind] = {
     "outcome.settled": Kind(INFO, "the outcome is settled, {outcome}: {cause}"),
     "outcome.unknown": Kind(WARNING, "what became of the request is not known: {cause}"),
     "parked.dropped": Kind(DEBUG, "{cause}"),
+    # the guard
+    "guard.act": Kind(WARNING, "the guard acts on level {cause}"),
+    "guard.blind": Kind(INFO, "the guard has no verdict: {cause}"),
+    "guard.level": Kind(
+        INFO,
+        "health {score}: level {cause}",
+        (Except("cause", ("critical", "emergency"), WARNING),),
+    ),
+    "guard.skipped": Kind(INFO, "the guard does nothing: {cause}"),
     # positions
     "exit.failed": Kind(ERROR, "the close was refused: {cause}"),
     "exit.flat": Kind(INFO, "flat at {exit_price}, result {realized_pnl} before fees {fees}"),
