@@ -13,14 +13,12 @@ WINDOW_ADVICE_SECONDS = 180
 RECOMMENDED = (
     ("max_positions", Decimal(5), Decimal(10)),
     ("stop_loss_percent", Decimal("1.5"), Decimal(3)),
-    ("max_position_age_hours", Decimal(2), Decimal(4)),
 )
 """The owner's recommendations for production."""
 
 WITHOUT_EFFECT = (
     "aged_acceleration_factor",
     "aged_check_interval_minutes",
-    "aged_grace_period_hours",
     "aged_loss_step_percent",
     "aged_max_loss_percent",
     "aged_respect_trailing",
@@ -28,7 +26,6 @@ WITHOUT_EFFECT = (
     "epoch_hours",
     "kernel_lag_warn_ms",
     "lease_wait_seconds",
-    "max_position_age_hours",
     "memory_max_mb",
     "performance_snapshot_minutes",
     "trailing_atr_multiplier",
