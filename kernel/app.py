@@ -28,6 +28,7 @@ from kernel.model.messages import (
     FeedDown,
     FeedText,
     FeedUp,
+    HostReport,
     HttpFailed,
     HttpReply,
     Input,
@@ -174,6 +175,7 @@ class Kernel:
             FeedDown: self._on_feed_down,
             Stall: self._on_stall,
             ClockStep: self._on_clock,
+            HostReport: self._on_host,
             Operator: self._on_operator,
         }
 
@@ -225,6 +227,9 @@ class Kernel:
         )
         self.parts.waves.on_clock_step()
         self.parts.clock.nudge()
+
+    def _on_host(self, _key: str, body: HostReport) -> None:
+        self.parts.monitor.on_host(body)
 
     def _on_operator(self, _key: str, body: Operator) -> None:
         self._commands.on_operator(body)

@@ -131,7 +131,7 @@ def assemble(
 
 
 def _disturbs(happening: Any) -> bool:
-    return not happening.operator
+    return not happening.operator and happening.host is None
 
 
 def _account(scenario: Scenario) -> AccountRules:

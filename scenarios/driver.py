@@ -21,6 +21,7 @@ from kernel.errors import InvariantViolation
 from kernel.model.messages import (
     ClockStep,
     Effect,
+    HostReport,
     Input,
     InputBody,
     Operator,
@@ -131,6 +132,11 @@ class Driver:
     def operator(self, command: str, *args: str) -> None:
         """Give a command at the present instant."""
         self._emit("operator", Operator(command=command, args=args))
+        self._drain()
+
+    def host(self, report: HostReport) -> None:
+        """Tell the kernel of its host at the present instant."""
+        self._emit("host", report)
         self._drain()
 
     def stall(self, span_ns: int) -> None:

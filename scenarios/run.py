@@ -6,7 +6,8 @@ from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
-from kernel.model.messages import Effect, Input, StepResult
+from kernel.model.messages import Effect, HostReport, Input, StepResult
+from kernel.model.units import MS
 from kernel.watch.events import EventLog
 from replay.journal import Header, Recorder
 from replay.outside import code_hash, commit_of, python_build
@@ -18,7 +19,7 @@ from scenarios.observation import Observation
 from scenarios.protection_checks import Limits
 from scenarios.replay_run import JournalSink
 from scenarios.replay_setup import instruments_hash
-from scenarios.schema import After, CrashPart, Happening
+from scenarios.schema import After, CrashPart, Happening, HostPart
 from scenarios.world import World
 from venues.sim.agenda import RANK_MESSAGE
 
@@ -125,6 +126,8 @@ class Run:
             driver.stall(happening.stall)
         if happening.clock_step is not None:
             driver.clock_step(happening.clock_step)
+        if happening.host is not None:
+            driver.host(_host_report(happening.host))
         if happening.feed_down is not None:
             self.world.feed_away(happening.feed_down)
         if happening.restart is not None:
@@ -201,6 +204,18 @@ class _Trap:
             return False
         self.seen += 1
         return self.seen == after.nth
+
+
+def _host_report(part: HostPart) -> HostReport:
+    return HostReport(
+        disk_free_bytes=_known(part.disk_free_mb, 1_000_000),
+        memory_bytes=_known(part.memory_mb, 1_000_000),
+        lag_ns=_known(part.lag_ms, MS),
+    )
+
+
+def _known(figure: int, unit: int) -> int:
+    return figure if figure < 0 else figure * unit
 
 
 def _header(assembly: Assembly, level: str) -> Header:

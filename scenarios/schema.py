@@ -181,6 +181,14 @@ class After(Part):
         return self
 
 
+class HostPart(Part):
+    """What the driver says of its host; what is not named is not known."""
+
+    disk_free_mb: int = Field(-1, ge=-1)
+    memory_mb: int = Field(-1, ge=-1)
+    lag_ms: int = Field(-1, ge=-1)
+
+
 class Happening(Part):
     """One entry of the timeline: a moment and one act."""
 
@@ -197,6 +205,7 @@ class Happening(Part):
     """The wall clock jumps forward against the monotonic one."""
     store_down: Duration | None = None
     store_stall: Duration | None = None
+    host: HostPart | None = None
     feed_down: Duration | None = None
     """The signal server is away for so long."""
 
@@ -214,7 +223,7 @@ class Happening(Part):
 
 ACTS = (
     "crash", "restart", "operator", "stall", "clock_step", "store_down", "store_stall",
-    "feed_down",
+    "feed_down", "host",
 )  # fmt: skip
 
 

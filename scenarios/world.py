@@ -23,6 +23,7 @@ from kernel.model.messages import (
     FeedSend,
     HttpRequest,
     InputBody,
+    StatusReport,
     Stopped,
     StoreCommit,
     StoreLoad,
@@ -161,6 +162,7 @@ class World:
             StoreCommit: self._ask_store,
             StoreLoad: self._ask_store,
             Alert: _told,
+            StatusReport: _told,
             Stopped: _told,
         }
         to_venue = (VenueCall, HttpRequest, StreamOpen, StreamSend, StreamClose)

@@ -1,4 +1,4 @@
-"""The commands of an operator: pause, resume, close, sync, stop."""
+"""The commands of an operator: pause, resume, close, sync, stop; status is a question."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ class Commands:
     def on_operator(self, body: Operator) -> None:
         """Record one command and carry it out; an unknown one is told."""
         services = self._services
+        if body.command == "status":
+            self._parts.monitor.tell_status()  # a question: nothing is decided by it
+            return
         services.decide("operator", body.command, args=" ".join(body.args))
         match body.command:
             case "pause":

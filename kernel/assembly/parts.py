@@ -39,7 +39,7 @@ from kernel.trade.symbol_setup import SymbolSetup
 from kernel.trade.watches import Watches
 from kernel.trade.wave import Waves
 from kernel.trade.writer import StoreWriter
-from kernel.watch.alerts import Alerts
+from kernel.watch.monitor import Monitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -83,7 +83,7 @@ class Parts:
     def __init__(self, services: Services) -> None:
         """`services` has its desks already."""
         self._services = services
-        self.alerts = Alerts(services.runtime, services.outbox)
+        self.monitor = Monitor(services)
         settler = OutcomeSettler(services)
         self.exits = exits = Exits(services, settler=settler)
         self.stops = stops = StopOwner(services, exits)
@@ -102,6 +102,7 @@ class Parts:
         self.guard = Guard(services, stops, exits)
         self.last_resort = LastResort(services)
         self.clock = ClockCheck(services)
+        self.monitor.status.offsets = self.clock.offsets
         self.recovery = Recovery(
             services, entries=entries, stops=stops, exits=exits, adoption=adoption
         )
@@ -149,6 +150,7 @@ class Parts:
         """The store is loaded: give each part what was kept for it, and run what is periodic."""
         self._services.risk.restore(state)
         self.trailing.restore(state.trailing)
+        self.monitor.restore(state)
         for name, run in self.periodic(state):
             self._services.supervise(name, run)
 

@@ -13,6 +13,7 @@ import msgspec
 
 from kernel.model.orders import PriceSource
 from kernel.model.rows import Row, StoredState
+from kernel.model.status import Status
 from kernel.model.units import ZERO, MonoNs, Price, TsNs
 from kernel.model.venue import EffectClass, VenueEvent, VenueReply, VenueRequest
 
@@ -160,10 +161,22 @@ class ClockStep(msgspec.Struct, frozen=True, kw_only=True, tag="clock", array_li
 class Operator(
     msgspec.Struct, frozen=True, kw_only=True, tag="operator", array_like=True, gc=False
 ):
-    """A command of a person: pause, resume, close, sync, stop."""
+    """A command of a person: pause, resume, close, sync, stop; status asks for a `StatusReport`."""
 
     command: str
     args: tuple[str, ...] = ()
+
+
+class HostReport(msgspec.Struct, frozen=True, kw_only=True, tag="host", array_like=True, gc=False):
+    """What the driver knows of its host, sent every few seconds; -1: not known.
+
+    `disk_free_bytes` where journal and spool are; `memory_bytes` resident memory of the process;
+    `lag_ns` the longest that a step came later than due since the last report.
+    """
+
+    disk_free_bytes: int = -1
+    memory_bytes: int = -1
+    lag_ns: int = -1
 
 
 type InputBody = (
@@ -185,6 +198,7 @@ type InputBody = (
     | StoreFailed
     | Stall
     | ClockStep
+    | HostReport
     | Operator
 )
 
@@ -325,6 +339,14 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, tag="alert", array_like=T
     count: int = 1
 
 
+class StatusReport(
+    msgspec.Struct, frozen=True, kw_only=True, tag="report", array_like=True, gc=False
+):
+    """Answer to the operator's `status`."""
+
+    status: Status
+
+
 class Stopped(msgspec.Struct, frozen=True, kw_only=True, tag="stopped", array_like=True, gc=False):
     """The kernel is done: the process may end."""
 
@@ -348,6 +370,7 @@ type EffectBody = (
     | StoreCommit
     | StoreLoad
     | Alert
+    | StatusReport
     | Stopped
 )
 

@@ -125,3 +125,8 @@ class PositionRow(
     updated_ns: TsNs = TsNs(0)
     hedge_leg: str = ONE_WAY
     """LONG or SHORT where the account holds two legs a symbol."""
+
+    @property
+    def net(self) -> Usd:
+        """Realised result after fees and funding."""
+        return self.realized_pnl - self.fees + self.funding

@@ -129,6 +129,43 @@ class LockRow(msgspec.Struct, frozen=True, kw_only=True, tag="lock_row", array_l
     until_ns: TsNs
 
 
+class PerformanceRow(
+    msgspec.Struct, frozen=True, kw_only=True, tag="performance_row", array_like=True, gc=False
+):
+    """Sums and figures of closed positions of ours; venue "": of all venues.
+
+    `period` "running": the sums themselves, one row a venue, stored with each position that ends;
+    "interval" and "day": what they were at a time. Key: (venue, period, time).
+    """
+
+    venue: str
+    period: str
+    ts_ns: TsNs
+    closed: int = 0
+    wins: int = 0
+    gross_profit: Usd = ZERO
+    gross_loss: Usd = ZERO
+    """Above zero."""
+    net: Usd = ZERO
+    fees: Usd = ZERO
+    funding: Usd = ZERO
+    peak: Usd = ZERO
+    """Highest `net` so far, zero at least."""
+    drawdown: Usd = ZERO
+    first_day: int = 0
+    """UTC day (since 1970) of the first close."""
+    day: int = 0
+    day_net: Usd = ZERO
+    day_sum: Usd = ZERO
+    """Of the finished days before `day`."""
+    day_squares: Usd = ZERO
+    positions: int = 0
+    """Open positions of ours at this time."""
+    win_rate: str = ""
+    profit_factor: str = ""
+    sharpe: str = ""
+
+
 class EventRow(
     msgspec.Struct, frozen=True, kw_only=True, tag="event_row", array_like=True, gc=False
 ):
@@ -163,6 +200,7 @@ type Row = (
     | WaveRow
     | SignalRow
     | LockRow
+    | PerformanceRow
     | EventRow
 )
 
@@ -186,6 +224,8 @@ class StoredState(
     claims: tuple[ClaimRow, ...] = ()
     waves: tuple[WaveRow, ...] = ()
     locks: tuple[LockRow, ...] = ()
+    performance: tuple[PerformanceRow, ...] = ()
+    """The running sums."""
 
 
 def row_key(row: Row) -> str:
@@ -207,5 +247,9 @@ def row_key(row: Row) -> str:
             return f"signal|{row.once_key}|{row.arrived_ns}"
         case LockRow():
             return f"lock|{row.venue}|{row.symbol}"
+        case PerformanceRow(period="running"):
+            return f"performance|{row.venue}"
+        case PerformanceRow():
+            return f"performance|{row.venue}|{row.period}|{row.ts_ns}"
         case EventRow():
             return f"event|{row.ts_ns}|{row.seq}|{row.place}|{row.kind}"

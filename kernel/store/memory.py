@@ -22,6 +22,7 @@ from kernel.model.rows import (
     FillRow,
     LockRow,
     OrderRow,
+    PerformanceRow,
     Row,
     StoredState,
     TrailingRow,
@@ -85,6 +86,8 @@ class MemoryStore:
         self._waves: dict[str, tuple[int, bool]] = {}
         """Key → (wave, whether it is open)."""
         self._locks: dict[str, None] = {}
+        self._sums: dict[str, None] = {}
+        """Keys of running performance rows."""
         self._pending: dict[str, StoreCommit | StoreLoad] = {}
         self._doomed: dict[str, str] = {}
         self._last_due_ns = 0
@@ -118,6 +121,7 @@ class MemoryStore:
         """Become an earlier state, as a restored backup does. The epoch goes on."""
         for index in (self._live_positions, self._open_orders, self._waves, self._locks):
             index.clear()
+        self._sums.clear()
         self._rows.clear()
         self._orders_of.clear()
         self._fills_of.clear()
@@ -221,6 +225,8 @@ class MemoryStore:
                 self._waves[key] = (row.wave_ns, row.state == "open")
             case LockRow():
                 self._locks[key] = None
+            case PerformanceRow(period="running"):
+                self._sums[key] = None
             case _:
                 pass
 
@@ -261,6 +267,7 @@ class MemoryStore:
                 if is_open or wave_ns > now_ns - DAY
             ),
             locks=tuple(lock for lock in locks if lock.until_ns > now_ns),
+            performance=tuple(self._row(key, PerformanceRow) for key in self._sums),
         )
 
     def _matters(self, order: OrderRow, now_ns: int) -> bool:

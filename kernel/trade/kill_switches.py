@@ -62,7 +62,7 @@ class KillSwitches:
         """Count a position that ended; returns the switches that trip by it."""
         if row.origin is not Origin.OURS or not row.filled_qty:
             return []
-        net = net_result(row)
+        net = row.net
         self._turn_day(now_ns)
         self._day_result += net
         self._result += net
@@ -84,7 +84,7 @@ class KillSwitches:
         self._turn_day(now_ns)
         today = self._day * DAY
         result = self._day_result + sum(
-            (net_result(row) for row in living if row.opened_ns >= today), ZERO
+            (row.net for row in living if row.opened_ns >= today), ZERO
         )
         if result > -limit:
             return None
@@ -135,8 +135,3 @@ class KillSwitches:
         day = now_ns // DAY
         if day != self._day:
             self._day, self._day_result = day, ZERO
-
-
-def net_result(row: PositionRow) -> Usd:
-    """Realised result after fees and funding."""
-    return row.realized_pnl - row.fees + row.funding

@@ -146,6 +146,7 @@ KINDS: dict[str, Kind] = {
         "closed ({reason}): net {net}, of that fees {fees} and funding {funding}",
         (Except("reason", (CloseReason.LIQUIDATION.value,), CRITICAL),),
     ),
+    "results.loaded": Kind(INFO, "{closed} closed positions so far, net {total}"),
     "position.state": Kind(
         INFO, "{before} becomes {after}: {cause}", (Except("after", _ROLLBACKS, CRITICAL),)
     ),
