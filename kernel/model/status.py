@@ -63,7 +63,7 @@ class PositionStatus(msgspec.Struct, frozen=True, kw_only=True, array_like=True,
     pnl: Usd
     stop_level: Price
     stop_id: str
-    """Venue id of the confirmed stop; "" on a venue that attaches stops to positions."""
+    """Venue id of the stop; "" where the venue has not told one."""
     protected: bool
     """A confirmed stop covers the whole quantity."""
     unprotected_ms: int

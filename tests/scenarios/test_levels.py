@@ -46,7 +46,7 @@ READ_DIFFERENTLY = {
 DRAWN_FOR_EACH_MESSAGE = "swarm/"
 """Chances are drawn for each message, and the levels have different messages."""
 
-GATE = ("entries.", "venue.", "stream.", "resync.")
+GATE = ("entries.", "venue.", "stream.", "resync.", "health.")
 
 
 def marks(venue: str, name: str) -> list[Any]:
