@@ -54,7 +54,7 @@ def test_an_open_position_is_told_with_its_stop_its_result_and_its_trailing(venu
     status = asked(life)
     assert status.limits.positions == 1
     assert status.limits.exposure == row.filled_qty * 42690
-    assert status.waves[0].active == 1
+    assert [wave.active for wave in status.waves] == [0, 1]
 
 
 def test_what_was_closed_is_told_as_results() -> None:
