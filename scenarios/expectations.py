@@ -149,7 +149,12 @@ class Verdict:
     def _decisions(self) -> Iterator[str]:
         for name, parts in (("present", self._expect.present), ("absent", self._expect.absent)):
             for number, part in enumerate(parts):
-                count = sum(1 for _, decision in self._seen.decisions if _fits(part, decision))
+                by_ns = None if part.by is None else self._scenario.start + part.by
+                count = sum(
+                    1
+                    for at_ns, decision in self._seen.decisions
+                    if _fits(part, decision) and (by_ns is None or at_ns <= by_ns)
+                )
                 if name == "absent":
                     wrong = count > 0
                 else:
@@ -207,6 +212,7 @@ def _fits(part: DecisionPart, decision: Decision) -> bool:
         fnmatchcase(decision.kind, part.kind)
         and fnmatchcase(decision.cause, part.cause)
         and fnmatchcase(decision.symbol, part.symbol)
+        and fnmatchcase(decision.venue, part.venue)
         and all(
             fnmatchcase(decision.values.get(name, ""), pattern)
             for name, pattern in part.values.items()
@@ -218,5 +224,8 @@ def _shown(part: DecisionPart) -> str:
     values = " ".join(f"{name}={value}" for name, value in part.values.items())
     count = "" if part.count is None else f" × {part.count}"
     symbol = "" if part.symbol == "*" else part.symbol
+    venue = "" if part.venue == "*" else part.venue
     cause = "" if part.cause == "*" else f"({part.cause})"
-    return " ".join(word for word in (part.kind, cause, symbol, values) if word) + count
+    by = "" if part.by is None else f"by {duration_text(part.by)}"
+    words = (part.kind, cause, venue, symbol, values, by)
+    return " ".join(word for word in words if word) + count

@@ -256,8 +256,11 @@ class DecisionPart(Part):
     cause: str = "*"
     symbol: str = "*"
     values: dict[str, Annotated[str, BeforeValidator(str)]] = {}
+    venue: str = "*"
     count: int | None = Field(None, ge=0)
     """None: at least one."""
+    by: Duration | None = None
+    """Only what happens until then, counted from `start`."""
 
 
 class ExpectPart(Part):

@@ -52,7 +52,7 @@ class Waves(Section):
     )
     max_trades_per_15min: int = whole(10, 1, 200, "positions of one wave")
     signal_buffer_percent: int = whole(33, 0, 1000, "candidates validated beyond what is missing")
-    wave_concurrency: int = whole(4, 1, 50, "entries of a wave at a time")
+    wave_concurrency: int = whole(4, 1, 50, "entries of a wave at a time, on each venue")
 
 
 class Limits(Section):

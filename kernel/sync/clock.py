@@ -29,25 +29,31 @@ class ClockCheck:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._wake = services.runtime.event()
+        self._wakes = {name: services.runtime.event() for name in services.desks}
         self.offsets: dict[str, int] = {}
 
     def nudge(self) -> None:
         """The wall clock moved: look now."""
-        self._wake.set()
+        for wake in self._wakes.values():
+            wake.set()
 
     async def run(self) -> None:
         """For ever; supervised by the kernel."""
-        runtime = self._services.runtime
+        async with self._services.runtime.group() as group:
+            for desk in self._services.desks.values():
+                group.spawn(self._watch(desk), f"clock {desk.name}")
+
+    async def _watch(self, desk: VenueDesk) -> None:
+        """One venue for itself: none waits for the answer of another."""
+        runtime, wake = self._services.runtime, self._wakes[desk.name]
         periodic = bool(self._services.settings.sync_interval_seconds)
         while True:
-            self._wake.clear()
-            for desk in self._services.desks.values():
-                await self._check(desk)
+            wake.clear()
+            await self._check(desk)
             if periodic:
-                await self._wake.wait_until(runtime.now() + EVERY_NS)
+                await wake.wait_until(runtime.now() + EVERY_NS)
             else:
-                await self._wake.wait()
+                await wake.wait()
 
     async def _check(self, desk: VenueDesk) -> None:
         runtime = self._services.runtime

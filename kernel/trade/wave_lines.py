@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -67,7 +66,7 @@ class WaveLines:
         self._seen: dict[str, None] = {}
         self._candidates: list[Line] = []
         self._is_stale = False
-        self.passed: deque[Line] = deque()
+        self.passed: list[Line] = []
         self.without_month_score = 0
 
     def __len__(self) -> int:
@@ -134,18 +133,18 @@ class WaveLines:
         line.stage = Stage.PASSED
         self.passed.append(line)
 
-    def next_passed(self) -> Line | None:
-        """The best validated line that still waits; it counts as tried from now on."""
-        while self.passed:
-            line = self.passed.popleft()
-            if line.stage is Stage.PASSED:
-                line.stage = Stage.TRIED
-                return line
-        return None
+    def next_passed(self, full: tuple[str, ...] = ()) -> Line | None:
+        """The best validated line that waits for none of the venues `full`; tried from now on."""
+        waiting = self.waiting_passed()
+        line = next((line for line in waiting if line.signal.venue not in full), None)
+        if line is not None:
+            line.stage = Stage.TRIED
+        return line
 
     def waiting_passed(self) -> list[Line]:
-        """Validated lines that wait."""
-        return [line for line in self.passed if line.stage is Stage.PASSED]
+        """Validated lines that wait, in the order in which they passed."""
+        self.passed = [line for line in self.passed if line.stage is Stage.PASSED]
+        return self.passed
 
     def drop(self, line: Line, reason: str, detail: str = "") -> None:
         """A line is out, with its reason."""

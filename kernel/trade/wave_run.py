@@ -2,8 +2,8 @@
 
 1. Lines are filtered and sorted; slices are validated until enough passed or none is left.
 2. The list of what passed is durable before the first entry of it, and grows durably.
-3. At most `WAVE_CONCURRENCY` entries at a time, each with the rate budget of its stop and close.
-   A failed open is replaced by the next candidate until the target number is ACTIVE.
+3. At most `WAVE_CONCURRENCY` entries at a time on a venue, each with the rate budget of its stop
+   and close. A failed open is replaced by the next candidate until the target number is ACTIVE.
 4. Signals that arrive while the check is on join; none is entered after `SIGNAL_MAX_AGE_SECONDS`.
 5. Every line ends as opened, tried, or dropped with a reason.
 """
@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kernel.errors import StoreError, VenueError
-from kernel.model.orders import BalanceReport
+from kernel.errors import StoreError
 from kernel.model.rows import WaveRow
 from kernel.model.signal import Signal
 from kernel.model.units import SECOND, TsNs
-from kernel.model.venue import EffectClass, QueryBalance
 from kernel.signals.schedule import close_of
 from kernel.signals.selection import FilterRules, first_slice, further_slice, target_of
 from kernel.signals.timestamps import format_utc
 from kernel.trade.validation import Refusal, Validator
+from kernel.trade.wave_balances import WaveBalances
 from kernel.trade.wave_entry import Opener, WaveEntry
 from kernel.trade.wave_lines import Line, Stage, WaveLines
 from kernel.trade.wave_record import Outcome, WaveRecord
@@ -31,7 +30,6 @@ from kernel.trade.wave_record import Outcome, WaveRecord
 if TYPE_CHECKING:
     from kernel.signals.schedule import CheckWindow
     from kernel.trade.book import Position
-    from kernel.trade.desk import VenueDesk
     from kernel.trade.services import Services
 
 RETRY_NS = SECOND
@@ -59,12 +57,13 @@ class WaveRun:
         self._settings = services.settings
         self._validator = Validator(services)
         self._changed = services.runtime.event()
-        self._in_flight = 0
+        self._in_flight: dict[str, int] = {}
+        """Entries under way, by venue."""
         self._is_sliced = False
         self._is_durable = True
         self._is_deferred = False
-        self._balances: dict[str, None] = {}
         self._record = WaveRecord(services, window, source)
+        self._balances = WaveBalances(services, self._record, self._changed.set)
         self.window = window
         self.expires_ns = TsNs(
             close_of(window.wave_ns) + self._settings.signal_max_age_seconds * SECOND
@@ -208,7 +207,7 @@ class WaveRun:
             await self._store_list()
 
     def _missing_entries(self) -> int:
-        return self.outcome.target - len(self.outcome.active) - self._in_flight
+        return self.outcome.target - len(self.outcome.active) - sum(self._in_flight.values())
 
     def _validate(self, taken: list[Line]) -> None:
         passed = 0
@@ -226,7 +225,8 @@ class WaveRun:
         """Venues whose candidates are validated now.
 
         While the check is on, candidates of a venue that forbids entries at the moment (a resync,
-        a stream that comes back) wait; after it they meet the refusal.
+        a stream that comes back) wait; after it they meet the refusal. So do those of a venue whose
+        balance is still on its way, and no others.
         """
         candidates = self.lines.candidates()
         names = dict.fromkeys(line.signal.venue for line in candidates)
@@ -235,34 +235,18 @@ class WaveRun:
             for line in candidates
             if short > 0 and not self._validator.is_hopeless(line.signal)
         )
-        venues = []
-        self._is_deferred = False
-        for name in names:
-            desk = self._services.desks.get(name)
-            if desk is not None and not desk.entries_allowed and self._now() < self.window.end_ns:
-                self._is_deferred = True
-                continue
-            if desk is not None and name in worth:
-                await self._read_balance(desk)
-            venues.append(name)
-        return tuple(venues)
+        venues = [name for name in names if not self._is_closed_for_now(name)]
+        known = self._services.desks
+        await self._balances.read(name for name in venues if name in known and name in worth)
+        open_now = tuple(name for name in venues if not self._balances.is_pending(name))
+        self._is_deferred = len(open_now) < len(names)
+        return open_now
 
-    async def _read_balance(self, desk: VenueDesk) -> None:
-        """Begin the margin ledger of a venue, once a wave."""
-        if desk.name in self._balances:
-            return
-        self._balances[desk.name] = None
-        balance = desk.balance
-        try:
-            reply = await desk.gateway.ask(QueryBalance(), EffectClass.QUERY, entity="account")
-        except VenueError as error:
-            self._record.decide("wave.balance", f"not read: {error}", venue=desk.name)
-        else:
-            assert isinstance(reply, BalanceReport)
-            desk.hear_balance(reply)
-            balance = reply
-        if balance is not None:
-            self._services.risk.note_available(desk.name, balance.available, balance.wallet)
+    def _is_closed_for_now(self, venue: str) -> bool:
+        desk = self._services.desks.get(venue)
+        return (
+            desk is not None and not desk.entries_allowed and self._now() < self.window.end_ns
+        )
 
     async def _store_list(self) -> None:
         """The list is durable before the first entry of it; without a store there is none."""
@@ -280,16 +264,23 @@ class WaveRun:
         while (
             self._is_durable
             and not self._late()
-            and self._in_flight < self._settings.wave_concurrency
             and self._missing_entries() > 0
         ):
-            line = self.lines.next_passed()
+            line = self.lines.next_passed(self._full_venues())
             if line is None:
                 return
-            self._in_flight += 1
+            self._count_entry(line.signal.venue, 1)
             self.outcome.tried += 1
             name = f"wave entry {line.signal.venue} {line.signal.symbol}"
             self._services.runtime.spawn(self._enter(line, name), name)
+
+    def _full_venues(self) -> tuple[str, ...]:
+        """Venues with as many entries under way as may be; one never takes those of another."""
+        most = self._settings.wave_concurrency
+        return tuple(name for name, count in self._in_flight.items() if count >= most)
+
+    def _count_entry(self, venue: str, change: int) -> None:
+        self._in_flight[venue] = self._in_flight.get(venue, 0) + change
 
     async def _enter(self, line: Line, name: str) -> None:
         """One entry in a task of its own: neither its crash nor the wave's ends the other."""
@@ -305,7 +296,7 @@ class WaveRun:
             self._services.on_crash(name, error, 1, None)
             if line.stage is Stage.TRIED:
                 self.lines.drop(line, "entry_crashed", type(error).__name__)
-        self._in_flight -= 1
+        self._count_entry(line.signal.venue, -1)
         if position is None:
             self.outcome.failed += 1
         else:
@@ -317,7 +308,7 @@ class WaveRun:
     # ------------------------------------------------------------ when to look, when to end
 
     def _is_over(self) -> bool:
-        if self._in_flight:
+        if any(self._in_flight.values()):
             return False
         if self._late() or self._missing_entries() <= 0:
             return True
