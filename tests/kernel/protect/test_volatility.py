@@ -22,8 +22,8 @@ from kernel.protect.volatility import (
 
 def candles(closes: list[int], first: int = 0, *, complete: bool = True) -> list[Candle]:
     return [
-        Candle(TsNs((first + place) * INTERVAL_NS), *(4 * [Decimal(close)]), complete)
-        for place, close in enumerate(closes)
+        Candle(TsNs((first + place) * INTERVAL_NS), price, price, price, price, complete)
+        for place, price in enumerate(map(Decimal, closes))
     ]
 
 

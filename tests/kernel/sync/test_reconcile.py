@@ -42,14 +42,18 @@ def row(symbol: str, leg: str, side: PositionSide, qty: Decimal, at: int) -> Pos
     )
 
 
-def by_place(items: list[msgspec.Struct]) -> list[msgspec.Struct]:
-    kept = {(item.symbol, getattr(item, "leg", "") or item.hedge_leg): item for item in items}
+def by_place[T: (PositionReport, Held)](items: list[T]) -> list[T]:
+    kept = {(item.symbol, _leg(item)): item for item in items}
     return list(kept.values())
+
+
+def _leg(item: PositionReport | Held) -> str:
+    return item.leg if isinstance(item, Held) else item.hedge_leg
 
 
 ROWS = st.lists(
     st.builds(
-        lambda place, side, qty, at: row(*place, side, qty, at),
+        lambda place, side, qty, at: row(place[0], place[1], side, qty, at),
         PLACES, OPEN_SIDES, QTYS, st.integers(0, 2 * LAST_NS),
     ),
     max_size=6,

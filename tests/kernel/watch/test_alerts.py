@@ -205,7 +205,7 @@ def kinds_in_the_code() -> dict[str, str]:
                 continue
             named = [word.value for word in node.keywords if word.arg == "kind"]
             for one in [*node.args[1:2], *named]:
-                if isinstance(one, ast.Constant):
+                if isinstance(one, ast.Constant) and isinstance(one.value, str):
                     found[one.value] = str(path.relative_to(ROOT))
     return found
 
