@@ -32,7 +32,9 @@ from kernel.model.units import MS, SECOND, ZERO, MonoNs, Price, Qty, text
 from kernel.runtime.errors import TimedOut
 from kernel.trade import evidence, stop_levels
 from kernel.trade.first_stop import FirstStops
+from kernel.trade.stop_absence import has_no_stop
 from kernel.trade.stop_adoption import Adoption
+from kernel.trade.stop_alarm import ExposureAlarms
 from kernel.trade.stop_attached import AttachedStops
 from kernel.trade.stop_breaker import StopBreaker
 from kernel.trade.stop_keeper import StopKeeper
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kernel.model.instrument import Instrument
-    from kernel.runtime.timers import TimerHandle
     from kernel.trade.book import Position
     from kernel.trade.exits import Exits
     from kernel.trade.protective_set import StopOrder
@@ -80,7 +81,7 @@ class StopOwner:
         self._breaker = StopBreaker(services)
         self._known: dict[str, None] = {}
         """Positions whose stops on the venue are known: placed here, or judged."""
-        self._alarms: dict[str, TimerHandle] = {}
+        self._alarms = ExposureAlarms(services, exits)
         self._settling: dict[str, None] = {}
 
     # ------------------------------------------------------------ what others ask for
@@ -138,6 +139,7 @@ class StopOwner:
         """
         if position.state not in OPEN_STATES or position.stops.fired is not None:
             return
+        since_ns = self._services.runtime.now()
         if await self._effort(position, cause):
             self.keep(position)
             return
@@ -145,7 +147,9 @@ class StopOwner:
             return
         if position.qty <= 0 or self.covered(position):
             return
-        if self._only_missing(position):
+        if self._only_missing(position) and not await has_no_stop(
+            self._services, position, since_ns
+        ):
             self._services.alert(
                 "CRITICAL",
                 "stop.not_seen",
@@ -156,6 +160,8 @@ class StopOwner:
                 dedupe=f"stop.not_seen|{position.id}",
             )
             return
+        if self.covered(position) or self._exits.in_progress(position):
+            return  # while the venue was asked
         if not position.ours:
             return  # protected, never closed (SPEC §9): its keeper tries on, the alarm tells
         if await self._not_there(position):
@@ -173,9 +179,7 @@ class StopOwner:
         """Drop what is kept of a position that ended."""
         self._first.forget(position)
         self._known.pop(position.id, None)
-        alarm = self._alarms.pop(position.id, None)
-        if alarm is not None:
-            alarm.cancel()
+        self._alarms.cancel(position)
         self.on_released(position)
 
     def put_aside(self, position: Position, report: OrderReport) -> None:
@@ -260,9 +264,9 @@ class StopOwner:
             if stop.missing and stop.order.row.status is OrderStatus.CANCELED:
                 position.stops.list_lied_ns = now  # our cancel found it alive
             if stop.attached and stop.wanted:
-                self._expose(position, now)
+                self._alarms.expose(position, now)
         if position.row.protected_level and not self.covered(position):
-            self._expose(position, now)
+            self._alarms.expose(position, now)
 
     async def tidy(self, position: Position) -> None:
         """Probe what is doubtful and retry the cancels of the ledger, once each."""
@@ -301,7 +305,7 @@ class StopOwner:
             now = since_ns = services.runtime.now()
             if not self.covered(position):
                 first = not position.row.protected_level
-                self._expose(position, _filled_ns(position, now) if first else now)
+                self._alarms.expose(position, _filled_ns(position, now) if first else now)
                 closes = position.ours and not self._only_missing(position)
                 if stops.exposed_since_ns is not None and closes:
                     since_ns = stops.exposed_since_ns
@@ -465,9 +469,7 @@ class StopOwner:
         stop_levels.ratchet(position.side, level, before)
         self._first.forget(position)
         self._breaker.confirmed(position.venue)
-        alarm = self._alarms.pop(position.id, None)
-        if alarm is not None:
-            alarm.cancel()
+        self._alarms.cancel(position)
         gap_ns = position.stops.gap_ns
         if level != before:
             position.update(protected_level=level)
@@ -490,43 +492,6 @@ class StopOwner:
                 symbol=position.symbol,
                 dedupe=f"stop.gap|{position.id}",
             )
-
-    def _expose(self, position: Position, since_ns: MonoNs) -> None:
-        """No confirmed stop covers it; longer than the deadline is told as CRITICAL."""
-        position.stops.expose(since_ns)
-        if position.id not in self._alarms:
-            self._arm_alarm(position)
-
-    def _arm_alarm(self, position: Position) -> None:
-        """Whoever noted the exposure: the alarm is due a deadline after its beginning."""
-        since_ns = position.stops.exposed_since_ns
-        if since_ns is None:
-            return
-        limit_ns = self._services.settings.unprotected_deadline_seconds * SECOND
-        at_ns = MonoNs(max(since_ns + limit_ns, self._services.runtime.now()) + 1)
-        self._alarms[position.id] = self._services.runtime.call_at(
-            at_ns, lambda: self._alarm(position)
-        )
-
-    def _alarm(self, position: Position) -> None:
-        """Tell once an exposure, unless it ended or began later than the one it was set for."""
-        since_ns = position.stops.exposed_since_ns
-        if since_ns is None or position.qty <= 0:
-            self._alarms.pop(position.id, None)
-            return
-        limit_ns = self._services.settings.unprotected_deadline_seconds * SECOND
-        if self._services.runtime.now() <= since_ns + limit_ns:
-            self._arm_alarm(position)
-            return
-        closing = "a close is in progress" if self.closing(position) else "no close is in progress"
-        self._services.alert(
-            "CRITICAL",
-            "position.unprotected",
-            f"no confirmed stop for longer than allowed; {closing}",
-            venue=position.venue,
-            symbol=position.symbol,
-            dedupe=f"position.unprotected|{position.id}",
-        )
 
     def _failed(self, position: Position, error: KernelError, failed: int) -> int:
         self._decide(
