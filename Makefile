@@ -2,6 +2,7 @@
 VENV   := .venv
 PYTHON_IN_VENV := $(VENV)/bin/python
 JOBS   ?= 2
+MUTATION_FLOOR ?= 38
 SUITES ?= run_sim.py scenario --json
 CODE   := kernel venues replay scenarios $(wildcard run_*.py)
 
@@ -9,7 +10,7 @@ CODE   := kernel venues replay scenarios $(wildcard run_*.py)
 .PHONY: help setup demo test lint types layers suites gate mutants docs lock check clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 setup: ## Create or update .venv from requirements.lock
 	@PYTHON="$(PYTHON)" .ci/setup
@@ -41,6 +42,10 @@ mutants: setup ## Break each rule on purpose; its scenarios must notice
 
 docs: setup ## Write the reference of settings and .env.example anew
 	$(PYTHON_IN_VENV) .ci/reference.py
+
+mutation-sample: setup ## Small mistakes in 200 places drawn by the commit: most are noticed
+	$(PYTHON_IN_VENV) -m tests.mutation.run --sample 200 --minutes 4 -j $(JOBS) \
+		--seed "$$(git rev-parse HEAD)" --floor $(MUTATION_FLOOR)
 
 lock: ## Resolve the newest versions into requirements.lock
 	.ci/lock

@@ -1,0 +1,165 @@
+"""Which scenarios and tests run which lines of the kernel, and how long each of them takes.
+
+Lines are seen by `sys.monitoring` (PEP 669): each line tells once a run and costs nothing after
+that. The map is kept under out/, by a hash of everything that can change it.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import multiprocessing
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from types import CodeType, FunctionType
+from typing import Any, Protocol
+
+from scenarios.assembly import Assembly, assemble
+from scenarios.run import Run
+from scenarios.runner import Choice, Job, choose
+from tests.mutation.mutants import ROOT
+
+FOLDER = ROOT / "out" / "mutation"
+_READ = (("kernel", "py"), ("venues", "py"), ("replay", "py"), ("scenarios", "py"),
+         ("scenarios", "yaml"), ("tests/kernel", "py"))  # fmt: skip
+_TOOL = 4
+"""An id of `sys.monitoring` that nothing else in this process uses."""
+
+
+class Check(Protocol):
+    """Something that a mutant can fail.
+
+    Attributes:
+        seconds: How long it took without a mutant.
+        digest: Of its journal without a mutant; "": it has none.
+        lines: The lines of the kernel that it runs, by file.
+    """
+
+    name: str
+    seconds: float
+    digest: str
+    lines: dict[str, frozenset[int]]
+
+    def run(self) -> tuple[list[str], str]:
+        """What differs from what is expected, and the digest."""
+
+
+@dataclass
+class Played:
+    """One scenario on one venue, ready to run again and again; see `Check`."""
+
+    name: str
+    assembly: Assembly
+    seconds: float = 0.0
+    digest: str = ""
+    lines: dict[str, frozenset[int]] = field(default_factory=dict)
+
+    def run(self) -> tuple[list[str], str]:
+        """What differs from what is expected, and the digest."""
+        run = Run(self.assembly, level="sim")
+        problems = run.play()
+        return problems, run.recorder.digest()
+
+
+def tree_hash() -> str:
+    """Of every file that decides what a scenario does."""
+    whole = blake2b(digest_size=12)
+    for folder, ext in _READ:
+        for path in sorted((ROOT / folder).rglob(f"*.{ext}")):
+            whole.update(str(path.relative_to(ROOT)).encode())
+            whole.update(blake2b(path.read_bytes()).digest())
+    return whole.hexdigest()
+
+
+def scenarios() -> list[Played]:
+    """Every scenario on each of its venues.
+
+    Raises:
+        SettingsError: A suite is wrong.
+    """
+    return [_played(job) for job in choose(Choice())]
+
+
+def measure(checks: Sequence[Check], kind: str) -> None:
+    """Find out what each of them covers; kept in a file where the tree is the same.
+
+    Raises:
+        RuntimeError: One of them fails without a mutant.
+    """
+    path = FOLDER / f"{kind}-{tree_hash()}.json"
+    if path.exists():
+        parts = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        parts = _seen_in_a_process(checks)
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(parts), encoding="utf-8")
+    for one, part in zip(checks, parts, strict=True):
+        if part["problems"]:
+            raise RuntimeError(f"{one.name} fails without a mutant: {part['problems'][0]}")
+        one.seconds, one.digest = part["seconds"], part["digest"]
+        one.lines = {file: frozenset(lines) for file, lines in part["lines"].items()}
+
+
+def _played(job: Job) -> Played:
+    scenario = job.entry.scenario(job.venue)
+    folder = job.entry.path.parent
+    assembly = assemble(scenario, job.venue, seed=scenario.seed, folder=folder)
+    return Played(f"{job.entry.name} [{job.venue}]", assembly)
+
+
+def _seen_in_a_process(checks: Sequence[Check]) -> list[dict[str, Any]]:
+    """In a process of its own, so that this one stays as it was."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: there.send(_see(checks)))
+    process.start()
+    there.close()
+    parts: list[dict[str, Any]] = here.recv()
+    process.join()
+    return parts
+
+
+def _see(checks: Sequence[Check]) -> list[dict[str, Any]]:
+    """Run each check once and note the lines of the kernel that it runs."""
+    prefix, monitoring = f"{ROOT}/kernel/", sys.monitoring
+    lines: dict[str, set[int]] = {}
+
+    def line(code: CodeType, number: int) -> object:
+        lines.setdefault(code.co_filename.removeprefix(f"{ROOT}/"), set()).add(number)
+        return monitoring.DISABLE  # until `restart_events`
+
+    monitoring.use_tool_id(_TOOL, "mutation")
+    monitoring.register_callback(_TOOL, monitoring.events.LINE, line)
+    for code in _codes(prefix):
+        monitoring.set_local_events(_TOOL, code, monitoring.events.LINE)
+    parts = []
+    for one in checks:
+        lines.clear()
+        monitoring.restart_events()
+        began = time.process_time()
+        problems, digest = one.run()
+        parts.append(
+            {
+                "problems": problems,
+                "digest": digest,
+                "seconds": round(time.process_time() - began, 4),
+                "lines": {file: sorted(found) for file, found in sorted(lines.items())},
+            }
+        )
+    monitoring.free_tool_id(_TOOL)
+    return parts
+
+
+def _codes(prefix: str) -> list[CodeType]:
+    """The code of every function that lives in this process and comes from such a file."""
+    found: list[CodeType] = []
+    todo = [one.__code__ for one in gc.get_objects() if isinstance(one, FunctionType)]
+    while todo:
+        code = todo.pop()
+        if code.co_filename.startswith(prefix):
+            found.append(code)
+            todo += [one for one in code.co_consts if isinstance(one, CodeType)]
+    return found
