@@ -105,14 +105,15 @@ def markets_of(gen: Any, spec: Any, workload: str) -> tuple[list[Market], int]:
     told, folder = spec.parse(workload), Path(gen.generate(workload))
     made: list[Market] = []
     end_ns = 0
+    minutes = spec.T0 + SHIFT + np.arange(told["n"], dtype=np.int64) * MINUTE
     for number in range(told["S"]):
         tape: Tape | BarTape
         if told["kind"] == "bars":
             ohlc = np.load(folder / f"ohlc{number}.npy")
-            times = spec.T0 + SHIFT + np.arange(len(ohlc), dtype=np.int64) * MINUTE
             columns = [np.ascontiguousarray(ohlc[:, place]) for place in range(4)]
-            tape = BarTape(times, *columns, bar_ns=MINUTE, tick_size=TICK)
-            end_ns = max(end_ns, int(times[-1]) + MINUTE)
+            # All symbols share one column of times; nothing copies it.
+            tape = BarTape(minutes, *columns, bar_ns=MINUTE, tick_size=TICK)
+            end_ns = max(end_ns, int(minutes[-1]) + MINUTE)
         else:
             times = np.load(folder / f"ts{number}.npy")
             times += SHIFT

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import decimal
 from decimal import Decimal
+from functools import lru_cache
 from typing import NewType
 
 type Price = Decimal
@@ -61,6 +62,7 @@ def canonical(value: Decimal) -> Decimal:
     return reduced
 
 
+@lru_cache(maxsize=4096)  # det-ok: a pure function; prices and quantities come again and again
 def text(value: Decimal) -> str:
     """Canonical text, as it goes on the wire and into the journal."""
     return format(canonical(value), "f")

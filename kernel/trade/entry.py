@@ -123,7 +123,7 @@ class Entries:
     ) -> Position | None:
         if position.state is PositionState.PENDING_ENTRY:
             position.transition(PositionState.ENTRY_PLACED, "children sent")
-            await self._services.commit_protect((position.row,))
+            self._services.persist((position.row,))  # the next act makes it durable with itself
         deadline_ns = self._services.runtime.now() + self._close_after_ns
         visible = await self._fills.wait(position, children)
         filled_late = position.qty <= 0

@@ -87,10 +87,12 @@ class ConditionalStops:
 
     def covers(self, position: Position, level: Price, qty: Qty) -> bool:
         """Whether confirmed stops at `level` or tighter close at least `qty`."""
-        found = self.covering(position, level)
-        if any(stop.whole for stop in found):
-            return True
-        return sum((stop.qty for stop in found), Decimal(0)) >= qty
+        left = qty
+        for stop in self.covering(position, level):
+            left -= stop.qty
+            if stop.whole or left <= 0:
+                return True
+        return left <= 0
 
     def fits(self, position: Position, level: Price, qty: Qty) -> bool:
         """Whether exactly one set of confirmed stops stands, at `level` and for `qty`."""

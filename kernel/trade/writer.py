@@ -223,7 +223,8 @@ class StoreWriter:
                 written = await self._store.commit(rows, cls)
         except TimedOut:
             raise StoreError("no answer from the store") from None
-        self._events -= sum(isinstance(row, EventRow) for row in rows)
+        if self._events:
+            self._events -= sum(isinstance(row, EventRow) for row in rows)
         self._recovered()
         return written
 

@@ -250,6 +250,7 @@ def test_an_opposite_signal_for_an_open_symbol_is_dropped():
     later = signal(SYMBOLS[0], side=Side.SELL, wave="2026-01-05T12:15:00Z")
     bench.until(960).arrive(later).until(1000)
     assert bench.drops() == {SYMBOLS[0]: "position_open"}
+    assert bench.accounts["binance"].asked == 1  # nothing is asked for what cannot be entered
 
 
 def test_a_late_opposite_signal_takes_the_waiting_line_with_it():
