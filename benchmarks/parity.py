@@ -90,6 +90,7 @@ SETTINGS = {
     "STOP_CHECK_INTERVAL_SECONDS": "0",
     "SYNC_INTERVAL_SECONDS": "0",
     "GUARD_ENABLED": "false",
+    "PERFORMANCE_SNAPSHOT_MINUTES": "0",
 }
 BAR_SETTINGS = {"TRAILING_MIN_UPDATE_INTERVAL_SECONDS": "59"}
 """The reference moves a stop at each close; its confirmation comes milliseconds behind a close."""
