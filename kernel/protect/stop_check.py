@@ -69,6 +69,8 @@ class StopCheck:
         self._lag_ns = services.settings.visibility_lag_seconds * SECOND
         self._verified_ns: dict[str, MonoNs] = {}
         self._repairing: dict[str, None] = {}
+        self._stood: dict[str, dict[str, _Picture]] = {}
+        """By venue and position: what was looked at when it last passed a full verification."""
 
     async def run(self) -> None:
         """Watch for ever; supervised by the kernel. Returns at once where it is switched off."""
@@ -114,6 +116,9 @@ class StopCheck:
                 positions=len(watched),
             )
             return False
+        if full:
+            stood = self._stood.get(venue, {})
+            self._stood[venue] = {one.id: stood[one.id] for one in watched if one.id in stood}
         attached = self._services.desks[venue].traits.stop_style is StopStyle.ATTACHED
         for position in watched:
             if self._due(position):
@@ -147,12 +152,39 @@ class StopCheck:
             return "missing from a bulk read"
         if not full and stops.verified:
             return ""  # what changed has woken its keeper
+        stood = self._stood.setdefault(position.venue, {})
+        if stops.verified and stood.get(position.id) == self._picture(position):
+            return ""  # all that a verification looks at is as it was when it last passed
+        stood.pop(position.id, None)
         self._stops.settle(position)
         if not self._stops.covered(position):
             return "no confirmed stop covers the position"
         if full and not self._stops.stands(position):
             return "level or size of the stop are not what they should be"
+        if full:
+            stood[position.id] = self._picture(position)
         return ""
+
+    def _picture(self, position: Position) -> _Picture:
+        """All that a full verification of a position depends on, but for its mark."""
+        report, stops = position.report, position.stops
+        return (
+            position.row,
+            len(position.fills),
+            stops.confirmed,
+            stops.exposed_since_ns,
+            self._services.desks[position.venue].instruments.get(position.symbol),
+            None
+            if report is None
+            else (
+                report.updated_ns, report.side, report.qty, report.liquidation_price,
+                report.stop_price, report.stop_trigger_by,
+            ),
+            [
+                (stop.order.row, stop.order.report, stop.wanted, stop.missing)
+                for stop in stops.open()
+            ],
+        )
 
     def _missing(self, position: Position, snapshot: Snapshot) -> bool:
         """Whether a stop that should have been in the list was not; it is a tombstone now."""
@@ -255,6 +287,9 @@ class StopCheck:
             await self._stops.ensure(position, cause)
         finally:
             self._repairing.pop(position.id, None)
+
+
+type _Picture = tuple[object, ...]
 
 
 def _unchanged(stop: StopOrder, snapshot: Snapshot) -> bool:

@@ -90,6 +90,9 @@ class SignalServer:
         self.faults = FaultBook(seed=self._setup.seed, origin_ns=self._setup.origin_ns)
         for number, fault in enumerate(self._setup.faults):
             self.faults.install(fault, number)
+        self._faulty = bool(self._setup.faults)
+        self._told: tuple[int, int, str] = (0, 0, "")
+        """The last list without faults: from which message, up to which, and its text."""
         self._connection = 0
         self._up = False
         self._latest_ns = 0
@@ -158,9 +161,14 @@ class SignalServer:
             self._say(f'{{"type": "auth_failed", "reason": {reason}}}')
 
     def _answer(self) -> None:
-        if not self._up or self._meets(FeedSilent, "request"):
+        if not self._up:
             return
         now = self._agenda.now_ns
+        if not self._faulty:
+            self._say(self._list(now))
+            return
+        if self._meets(FeedSilent, "request"):
+            return
         about = self._about("signals")
         replay = self.faults.first(FeedReplay, about, now)
         kept = self._setup.kept_ns if replay is None else replay.age_ns
@@ -171,6 +179,15 @@ class SignalServer:
         if wrong is not None:
             listed = _TIMESTAMP.sub(rf'\g<1>"{wrong.timestamp}"', listed)
         self._say_through(f'{{"type": "signals", "signals": [{listed}]}}', about)
+
+    def _list(self, now_ns: int) -> str:
+        """What the server keeps, as a message; the same text while it keeps the same."""
+        first = bisect_left(self._times, now_ns - self._setup.kept_ns)
+        end = bisect_right(self._times, now_ns)
+        if not self._told[2] or self._told[:2] != (first, end):
+            listed = ", ".join(one.item for one in self._posted[first:end])
+            self._told = (first, end, f'{{"type": "signals", "signals": [{listed}]}}')
+        return self._told[2]
 
     def _say_through(self, message: str, about: Message) -> None:
         # A batch of signals, through the faults of messages.
