@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from kernel import errors
@@ -11,6 +12,8 @@ from kernel.model.units import MINUTE, SECOND, ZERO
 from tests.kernel.fakes import Bench, Rule
 
 D = Decimal
+PASSED = (20, 300)
+"""Seconds before something changes: no verification was passed yet, or several."""
 
 
 def make(venue="binance"):
@@ -160,9 +163,10 @@ def test_an_empty_position_list_closes_nothing(bench):
     assert len(bench.venue.stops()) == 1
 
 
-def test_a_larger_position_on_the_venue_is_covered_after_the_full_verification(bench):
+@pytest.mark.parametrize("passed", PASSED)
+def test_a_larger_position_on_the_venue_is_covered_after_the_full_verification(bench, passed):
     bench.protected()
-    wait(bench, 20)
+    wait(bench, passed)
     bench.venue.silent = True
     bench.venue.held["BTCUSDT"].qty = D("0.009")
     bench.venue.held["BTCUSDT"].updated_ns = bench.runtime.ts()
@@ -170,9 +174,10 @@ def test_a_larger_position_on_the_venue_is_covered_after_the_full_verification(b
     assert sum(stop.qty for stop in bench.venue.stops()) >= D("0.009")
 
 
-def test_a_liquidation_price_that_came_near_tightens_the_stop(bench):
+@pytest.mark.parametrize("passed", PASSED)
+def test_a_liquidation_price_that_came_near_tightens_the_stop(bench, passed):
     position = bench.protected()
-    wait(bench, 20)
+    wait(bench, passed)
     bench.venue.held["BTCUSDT"].liquidation = D(41500)
     bench.venue.held["BTCUSDT"].updated_ns = bench.runtime.ts()
     wait(bench, 75)
@@ -180,12 +185,25 @@ def test_a_liquidation_price_that_came_near_tightens_the_stop(bench):
     assert position.row.protected_level == D(41708)
 
 
-def test_an_attached_stop_that_vanished_silently_is_set_again():
+@pytest.mark.parametrize("passed", PASSED)
+def test_an_attached_stop_that_vanished_silently_is_set_again(passed):
     bench = make("bybit")
     bench.protected()
-    wait(bench, 20)
+    wait(bench, passed)
     bench.venue.held["BTCUSDT"].stop = ZERO
     bench.venue.held["BTCUSDT"].updated_ns = bench.runtime.ts()
     wait(bench, 20)
     assert bench.venue.held["BTCUSDT"].stop == D(41160)
     assert bench.crashes == []
+
+
+def test_a_coarser_tick_is_seen_by_a_verification_that_passed_before(bench):
+    bench.protected()
+    wait(bench, 300)
+    desk = bench.services.desks["binance"]
+    coarse = msgspec.structs.replace(desk.instruments["BTCUSDT"], tick_size=D(7))
+    desk.instruments["BTCUSDT"] = coarse
+    bench.venue.held["BTCUSDT"].liquidation = D(41500)
+    bench.venue.held["BTCUSDT"].updated_ns = bench.runtime.ts()
+    wait(bench, 75)
+    assert [stop.trigger_price % 7 for stop in bench.venue.stops()] == [0]
