@@ -350,19 +350,21 @@ class Gateway:
 
         `timeout_ns` is for each page.
         """
-        rows = list(first.orders) if first is not None else []
-        cursor = first.next_cursor if first is not None else ""
-        if first is not None and not cursor:
-            return first.orders
         entity = f"{order_class.value}:{symbol or 'account'}"
+        query = QueryOpenOrders(order_class=order_class, symbol=symbol)
+        page = first or _expect(
+            OrderPage, await self.ask(query, cls, entity=entity, timeout_ns=timeout_ns)
+        )
+        rows = list(page.orders)
         for _ in range(PAGES_LIMIT):
-            query = QueryOpenOrders(order_class=order_class, symbol=symbol, cursor=cursor)
+            if not page.next_cursor:
+                return tuple(rows)
+            query = QueryOpenOrders(
+                order_class=order_class, symbol=symbol, cursor=page.next_cursor
+            )
             reply = await self.ask(query, cls, entity=entity, timeout_ns=timeout_ns)
             page = _expect(OrderPage, reply)
             rows.extend(page.orders)
-            cursor = page.next_cursor
-            if not cursor:
-                return tuple(rows)
         raise self._endless("open_orders")
 
     async def positions(
@@ -374,18 +376,19 @@ class Gateway:
         timeout_ns: int | None = None,
     ) -> tuple[PositionReport, ...]:
         """Every page of the positions, from the first or behind the `first`."""
-        rows = list(first.positions) if first is not None else []
-        cursor = first.next_cursor if first is not None else ""
-        if first is not None and not cursor:
-            return first.positions
+        entity = symbol or "account"
+        query = QueryPositions(symbol=symbol)
+        page = first or _expect(
+            PositionPage, await self.ask(query, cls, entity=entity, timeout_ns=timeout_ns)
+        )
+        rows = list(page.positions)
         for _ in range(PAGES_LIMIT):
-            query = QueryPositions(symbol=symbol, cursor=cursor)
-            reply = await self.ask(query, cls, entity=symbol or "account", timeout_ns=timeout_ns)
+            if not page.next_cursor:
+                return tuple(rows)
+            query = QueryPositions(symbol=symbol, cursor=page.next_cursor)
+            reply = await self.ask(query, cls, entity=entity, timeout_ns=timeout_ns)
             page = _expect(PositionPage, reply)
             rows.extend(page.positions)
-            cursor = page.next_cursor
-            if not cursor:
-                return tuple(rows)
         raise self._endless("positions")
 
     async def executions(
