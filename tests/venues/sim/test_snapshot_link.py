@@ -1,5 +1,6 @@
 """The parts of a snapshot travel side by side, and come back as one answer or the first failure."""
 
+import msgspec
 import pytest
 
 from kernel.model.orders import OrderClass
@@ -17,6 +18,7 @@ from venues.sim.fault_kinds import (
     Target,
 )
 from venues.sim.legs import Delay, Legs
+from venues.sim.quota import Budget
 
 SURFACES = ("positions", "PLAIN", "CONDITIONAL")
 APART = RequestDelay(dt_ns=0, target=Target(kinds=("submit",)))
@@ -88,20 +90,14 @@ def test_a_class_that_is_left_out_is_left_out_of_a_snapshot():
 
 
 def test_a_snapshot_costs_the_venue_as_much_as_its_parts():
-    desk = Desk()
-    taken = []
-    quota = desk.venue.gate._quota
-    before = quota.take
-
-    def counted(kind, now):
-        taken.append(kind)
-        return before(kind, now)
-
-    setattr(quota, "take", counted)  # noqa: B010 - a method of a real object, counted
-    desk.call(QuerySnapshot())
-    desk.run_to(100)
-    assert taken == ["positions", "open_orders", "open_orders"]
-    assert len(SNAPSHOT_PARTS) == 3
+    weighed = Budget(
+        name="weight", limit=84, window_ns=60_000 * MS, code="-1003", text="too many",
+        weights=(("positions", 5), ("open_orders", 40)),
+    )  # fmt: skip
+    ((_, failure),) = asked(budgets=(weighed,))
+    assert (failure.code, failure.request) == ("-1003", "open_orders")
+    ((_, page),) = asked(budgets=(msgspec.structs.replace(weighed, limit=85),))
+    assert isinstance(page, SnapshotPage)
 
 
 def test_each_part_of_a_snapshot_draws_its_own_jitter():
