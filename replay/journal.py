@@ -112,11 +112,14 @@ class Recorder:
     def step(self, item: Input, result: StepResult) -> None:
         """Record one step; called before its effects leave."""
         part = self._part
-        self._encoder.encode_into((item, result.effects, result.decisions), part)
-        self._digest.update(part)
         self.records += 1
         if self._file is None:
+            self._encoder.encode_into((item, result.effects, result.decisions), part, -1)
+            if len(part) > _BUFFER:
+                self._take_in()
             return
+        self._encoder.encode_into((item, result.effects, result.decisions), part)
+        self._digest.update(part)
         reads = self._encoder.encode(result.reads) if result.reads else _NO_READS
         lengths = _LENGTHS.pack(len(part), len(reads))
         crc = zlib.crc32(reads, zlib.crc32(part, zlib.crc32(lengths, self._crc)))
@@ -153,10 +156,18 @@ class Recorder:
             if self._file is not None:
                 self._file.close()
                 self._file = None
+                self._part.clear()  # it is in the digest already
 
     def digest(self) -> str:
         """Digest of everything recorded so far, hexadecimal."""
+        if self._file is None and self._part:
+            self._take_in()
         return self._digest.hexdigest()
+
+    def _take_in(self) -> None:
+        """Digest the steps that wait for it: without a file they wait for each other."""
+        self._digest.update(self._part)
+        self._part.clear()
 
     def __enter__(self) -> Self:
         return self

@@ -195,7 +195,10 @@ class Driver:
         if self._held:
             return self._held_until_ns
         mono = self.kernel.next_deadline()
-        return None if mono is None else max(self._born_ns + mono, self._agenda.now_ns)
+        if mono is None:
+            return None
+        wall, now = self._born_ns + mono, self._agenda.now_ns
+        return max(now, wall)
 
     def _emit(self, key: str, body: InputBody) -> None:
         if self._held:

@@ -31,6 +31,7 @@ from kernel.runtime.scopes import CancelScope
 from kernel.runtime.timers import Timers
 
 if TYPE_CHECKING:
+    from kernel.model.units import MonoNs, TsNs
     from kernel.runtime.groups import TaskGroup
 
 PARKED: Final = object()
@@ -144,7 +145,7 @@ class Core:
         "turns",
     )
 
-    def __init__(self, mono_ns: int, ts_ns: int, turn_limit: int) -> None:
+    def __init__(self, mono_ns: MonoNs, ts_ns: TsNs, turn_limit: int) -> None:
         self.mono_ns = mono_ns
         self.ts_ns = ts_ns
         self.turn_limit = turn_limit

@@ -48,7 +48,7 @@ class Runtime:
         turn_limit: int = TURN_LIMIT,
         collect_every: int | None = None,
     ) -> None:
-        self._core = Core(start_mono_ns, start_ts_ns, turn_limit)
+        self._core = Core(MonoNs(start_mono_ns), TsNs(start_ts_ns), turn_limit)
         self.collect_every = collect_every
         self.steps = 0
 
@@ -56,11 +56,11 @@ class Runtime:
 
     def now(self) -> MonoNs:
         """Monotonic stamp of the present step, never an older deadline."""
-        return MonoNs(self._core.mono_ns)
+        return self._core.mono_ns
 
     def ts(self) -> TsNs:
         """Wall stamp of the present step."""
-        return TsNs(self._core.ts_ns)
+        return self._core.ts_ns
 
     async def sleep(self, duration_ns: int) -> None:
         """Wait for a duration. Zero or less is due at the next chance, in its order."""
@@ -200,8 +200,8 @@ class Runtime:
                 f"stamps never go back: mono {core.mono_ns} -> {mono_ns}, "
                 f"wall {core.ts_ns} -> {ts_ns}"
             )
-        core.mono_ns = mono_ns
-        core.ts_ns = ts_ns
+        core.mono_ns = MonoNs(mono_ns)
+        core.ts_ns = TsNs(ts_ns)
         core.turns = 0
         self.steps += 1
         if self.collect_every is not None and self.steps % self.collect_every == 0:

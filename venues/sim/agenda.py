@@ -86,7 +86,8 @@ class Agenda:
         Raises:
             InvariantViolation: It would have to run before the present position.
         """
-        self._check_not_past(due_ns, rank, order)
+        if due_ns <= self.now_ns:
+            self._check_not_past(due_ns, rank, order)
         self._created += 1
         entry = Entry(self, due_ns, action)
         heappush(self._heap, (due_ns, rank, order, self._created, entry))
@@ -148,8 +149,6 @@ class Agenda:
     def _check_not_past(self, due_ns: int, rank: int, order: Order) -> None:
         # A message may be due now whatever is running now; a price may not, or it would be seen
         # before the prices that came before it.
-        if due_ns > self.now_ns:
-            return
         if due_ns == self.now_ns:
             if rank == RANK_MESSAGE or rank > self.rank:
                 return
