@@ -23,7 +23,7 @@ from replay.momentum import Recipe, generate
 from replay.problems import DataError, LayoutError, Report, Treatment
 from replay.progress import file_progress
 from replay.series import CandleSet, Series
-from replay.sources import VENUES, SourceOptions, read_series
+from replay.sources import BOTH, VENUES, SourceOptions, read_series
 from replay.waves import check_waves, write_waves
 
 OK, BAD_INPUT = 0, 2
@@ -67,10 +67,14 @@ def register(subparsers: Subparsers) -> None:
     waves.set_defaults(func=cmd_waves)
 
 
-def add_source_options(parser: argparse.ArgumentParser) -> None:
-    """Flags that say what files hold and how damage is treated; `source_options` reads them."""
+def add_source_options(parser: argparse.ArgumentParser, *, both: bool = False) -> None:
+    """Flags that say what files hold and how damage is treated; `source_options` reads them.
+
+    `both`: "both" is a venue too, for those who trade the same data on each.
+    """
     group = parser.add_argument_group("what the files hold")
-    group.add_argument("--venue", choices=VENUES, default="", help="where paths do not say")
+    group.add_argument("--venue", choices=(*VENUES, BOTH) if both else VENUES, default="",
+                       help="where paths do not say")  # fmt: skip
     group.add_argument("--symbol", default="", help="where the file name does not say")
     group.add_argument("--symbols", default="", metavar="A,B", help="only these symbols")
     group.add_argument(
@@ -125,7 +129,7 @@ def source_options(args: argparse.Namespace) -> SourceOptions:
             clock_offset_hours=args.clock_offset_hours,
         ),
         treatment=Treatment(**{name: getattr(args, name) for name in names}),
-        venue=args.venue,
+        venue=VENUES[0] if args.venue == BOTH else args.venue,
         symbol=args.symbol,
         price=args.price,
         tick_sizes=sizes,

@@ -19,6 +19,8 @@ from replay.series import Series
 from replay.tables import Table, join
 
 VENUES = ("binance", "bybit")
+BOTH = "both"
+"""The same data on each venue; only where they are traded."""
 
 
 class SourceOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -102,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                         help="a setting; may be repeated")  # fmt: skip
     parser.add_argument("--env", type=Path, metavar="F", help="settings, NAME=VALUE a line")
-    add_source_options(parser)
+    add_source_options(parser, both=True)
     add_recipe_options(parser)
     parser.set_defaults(func=cmd_replay)
 

@@ -23,6 +23,7 @@ from kernel.signals.timestamps import format_utc
 from replay.datasets import MarketData
 from replay.momentum import Recipe, generate
 from replay.series import CandleSet, FundingSet, QuoteSet, Series, TradeSet
+from replay.sources import BOTH, VENUES
 from replay.tapes import bar_tape, feed_gaps, quote_tape, tick_tape
 from replay.waves import SignalRow, between
 from scenarios.world import WorldSetup
@@ -52,7 +53,7 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller says of a replay besides data and waves."""
 
     venue: str = ""
-    """Trade all data on this venue; "": each series on its own."""
+    """Trade all data on this venue, or on both; "": each series on its own."""
     from_ns: int = 0
     to_ns: int = 0
     """0: to the end of the data."""
@@ -106,7 +107,7 @@ def plan_replay(
     if rows is None:
         candles = [one for one in series if isinstance(one, CandleSet) and one.price == "last"]
         rows = generate(options.seed, candles, recipe)
-    elif options.venue:
+    elif options.venue and options.venue != BOTH:
         rows = [msgspec.structs.replace(row, exchange=options.venue) for row in rows]
     rows = between(rows, start_ns, end_ns)
     cut = [one for each in series if len(one := each.between(start_ns, end_ns))]
@@ -158,7 +159,11 @@ def _arrival(row: SignalRow) -> Posted:
 
 
 def _on_venue(series: tuple[Series, ...], venue: str) -> list[Series]:
-    return [replace(one, venue=venue) for one in series] if venue else list(series)
+    """Every series on a venue, on both, or each on its own."""
+    if not venue:
+        return list(series)
+    venues = VENUES if venue == BOTH else (venue,)
+    return [replace(one, venue=name) for name in venues for one in series]
 
 
 def _period(series: list[Series], options: ReplayOptions) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Replays: the same run on every path, bad input all at once, deaths and faults by their seed."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,15 @@ def test_a_replay_writes_journal_timeline_and_report(
     lines = files["timeline"].read_text("utf-8").splitlines()
     assert sum("the kernel dies: crash" in line for line in lines) == 2
     assert files["report"].read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_the_same_data_can_be_traded_on_both_venues_at_once(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(replay(folder, "--venue", "both", "--timeline", "-")) == 0
+    told = capsys.readouterr().out
+    for venue in ("binance", "bybit"):
+        assert re.search(rf"{venue} +\w+ +position .*closed", told, re.IGNORECASE)
 
 
 def test_a_file_of_waves_without_a_signal_is_refused(
