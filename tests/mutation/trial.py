@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from tests.mutation.covered import Check
@@ -119,9 +120,11 @@ class Trials:
 
         def order(index: int) -> tuple[bool, int, int, bool, float]:
             one, test = self._checks[index], index >= self._tests_from
-            name = one.name.partition(" ")[0]
-            late = one.seconds if test else self._rank[index]
-            return (test, -here.get(index, 0), -near.get(index, 0), name not in first, late)
+            if test:
+                far, late = not _tests_of(one.name, mutant.file), one.seconds
+            else:
+                far, late = one.name.partition(" ")[0] not in first, float(self._rank[index])
+            return (test, -here.get(index, 0), -near.get(index, 0), far, late)
 
         return sorted(found, key=order)
 
@@ -217,6 +220,12 @@ class Trials:
             pipe.send(("survived", noticed))
 
         return work
+
+
+def _tests_of(test: str, file: str) -> bool:
+    """Whether a test is in the file of tests for a module, or for the one that it was part of."""
+    module, tests = Path(file).stem, Path(test.partition("::")[0]).stem.removeprefix("test_")
+    return module.startswith(tests) or tests.startswith(module)
 
 
 def _points(one: Check) -> frozenset[tuple[str, int]]:

@@ -118,3 +118,38 @@ def test_the_spread_is_in_percent_of_the_middle():
     assert spread_percent(quote("100", "100")) == 0
     assert spread_percent(quote("0", "100")) is None
     assert spread_percent(quote("101", "100")) is None
+
+
+def test_limits_are_allowed_to_the_last_cent():
+    exact = SizeLimits(notional=D(200), least=D(200), most=D(200))
+    assert isinstance(sized(limits=exact, book=quote("100", "100")), Sized)
+    assert isinstance(sized(min_notional=D(200), book=quote("100", "100")), Sized)
+    assert isinstance(sized(min_qty=D(2), book=quote("100", "100")), Sized)
+
+
+def test_the_smallest_child_decides_on_the_minimums():
+    """3 steps in 2 children: 2 and 1 of them."""
+    book = quote("100", "100")
+    three = SizeLimits(notional=D(300), least=D(10), most=D(5000))
+    steps = {"qty_step": D(1), "max_market_qty": D(2)}
+    assert sized(limits=three, book=book, min_qty=D(1), **steps).children == (D(2), D(1))
+    assert sized(limits=three, book=book, min_qty=D(2), **steps) is SizeRefusal.MIN_QTY
+    assert (
+        sized(limits=three, book=book, min_qty=D(1), min_notional=D(150), **steps)
+        is SizeRefusal.MIN_NOTIONAL
+    )
+
+
+def test_nothing_is_no_quantity_where_the_venue_names_no_minimum():
+    assert sized(min_qty=D(0), qty_step=D(10)) is SizeRefusal.MIN_QTY
+
+
+def test_as_many_children_as_an_id_can_tell_apart_and_no_more():
+    assert len(split(instrument("X", max_market_qty=D(1)), D(CHILDREN_MAX))) == 36
+    assert split(instrument("X", max_market_qty=D(1)), D(CHILDREN_MAX + 1)) == ()
+
+
+def test_without_a_market_maximum_the_maximum_of_any_order_counts():
+    filters = {"max_market_qty": D(0), "max_qty": D(3), "qty_step": D(1)}
+    assert split(instrument("X", **filters), D(6)) == (D(3), D(3))
+    assert split(instrument("X", **(filters | {"max_qty": D(0)})), D(6)) == (D(6),)

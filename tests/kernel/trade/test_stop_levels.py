@@ -159,3 +159,103 @@ def test_any_level_is_tighter_than_none():
     assert stop_levels.is_tighter(LONG, D(1), ZERO)
     assert not stop_levels.is_tighter(LONG, ZERO, ZERO)
     assert stop_levels.ratchet(SHORT, D(5), ZERO) == D(5)
+
+
+@pytest.mark.parametrize(
+    ("entry", "percent", "legal"),
+    [("0", "2", False), ("-5", "2", False), ("0.5", "2", True), ("100", "0", False),
+     ("100", "100", False), ("100", "99.5", True), ("100", "0.5", True)],
+)  # fmt: skip
+def test_the_bounds_of_what_a_stop_can_be_made_from(entry, percent, legal):
+    given = {"entry": D(entry), "market": ZERO, "percent": D(percent)}
+    if legal:
+        assert stop_levels.first_stop(instrument(D("0.1")), LONG, **given).level > 0
+    else:
+        with pytest.raises(ValueError, match="must be above 0"):
+            stop_levels.first_stop(instrument(D("0.1")), LONG, **given)
+
+
+def test_prices_below_one_drift_as_any_others():
+    stop = stop_levels.first_stop(
+        instrument(D("0.0001")), SHORT, entry=D("0.5"), market=D("0.6"), percent=D(2)
+    )
+    assert (stop.base, stop.drifted, stop.adverse) == (D("0.6"), True, True)
+    assert (stop.level, stop.risk_percent) == (D("0.612"), D("22.4"))
+
+
+@pytest.mark.parametrize("side", [LONG, SHORT])
+def test_a_fraction_of_a_point_is_tighter_better_and_through(side):
+    near = D(50) + side.sign * D("0.5")
+    assert stop_levels.is_tighter(side, near, D(50))
+    assert not stop_levels.is_tighter(side, D(50), near)
+    assert not stop_levels.is_tighter(side, D(50), D(50))
+    assert stop_levels.is_better(side, near, D(50))
+    assert not stop_levels.is_better(side, D(50), near)
+    assert not stop_levels.is_better(side, D(50), D(50))
+    assert stop_levels.is_through(side, near, D(50))
+    assert stop_levels.is_through(side, D(50), D(50))
+    assert not stop_levels.is_through(side, D(50), near)
+    assert stop_levels.reaches(side, near, D(50))
+    assert stop_levels.reaches(side, D(50), D(50))
+    assert not stop_levels.reaches(side, D(50), near)
+
+
+@pytest.mark.parametrize("side", [LONG, SHORT])
+def test_no_price_is_better_than_no_price_and_none_is_through(side):
+    assert stop_levels.is_better(side, D(1), ZERO)
+    assert not stop_levels.is_better(side, ZERO, ZERO)
+    assert not stop_levels.is_better(side, ZERO, D(1))
+    assert not stop_levels.is_tighter(side, ZERO, D(1))
+    assert not stop_levels.is_tighter(side, ZERO, ZERO)
+    assert not stop_levels.is_through(side, D(1), ZERO)
+    assert stop_levels.is_through(side, D("0.5"), D("0.5"))
+
+
+def test_a_tolerance_holds_to_both_sides_and_to_its_end():
+    def near(found, percent="5"):
+        return stop_levels.within_tolerance(level=D(200), found=D(found), percent=D(percent))
+
+    assert near("190")
+    assert near("210")
+    assert not near("189.99")
+    assert not near("210.01")
+    assert near("200", "0")
+
+
+def test_a_liquidation_price_below_one_counts_and_none_leaves_the_level():
+    def inside(side, level, liquidation):
+        return stop_levels.inside_liquidation(
+            instrument(D("0.01")),
+            side,
+            level=D(level),
+            liquidation=D(liquidation),
+            buffer_percent=D(10),
+        )
+
+    assert inside(LONG, "0.5", "0.6") == D("0.66")
+    assert inside(LONG, "0.66", "0.6") == D("0.66")
+    assert inside(SHORT, "0.9", "0.8") == D("0.72")
+    assert inside(SHORT, "0.9", "0") == D("0.9")
+    assert inside(SHORT, "0.9", "-1") == D("0.9")
+
+
+def test_an_improvement_is_in_percent_of_the_old_level():
+    assert stop_levels.improvement_percent(LONG, old=D(50), new=D(51)) == 2
+    assert stop_levels.improvement_percent(SHORT, old=D(50), new=D(51)) == -2
+
+
+def test_a_profit_is_in_percent_of_the_entry():
+    assert stop_levels.profit_price(LONG, entry=D(50), percent=D(2)) == 51
+    assert stop_levels.profit_price(SHORT, entry=D(50), percent=D(2)) == 49
+
+
+def test_an_improvement_is_a_tick_at_least_and_a_short_cannot_improve_below_nothing():
+    def improved(side, old, percent):
+        return stop_levels.improved_level(
+            instrument(D("0.5")), side, old=D(old), percent=D(percent)
+        )
+
+    assert improved(LONG, "100", "0") == D("100.5")
+    assert improved(SHORT, "100", "0") == D("99.5")
+    assert improved(SHORT, "100", "100") == D("0.5")
+    assert improved(SHORT, "100", "99.5") == D("0.5")
