@@ -2,15 +2,16 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.errors import InvariantViolation
-from kernel.model.orders import FillKind, PositionReport, PositionSide, Side
+from kernel.model.orders import FillKind, PositionReport, PositionSide, PriceSource, Side
 from kernel.model.positions import POSITION_TABLE, PositionState
 from kernel.model.units import TsNs
-from kernel.trade.book import RECENT_POSITIONS
+from kernel.trade.book import RECENT_POSITIONS, is_older, is_same
 from tests.kernel.trade.parts import SYMBOL, VENUE, Bench, fill, position_row
 
 
@@ -124,3 +125,44 @@ def test_stored_executions_are_not_booked_again_after_a_start():
     assert after.qty == 0
     assert after.row.realized_pnl == Decimal(15)
     assert position_row().position_id == "p1"
+
+
+def shown(**changes):
+    plain = PositionReport(symbol="BTCUSDT", side=PositionSide.LONG, qty=Decimal(1))
+    return msgspec.structs.replace(plain, **changes)
+
+
+@pytest.mark.parametrize(
+    ("report", "known", "older"),
+    [
+        ({"seq": 4}, {"seq": 5}, True),
+        ({"seq": 5}, {"seq": 5}, False),
+        ({"seq": 4, "updated_ns": 9}, {"seq": 5, "updated_ns": 8}, True),
+        ({"seq": 6, "updated_ns": 8}, {"seq": 5, "updated_ns": 9}, False),
+        ({"updated_ns": 8}, {"updated_ns": 9}, True),
+        ({"updated_ns": 9}, {"updated_ns": 9}, False),
+        ({"seq": 4, "updated_ns": 9}, {"updated_ns": 8}, False),
+        ({"updated_ns": 9}, {"seq": 4, "updated_ns": 8}, False),
+        ({"updated_ns": 8}, {"seq": 4, "updated_ns": 9}, True),
+    ],
+)
+def test_a_report_is_older_by_sequence_where_both_have_one_else_by_time(report, known, older):
+    assert is_older(shown(**report), shown(**known)) is older
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"qty": Decimal(2)},
+        {"side": PositionSide.SHORT},
+        {"stop_price": Decimal(5)},
+        {"stop_trigger_by": PriceSource.MARK},
+        {"liquidation_price": Decimal(5)},
+        {"entry_price": Decimal(5)},
+    ],
+    ids=lambda one: next(iter(one)),
+)
+def test_two_reports_are_the_same_unless_more_than_the_mark_differs(changed):
+    assert is_same(shown(), shown(mark_price=Decimal(7), updated_ns=TsNs(9)))
+    assert not is_same(shown(), shown(**changed))
+    assert not is_same(shown(**changed), shown())

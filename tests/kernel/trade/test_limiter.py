@@ -10,7 +10,7 @@ from kernel.model.units import SECOND, MonoNs
 from kernel.model.venue import EffectClass
 from kernel.runtime.scheduler import Runtime
 from kernel.trade.budgets import ORDERS, QUERIES, Cost
-from kernel.trade.limiter import PRIORITY, Limiter
+from kernel.trade.limiter import PRIORITY, Bucket, Limiter
 from tests.kernel.trade.parts import Bench
 
 ORDER = ((ORDERS, 1), (QUERIES, 1))
@@ -161,3 +161,87 @@ def test_a_reserved_entry_does_not_queue_behind_those_that_wait_to_be_reserved()
     bench.at(10 * SECOND)
     assert len(sent) == 8
     assert sent[:3] == [SECOND // 100] * 3
+
+
+def bucket(capacity: int = 100) -> Bucket:
+    return Bucket(capacity, 10)
+
+
+def test_each_class_may_fill_its_share_and_not_a_unit_more():
+    for cls, share in ((EffectClass.PROTECT, 100), (EffectClass.EXIT, 90),
+                       (EffectClass.ENTRY, 70), (EffectClass.QUERY, 60)):  # fmt: skip
+        assert bucket().has_room(share, cls, 0)
+        used = bucket()
+        used.take(1, cls, 0)
+        assert used.has_room(share - 1, cls, 0)
+        assert not used.has_room(share, cls, 0)
+    assert bucket(1).has_room(1, EffectClass.QUERY, 0), "a share is a unit at least"
+
+
+def test_what_is_larger_than_a_share_goes_out_alone():
+    assert bucket().has_room(500, EffectClass.QUERY, 0)
+    used = bucket()
+    used.take(1, EffectClass.PROTECT, 0)
+    assert not used.has_room(500, EffectClass.QUERY, 0)
+
+
+def test_a_use_leaves_with_the_last_moment_of_its_window():
+    used = bucket()
+    used.take(100, EffectClass.PROTECT, 5)
+    assert used.next_change_ns() == 15
+    assert not used.has_room(1, EffectClass.PROTECT, 14)
+    assert used.has_room(100, EffectClass.PROTECT, 15)
+    assert used.used == 0
+
+
+def test_a_block_ends_at_its_time():
+    blocked = bucket()
+    blocked.blocked_until_ns = 7
+    assert blocked.next_change_ns() == 7
+    assert not blocked.has_room(1, EffectClass.PROTECT, 6)
+    assert not blocked.can_hold(1, 6)
+    assert blocked.has_room(1, EffectClass.PROTECT, 7)
+    assert blocked.can_hold(1, 7)
+    assert bucket().next_change_ns() == 0
+
+
+def test_what_is_held_for_entries_is_out_of_reach_of_queries_and_not_of_protection():
+    held = bucket()
+    held.held, held.entries_held = 40, 10
+    assert held.has_room(20, EffectClass.QUERY, 0)
+    assert not held.has_room(21, EffectClass.QUERY, 0)
+    assert held.has_room(100, EffectClass.PROTECT, 0)
+    assert held.has_room(90, EffectClass.EXIT, 0)
+    assert held.has_room(10, EffectClass.ENTRY, 0), "its own"
+    assert held.has_room(30, EffectClass.ENTRY, 0)
+    assert not held.has_room(31, EffectClass.ENTRY, 0), "beside the others"
+    assert held.can_hold(30, 0)
+    assert not held.can_hold(31, 0)
+    held.take(4, EffectClass.ENTRY, 0)
+    assert (held.used, held.held, held.entries_held) == (4, 36, 6)
+    held.take(7, EffectClass.ENTRY, 0)
+    assert (held.used, held.held, held.entries_held) == (11, 36, 6)
+    held.take(3, EffectClass.PROTECT, 0)
+    assert (held.used, held.held, held.entries_held) == (14, 36, 6)
+
+
+def test_an_entry_that_exceeds_the_share_of_entries_is_held_alone_if_the_bucket_is_large_enough():
+    assert bucket().can_hold(100, 0)
+    assert not bucket().can_hold(101, 0)
+    used = bucket()
+    used.take(1, EffectClass.PROTECT, 0)
+    assert not used.can_hold(70, 0)
+    assert used.can_hold(69, 0)
+
+
+def test_the_venue_may_count_more_and_never_less():
+    used = bucket()
+    used.take(10, EffectClass.PROTECT, 0)
+    used.correct(30, 4)
+    assert used.used == 30
+    used.correct(5, 5)
+    assert used.used == 30
+    used.expire(10)
+    assert used.used == 20
+    used.expire(14)
+    assert used.used == 0

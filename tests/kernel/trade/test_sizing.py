@@ -153,3 +153,14 @@ def test_without_a_market_maximum_the_maximum_of_any_order_counts():
     filters = {"max_market_qty": D(0), "max_qty": D(3), "qty_step": D(1)}
     assert split(instrument("X", **filters), D(6)) == (D(3), D(3))
     assert split(instrument("X", **(filters | {"max_qty": D(0)})), D(6)) == (D(6),)
+
+
+def test_a_fraction_of_a_coin_is_a_quantity_and_a_price_below_one_a_price():
+    assert sized(book=quote("999", "1000")).qty == D("0.2")
+    assert sized(book=quote("0.4", "0.5")).qty == D(400)
+    assert spread_percent(quote("0.5", "0.5")) == 0
+
+
+def test_the_minimum_of_the_venue_is_told_before_the_owners():
+    nine = SizeLimits(notional=D(9), least=D(10), most=D(5000))
+    assert sized(limits=nine, min_qty=D(3)) is SizeRefusal.MIN_QTY
