@@ -193,6 +193,9 @@ class Verdict:
             hit = [kind for kind in dict.fromkeys(kinds) if fnmatchcase(kind, pattern)]
             if hit:
                 yield f"no_alerts: {', '.join(hit)}"
+        for kind, times in self._expect.told.items():
+            if kinds.count(kind) != times:
+                yield f"told.{kind}: {kinds.count(kind)} times, expected {times}"
 
     def _faults(self) -> Iterator[str]:
         books = {name: venue.faults.fired for name, venue in self._world.venues.items()}

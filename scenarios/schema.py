@@ -283,6 +283,8 @@ class ExpectPart(Part):
     """Globs on kinds of alerts, each at least once; what is over is "KIND recovered", what lasts
     for an hour "KIND reminder"."""
     no_alerts: Texts = ()
+    told: dict[str, Annotated[int, Field(ge=0)]] = {}
+    """How often each of these alerts was told, named as in `alerts`, without globs."""
     max_unprotected: Duration | None = None
     fails: Texts = ()
     """Invariants that must fail (a scenario that shows a weakness or tests the checker)."""
