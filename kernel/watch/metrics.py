@@ -6,6 +6,7 @@ text has seconds. A family of this module may be read by any exporter.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from decimal import Decimal
 
 from kernel.errors import InvariantViolation
@@ -20,7 +21,7 @@ LATENCY_BOUNDS_NS = (
 """Upper bounds of the buckets, inclusive; one without a bound follows."""
 
 
-class Family:
+class Family(ABC):
     """One metric of the registry: a name, a sentence, and names of labels."""
 
     kind = ""
@@ -39,9 +40,9 @@ class Family:
         if len(values) != len(self.labels):
             raise InvariantViolation(f"{self.name} has the labels {self.labels}, not {values}")
 
+    @abstractmethod
     def lines(self) -> list[str]:
         """Samples as text, in the order in which the label values were first seen."""
-        raise NotImplementedError
 
     def _sample(self, values: Labels, value: str, suffix: str = "", more: str = "") -> str:
         pairs = [
