@@ -161,6 +161,13 @@ class OrderReport(
     updated_ns: TsNs = TsNs(0)
 
     @property
+    def closes(self) -> bool:
+        """Whether it can only close: of a hedge leg its side tells, there is no reduce-only."""
+        if self.reduce_only or self.close_position:
+            return True
+        return self.position_side == ("SHORT" if self.side is Side.BUY else "LONG")
+
+    @property
     def leaves_qty(self) -> Decimal:
         """What may still fill."""
         return ZERO if self.status.terminal else self.qty - self.filled_qty

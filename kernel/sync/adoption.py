@@ -163,6 +163,7 @@ class Adoption:
                 await self._services.commit_protect((position.row,))
             if ours or not _is_pending(position):
                 break
+            await self._stops.tidy(position)  # what was placed in vain does not pile up
             gone = await self._exits.conclude(
                 position, CloseReason.EXTERNAL, unexplained=efforts > 0
             )

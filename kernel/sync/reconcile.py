@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kernel.model.orders import PositionReport, PositionSide
+from kernel.model.orders import ONE_WAY, PositionReport, PositionSide
 from kernel.model.units import SECOND, Qty, TsNs
 from kernel.sync.absence import Comparison
 
@@ -138,7 +138,7 @@ def reconcile(
     for row in rows:
         if row.qty and row.side is not PositionSide.FLAT:
             shown[(row.symbol, row.hedge_leg)] = row
-            if row.updated_ns and row.updated_ns + STALE_NS < executed.get(row.symbol, TsNs(0)):
+            if _is_stale(row, executed.get(row.symbol, TsNs(0))):
                 skipped[row.symbol] = None
     found: dict[tuple[str, str], list[Repair]] = {}
     for held in books.held:
@@ -159,6 +159,11 @@ def reconcile(
             if comparison.proven(f"gone/{one.symbol}/{one.leg}", after_ts_ns=last):
                 found[key] = [Forget(one.symbol, one.leg)]
     return [repair for key in sorted(found) for repair in found[key]]
+
+
+def _is_stale(row: PositionReport, last: TsNs) -> bool:
+    """Whether a row is older than an execution on its symbol; of two legs nobody can say."""
+    return bool(row.updated_ns) and row.hedge_leg == ONE_WAY and row.updated_ns + STALE_NS < last
 
 
 def _differs(held: Held, row: PositionReport | None) -> bool:

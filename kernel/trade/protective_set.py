@@ -118,7 +118,7 @@ class StopOrder:
         report, row = self.order.report, self.order.row
         if report is None:
             return False
-        closing = report.reduce_only or report.close_position or self.attached
+        closing = report.closes or self.attached
         return closing and report.side is row.side and report.trigger_by is source
 
 

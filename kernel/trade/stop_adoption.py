@@ -47,6 +47,8 @@ class Adoption:
         price = await evidence.fresh_price(services, position)
         best = ZERO
         for report in reports:
+            if report.position_side != position.leg:
+                continue
             reason = self._refusal(position, report, level, price)
             if reason:
                 self.put_aside(position, report, reason)
@@ -79,6 +81,7 @@ class Adoption:
         )
         return any(
             report.order_class is OrderClass.ATTACHED
+            and report.position_side == position.leg
             and report.trigger_price == price
             and report.trigger_by is services.settings.stop_source
             for report in reports
@@ -91,7 +94,7 @@ class Adoption:
             return "not a live stop"
         if report.side is not position.side.exit_side:
             return "wrong side"
-        if not report.reduce_only and not report.close_position:
+        if not report.closes:
             return "not closing-only"
         if report.trigger_by is not settings.stop_source:
             return "another price series"
