@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.model.units import HOUR, TsNs
-
 if TYPE_CHECKING:
     from kernel.assembly.parts import Parts
     from kernel.errors import Throttled
     from kernel.model.orders import Fill
+    from kernel.model.units import TsNs
     from kernel.trade.book import Position
     from kernel.trade.desk import VenueDesk
     from kernel.trade.services import Services
     from kernel.trade.tracked_order import TrackedOrder
-
-FORCED_LOCK_NS = 24 * HOUR
 
 
 class Incidents:
@@ -27,7 +24,6 @@ class Incidents:
         services.orders.on_stray = self._stray
         services.orders.on_reappeared = self._reappeared
         services.orders.on_unheard = self._unheard
-        services.orders.executed.on_forced = self._forced
         services.book.on_ended.append(self._ended)
         services.writer.on_health = self._store_health
         for desk in services.desks.values():
@@ -42,13 +38,6 @@ class Incidents:
     def _stray(self, venue: str, fill: Fill) -> None:
         reason = f"execution {fill.trade_id} on {fill.symbol} is not ours"
         self._parts.request_resync(venue, reason)
-
-    def _forced(self, venue: str, fill: Fill) -> None:
-        """The venue closed a position by itself: no entry on the symbol for a day (SPEC §9)."""
-        until = TsNs(fill.ts_ns + FORCED_LOCK_NS)
-        if until > self._services.runtime.ts():
-            reason = f"closed by the venue: {fill.kind.value.lower()}"
-            self._services.risk.lock(venue, fill.symbol, reason=reason, until_ns=until)
 
     def _unheard(self, venue: str, happened_ns: TsNs) -> None:
         self._services.desks[venue].suspect(happened_ns)

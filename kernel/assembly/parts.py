@@ -74,6 +74,7 @@ def build_services(
     )
     services.orders.persist = services.persist
     services.risk = Risk(services)
+    services.orders.executed.on_forced = services.risk.forced
     return services
 
 

@@ -13,22 +13,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.errors import UnknownOrder, VenueError
-from kernel.model.ids import is_ours, parse_client_order_id
-from kernel.model.orders import ONE_WAY, OrderClass
+from kernel.errors import VenueError
+from kernel.model.ids import parse_client_order_id
+from kernel.model.orders import ONE_WAY
 from kernel.model.positions import CloseReason, Origin, PositionRow, PositionState
-from kernel.model.units import DAY, MINUTE, MS, SECOND, TsNs
-from kernel.model.venue import EffectClass, OrderSurface
+from kernel.model.units import MINUTE, MS, SECOND, TsNs
+from kernel.sync.origin import Opening, book_opening, opening_of
 
 if TYPE_CHECKING:
-    from kernel.model.orders import Fill, PositionReport
+    from kernel.model.orders import PositionReport
     from kernel.trade.book import Position
     from kernel.trade.exits import Exits
     from kernel.trade.services import Services
     from kernel.trade.stop_loss import StopOwner
 
-LOOK_BACK_NS = 6 * DAY
-"""Venues serve executions in windows of less than seven days."""
 AGAIN_NS = 10 * SECOND
 """After an effort that could not protect a foreign position (hazards I14)."""
 
@@ -57,16 +55,16 @@ class Adoption:
         if services.settings.untracked_policy == "alert":
             return None
         try:
-            opened_by = await self._opened_by(venue, report)
+            opening = await opening_of(services, venue, report)
         except VenueError:
-            opened_by = ""  # protection does not wait for it
+            opening = Opening()  # protection does not wait for it
         if services.book.by_symbol(venue, report.symbol, report.hedge_leg) is not None:
             return None
-        position = self._create(venue, report, opened_by, cause)
+        position = self._create(venue, report, opening.client_order_id, cause)
         await services.commit_protect((position.row,))
         task = services.supervise(
             f"adopt {position.id}",
-            lambda: self._protect(position, ours=bool(opened_by)),
+            lambda: self._protect(position, ours=opening.ours),
             position=position,  # should it crash, this position has an owner all the same
         )
         await task.wait()
@@ -80,11 +78,11 @@ class Adoption:
         """
         services = self._services
         if services.settings.untracked_policy == "alert":
-            opened_by = await self._opened_by(venue, report)
-            if not opened_by:
+            opening = await opening_of(services, venue, report)
+            if not opening.ours:
                 self._tell(venue, report, "alert", cause)
                 return None
-            position = self._create(venue, report, opened_by, cause)
+            position = self._create(venue, report, opening.client_order_id, cause)
             await services.commit_protect((position.row,))
             await self._protect(position, ours=True)
         else:
@@ -102,7 +100,7 @@ class Adoption:
         if report is None:
             return
         try:
-            opened_by = await self._opened_by(position.venue, report)
+            opening = await opening_of(services, position.venue, report)
         except VenueError as error:
             services.decide(
                 "position.unidentified",
@@ -112,11 +110,12 @@ class Adoption:
                 position_id=position.id,
             )
             return
-        policy = "adopt" if opened_by else services.settings.untracked_policy
-        self._tell(position.venue, report, policy, cause, ours=bool(opened_by))
+        policy = "adopt" if opening.ours else services.settings.untracked_policy
+        self._tell(position.venue, report, policy, cause, ours=opening.ours)
         self._identified[position.id] = None
         if policy == "adopt":
             position.update(origin=Origin.OURS)
+            book_opening(services, position, opening)
             services.persist((position.row,))
             self._stops.adopted(position)
         elif policy == "close":
@@ -221,40 +220,6 @@ class Adoption:
             qty=report.qty,
         )
         return position
-
-    # ------------------------------------------------------------ whose it is
-
-    async def _opened_by(self, venue: str, report: PositionReport) -> str:
-        """The id of ours under which it was opened last; "": it is not ours.
-
-        Raises:
-            VenueError: Nobody can tell.
-        """
-        services = self._services
-        since = TsNs(max(0, services.runtime.ts() - LOOK_BACK_NS))
-        fills = await services.desks[venue].gateway.executions(
-            report.symbol, since, cls=EffectClass.EXIT
-        )
-        opening = [fill for fill in fills if fill.side is report.side.entry_side]
-        made = "" if not opening else await self._order_of(venue, opening[-1])
-        return made if is_ours(made) else ""
-
-    async def _order_of(self, venue: str, fill: Fill) -> str:
-        """The client id of an execution; Binance names it in the order only."""
-        services = self._services
-        known = services.orders.by_venue_id(venue, OrderClass.PLAIN, fill.venue_order_id)
-        if fill.client_order_id or known is not None:
-            return fill.client_order_id or (known.client_order_id if known is not None else "")
-        try:
-            order = await services.desks[venue].gateway.order(
-                fill.symbol,
-                OrderSurface.PLAIN,
-                EffectClass.EXIT,
-                venue_order_id=fill.venue_order_id,
-            )
-        except UnknownOrder:
-            return ""  # the venue keeps what filled for longer than we look back
-        return order.client_order_id
 
 
 def _is_pending(position: Position) -> bool:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
 from kernel.model.orders import OrderStatus
-from kernel.model.units import DAY, MS, SECOND, MonoNs, TsNs
+from kernel.model.units import DAY, MINUTE, MS, SECOND, MonoNs, TsNs
 from kernel.model.venue import (
     EffectClass,
     ExecutionPage,
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 REQUEST_LIFETIME_NS = 5 * SECOND
 """recvWindow: after this the venue itself refuses a request that it has not seen."""
 LOOKUPS_NEEDED = 3
+CLOSELY_NS = 10 * MINUTE
+"""After a negative proof of an entry the venue is compared more often for so long."""
 _FIRST_WAIT_NS = 200 * MS
 _LONGEST_WAIT_NS = 5 * SECOND
 _EXECUTIONS_MARGIN_NS = 10 * SECOND
@@ -229,4 +231,6 @@ class OutcomeSettler:
             client_order_id=row.client_order_id,
             outcome=str(Settled.NEVER_PLACED),
         )
+        if not row.reduce_only:  # should the proof be wrong, it must be seen soon
+            services.desks[row.venue].watch_closely(CLOSELY_NS)
         return Settled.NEVER_PLACED

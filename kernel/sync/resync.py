@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from kernel.trade.tracked_order import TrackedOrder
 
 RETRY_NS = (SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND)
+CLOSE_NS = 15 * SECOND
+"""Between reads while the venue is watched closely."""
 MOST_DOUBLINGS = 3
 """Of the visibility lag, between reads that see whether repairs worked."""
 UNSEEN_NS = 30 * SECOND
@@ -56,6 +58,7 @@ class Resync:
         self._doubt_ns = MonoNs(0)
         self._due = False
         self._wake = services.runtime.event()
+        desk.on_close_watch = self._wake.set
         self._unmended = 0
         """Reads in a row that found something to be mended."""
         self.completed = 0
@@ -84,9 +87,14 @@ class Resync:
             if not interval_ns:
                 await self._wake.wait()
                 continue
-            pause_ns = self._recheck_ns() or interval_ns
+            pause_ns = self._recheck_ns() or self._usual_ns(interval_ns)
             if not await evidence.wait_until(runtime, self._wake, runtime.now() + pause_ns):
-                await self.once(max_age_ns=SHARED_NS if pause_ns == interval_ns else 0)
+                await self.once(max_age_ns=SHARED_NS if pause_ns >= CLOSE_NS else 0)
+
+    def _usual_ns(self, interval_ns: int) -> int:
+        """Until the next read where nothing differs."""
+        closely = self._services.runtime.now() < self._desk.closely_until_ns
+        return min(interval_ns, CLOSE_NS) if closely else interval_ns
 
     def _recheck_ns(self) -> int:
         """A difference is looked at again as soon as a second read can prove it."""

@@ -11,6 +11,8 @@ from kernel.trade.book import LEGS, is_older
 from kernel.trade.gateway import Gateway
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kernel.config import Settings
     from kernel.model.instrument import Instrument
     from kernel.model.orders import BalanceReport, PositionReport
@@ -39,6 +41,7 @@ class VenueDesk:
         stream_up_ts_ns: Since when, wall time.
         suspected_mono_ns: When the stream was last suspected of having lost events.
         stream_generation: Counts every change of the stream; equal: it did not change between.
+        closely_until_ns: Until then (monotonic) the venue is compared more often.
         resynced_mono_ns: When the last complete resync was requested (0: never).
     """
 
@@ -64,6 +67,9 @@ class VenueDesk:
         self.stream_generation = 0
         self.suspected_mono_ns = MonoNs(-SUSPECT_EVERY_NS)
         self.resynced_mono_ns = 0
+        self.closely_until_ns = MonoNs(0)
+        self.on_close_watch: Callable[[], None] = _ignore
+        """Told when the venue is to be compared more often than usual."""
         self.notices: dict[str, int] = {}
         """How often each kind of notice came."""
 
@@ -92,6 +98,11 @@ class VenueDesk:
             self._outbox.record(
                 "entries.unblocked", reason, venue=self.name, left=",".join(self._blocks)
             )
+
+    def watch_closely(self, span_ns: int) -> None:
+        """Something may come about that no event tells: compare more often for a while."""
+        self.closely_until_ns = MonoNs(self._runtime.now() + span_ns)
+        self.on_close_watch()
 
     def suspect(self, happened_ns: TsNs) -> None:
         """News of this time came by a read and not by the stream: connect it anew."""
@@ -135,3 +146,7 @@ class VenueDesk:
         self.notices[notice.kind] = self.notices.get(notice.kind, 0) + 1
         if notice.kind == "instrument_change":
             self.filters_doubtful = True
+
+
+def _ignore() -> None:
+    """Before the kernel is wired nobody is told."""

@@ -119,6 +119,12 @@ class OrderRegistry:
             self.on_fill(row.venue, fill, streamed=True)
         return order
 
+    def move(self, order: TrackedOrder, position_id: str) -> None:
+        """An order of a position that had ended opened another one: it belongs to that now."""
+        self._of_position.get(order.row.position_id, []).remove(order)
+        order.update(position_id=position_id)
+        self._of_position.setdefault(position_id, []).append(order)
+
     def acked(self, order: TrackedOrder, venue_order_id: str) -> None:
         """The venue took the request and named its id. Not a proof that the order lives."""
         if venue_order_id and not order.row.venue_order_id:

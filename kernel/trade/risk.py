@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kernel.model.orders import FillKind, PositionSide, PriceSource
+from kernel.model.orders import PositionSide, PriceSource
 from kernel.model.positions import PositionState
 from kernel.model.rows import LockRow
 from kernel.model.units import HOUR, HUNDRED, MINUTE, SECOND, ZERO, TsNs, Usd, canonical
@@ -27,6 +27,7 @@ from kernel.trade.kill_switches import UNTIL_RESUMED, KillSwitches, Trip
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from kernel.model.orders import Fill
     from kernel.model.rows import StoredState
     from kernel.runtime.primitives import Lock
     from kernel.trade.book import Position
@@ -40,7 +41,6 @@ _PENDING = (
 )
 """States in which the whole intended quantity may still fill."""
 
-_VENUE_ACTS = (FillKind.LIQUIDATION, FillKind.ADL, FillKind.SETTLEMENT)
 
 type SymbolKey = tuple[str, str]
 """(venue, symbol); symbol "" stands for the venue, both "" for everything."""
@@ -369,14 +369,18 @@ class Risk:
         row = LockRow(venue=key[0], symbol=key[1], reason=reason, until_ns=until_ns)
         self._services.persist((row,))
 
+    def forced(self, venue: str, fill: Fill) -> None:
+        """The venue closed a position, or a part, by itself: no entry on its symbol for long.
+
+        Whoever's position it was, and from its time on: told late it ends no later (SPEC §9).
+        """
+        until = TsNs(fill.ts_ns + self._services.settings.fact_lock_hours * HOUR)
+        if until > self._services.runtime.ts():
+            self.lock(venue, fill.symbol, fill.kind.value.lower(), until)
+
     def _on_ended(self, position: Position) -> None:
-        """A position ended: what the venue did to it, cool-down and kill switches."""
+        """A position ended: cool-down and kill switches."""
         now = self._services.runtime.ts()
-        done = [fill.kind for fill in position.fills.values() if fill.kind in _VENUE_ACTS]
-        fact_lock = self._services.settings.fact_lock_hours
-        if done and fact_lock:
-            until = TsNs(now + fact_lock * HOUR)
-            self.lock(position.venue, position.symbol, done[-1].value.lower(), until)
         cooldown = self._services.settings.symbol_cooldown_minutes
         if cooldown and position.row.filled_qty:
             until = TsNs(now + cooldown * MINUTE)

@@ -356,6 +356,7 @@ def test_a_symbol_is_locked_for_a_day_after_the_venue_closed_a_position(kind):
     held = position(bench, SYMBOLS[0])
     act = fill("t1", Side.SELL, "2", "90", symbol=SYMBOLS[0], kind=kind)
     held.apply_fill(act)
+    bench.risk.forced("binance", msgspec.structs.replace(act, ts_ns=bench.runtime.ts()))
     close(bench, held, "-20", CloseReason.LIQUIDATION)
     assert bench.risk.entry_block("binance", SYMBOLS[0]) == f"locked: {kind.value.lower()}"
     bench.until(86_400)
@@ -366,7 +367,9 @@ def test_a_symbol_is_locked_for_a_day_after_the_venue_closed_a_position(kind):
 def test_how_long_a_symbol_is_locked_after_the_venue_closed_a_position_is_a_setting(hours, locked):
     bench = bench_of(fact_lock_hours=hours)
     held = position(bench, SYMBOLS[0])
-    held.apply_fill(fill("t1", Side.SELL, "2", "90", symbol=SYMBOLS[0], kind=FillKind.ADL))
+    act = fill("t1", Side.SELL, "2", "90", symbol=SYMBOLS[0], kind=FillKind.ADL)
+    held.apply_fill(act)
+    bench.risk.forced("binance", msgspec.structs.replace(act, ts_ns=bench.runtime.ts()))
     close(bench, held, "-20", CloseReason.ADL)
     bench.until(3_600)
     assert bench.risk.entry_block("binance", SYMBOLS[0]) == locked
