@@ -22,6 +22,7 @@ from kernel.protect.health_score import (
     Health,
     HealthInputs,
     HealthRules,
+    concern_at,
     evaluate,
 )
 from kernel.protect.volatility import INTERVAL_NS, Volatility
@@ -30,6 +31,7 @@ from kernel.trade.sizing import spread_percent
 
 if TYPE_CHECKING:
     from kernel.model.instrument import Instrument
+    from kernel.model.messages import QuoteRead
     from kernel.trade.book import Position
     from kernel.trade.exits import Exits
     from kernel.trade.services import Services
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 FRESH_NS = 2 * MINUTE
 """What is older says nothing about now."""
+QUOTE_KEPT_NS = 75 * SECOND
+"""A quote as young as this is used again while the level stays; a change of it asks anew."""
 _TENTH = Decimal("0.1")
 
 
@@ -50,6 +54,17 @@ class _Guarded:
         self.best: Price = ZERO
         self.blind = ""
         self.acting = False
+
+
+class _Market:
+    """What the guard knows of one market, for the positions on it."""
+
+    __slots__ = ("quote", "spread", "volatility")
+
+    def __init__(self) -> None:
+        self.volatility = Volatility()
+        self.quote: QuoteRead | None = None
+        self.spread: Decimal | None = None
 
 
 class Guard:
@@ -69,7 +84,7 @@ class Guard:
             lifetime_ns=int(hours * HOUR),
         )
         self._guarded: dict[str, _Guarded] = {}
-        self._markets: dict[tuple[str, str], Volatility] = {}
+        self._markets: dict[tuple[str, str], _Market] = {}
 
     async def run(self) -> None:
         """Evaluate for ever; supervised. Returns at once where the guard is switched off."""
@@ -109,7 +124,11 @@ class Guard:
         if guarded is None:
             level = max(_acted(position), default=Concern.LOW)
             guarded = self._guarded[position.id] = _Guarded(level)
-        inputs = self._inputs(position, guarded)
+        inputs = self._inputs(position, guarded, quote_age_ns=QUOTE_KEPT_NS)
+        if not isinstance(inputs, str):
+            health = evaluate(inputs, self._rules)
+            if concern_at(health.score) is not guarded.level.level:
+                inputs = self._inputs(position, guarded, quote_age_ns=0)
         if isinstance(inputs, str):
             self._not_seen(position, guarded, inputs)
             return
@@ -119,11 +138,14 @@ class Guard:
             self._tell(position, guarded.level.level, health)
         self._act(position, guarded)
 
-    def _inputs(self, position: Position, guarded: _Guarded) -> HealthInputs | str:
+    def _inputs(
+        self, position: Position, guarded: _Guarded, *, quote_age_ns: int
+    ) -> HealthInputs | str:
         """Everything that a verdict needs, or why there is none."""
         services, row = self._services, position.row
         now = services.runtime.ts()
-        volatility = self._volatility(position, guarded, now)
+        market = self._market(position, guarded, now)
+        volatility = market.volatility
         ratio = volatility.ratio()
         if not row.first_fill_ns:
             return "the age of the position is not known"
@@ -134,9 +156,11 @@ class Guard:
         price = services.prices.last(position.venue, position.symbol, services.settings.stop_source)
         if not price.price or now - price.ts_ns > FRESH_NS:
             return "no price of the last two minutes"
-        quote = services.prices.quote(position.venue, position.symbol)
-        spread = spread_percent(quote)
-        if spread is None or now - quote.ts_ns > FRESH_NS:
+        quote = market.quote
+        if quote is None or now - quote.ts_ns >= quote_age_ns:
+            quote = market.quote = services.prices.quote(position.venue, position.symbol)
+            market.spread = spread_percent(quote)
+        if market.spread is None or now - quote.ts_ns > FRESH_NS:
             return "no quote of the last two minutes"
         self._see(position, guarded, price.price)
         return HealthInputs(
@@ -146,7 +170,7 @@ class Guard:
             best=guarded.best,
             age_ns=now - row.first_fill_ns,
             volatility_ratio=ratio,
-            spread_percent=spread,
+            spread_percent=market.spread,
             top_qty=quote.bid_qty if position.side.sign > 0 else quote.ask_qty,
             qty=position.qty,
         )
@@ -156,18 +180,18 @@ class Guard:
         best = guarded.best or position.row.entry_price
         guarded.best = price if stop_levels.is_better(position.side, price, best) else best
 
-    def _volatility(self, position: Position, guarded: _Guarded, now: TsNs) -> Volatility:
-        """That of the position's market, up to date; new candles may hold a better price too."""
-        services, market = self._services, (position.venue, position.symbol)
-        known = self._markets.get(market)
+    def _market(self, position: Position, guarded: _Guarded, now: TsNs) -> _Market:
+        """The position's market, its candles up to date; they may hold a better price too."""
+        services, place = self._services, (position.venue, position.symbol)
+        known = self._markets.get(place)
         if known is None:
-            known = self._markets[market] = Volatility()
-        wanted = known.wanted(now)
+            known = self._markets[place] = _Market()
+        wanted = known.volatility.wanted(now)
         if wanted:
             candles = services.prices.candles(
-                *market, services.settings.stop_source, INTERVAL_NS, wanted
+                *place, services.settings.stop_source, INTERVAL_NS, wanted
             )
-            known.take(candles)
+            known.volatility.take(candles)
             for candle in candles:
                 if candle.open_ns >= position.row.first_fill_ns:
                     top = candle.high if position.side.sign > 0 else candle.low
