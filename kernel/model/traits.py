@@ -46,6 +46,8 @@ class VenueTraits(msgspec.Struct, frozen=True, kw_only=True):
     """True: each trade endpoint has an order budget of its own."""
     history_by_id: bool
     """Whether ended orders have a surface of their own (Bybit order/history)."""
+    funding_is_an_execution: bool
+    """Whether executions tell of funding; else the balance does."""
     forced_ids: tuple[tuple[str, FillKind], ...] = ()
     """How client ids of orders begin that the venue makes itself, where only they tell it."""
 
@@ -73,6 +75,7 @@ TRAITS: dict[str, VenueTraits] = {
         position_needed_for_stop=False,
         per_endpoint_budget=False,
         history_by_id=False,
+        funding_is_an_execution=False,
         forced_ids=(
             ("autoclose-", FillKind.LIQUIDATION),
             ("adl_autoclose", FillKind.ADL),
@@ -94,5 +97,6 @@ TRAITS: dict[str, VenueTraits] = {
         position_needed_for_stop=True,
         per_endpoint_budget=True,
         history_by_id=True,
+        funding_is_an_execution=True,
     ),
 }

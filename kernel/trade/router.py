@@ -9,8 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from kernel.model.orders import BalanceReport, Fill, OrderClass, OrderReport, PositionReport
-from kernel.model.units import MINUTE, MonoNs
+from kernel.model.orders import (
+    BalanceReport,
+    Fill,
+    FillKind,
+    OrderClass,
+    OrderReport,
+    PositionReport,
+    Side,
+)
+from kernel.model.units import MINUTE, MS, ZERO, MonoNs
 from kernel.model.venue import RateLimit, StreamDown, StreamUp, VenueEvent, VenueNotice
 
 if TYPE_CHECKING:
@@ -22,6 +30,8 @@ if TYPE_CHECKING:
     from kernel.trade.desk import VenueDesk
     from kernel.trade.services import Services
 
+FUNDING = "FUNDING_FEE"
+"""Reason of a balance that changed by funding."""
 RESYNC = "resync"
 """Reason under which entries are blocked until a resync is complete."""
 
@@ -79,7 +89,7 @@ class Router:
             case PositionReport():
                 self.on_position(event)
             case BalanceReport():
-                self._desk.hear_balance(event)
+                self._on_balance(event)
             case StreamUp():
                 self._on_up(event)
             case StreamDown():
@@ -88,6 +98,28 @@ class Router:
                 self._on_notice(event)
             case RateLimit():
                 self._on_limit(event)
+
+    def _on_balance(self, report: BalanceReport) -> None:
+        """Keep a balance; funding belongs to the position that paid it.
+
+        Where executions tell of funding too (Bybit), they are what is booked.
+        """
+        self._desk.hear_balance(report)
+        told_here = not self._desk.traits.funding_is_an_execution
+        if report.reason == FUNDING and report.symbol and told_here:
+            paid = Fill(
+                symbol=report.symbol,
+                trade_id=f"funding-{report.updated_ns // MS}",
+                venue_order_id="",
+                client_order_id="",
+                side=Side.BUY,
+                qty=ZERO,
+                price=ZERO,
+                fee=-report.change,
+                kind=FillKind.FUNDING,
+                ts_ns=report.updated_ns,
+            )
+            self._services.orders.on_fill(self._desk.name, paid, streamed=True)
 
     def on_order(self, report: OrderReport, *, streamed: bool = False) -> None:
         """Apply an order report, from the stream or from a read."""
