@@ -82,6 +82,9 @@ class Adoption:
             if not opening.ours:
                 self._tell(venue, report, "alert", cause)
                 return None
+            known = services.book.by_symbol(venue, report.symbol, report.hedge_leg)
+            if known is not None:
+                return known
             position = self._create(venue, report, opening.client_order_id, cause)
             await services.commit_protect((position.row,))
             await self._protect(position, ours=True)
