@@ -5,7 +5,8 @@
    is a verdict again. The best price since the entry is the best of these looks and of the closed
    candles between them.
 2. A level holds for two evaluations before it counts. Reaching it is told; whether something is
-   done is `GUARD_ACTIONS`. What is done is done once a position and level, across restarts too.
+   done is `GUARD_ACTIONS`. What is done is done once a position and level, across restarts too;
+   a close is announced by the state of the position alone, so that none is lost in a crash.
 3. The guard owns no order: it asks the stop owner to tighten and `Exits` to reduce or close.
 """
 
@@ -114,8 +115,13 @@ class Guard:
         for market in [one for one in self._markets if one not in markets]:
             del self._markets[market]
         for position in watched:
-            if position.state is PositionState.ACTIVE and not self._exits.in_progress(position):
+            if self._is_due(position):
                 self._look(position)
+
+    def _is_due(self, position: Position) -> bool:
+        """Whether there is something to look at: neither flat by executions nor being closed."""
+        active = position.state is PositionState.ACTIVE and position.qty > 0
+        return active and not self._exits.in_progress(position)
 
     # ------------------------------------------------------------ looking
 
@@ -149,6 +155,8 @@ class Guard:
         ratio = volatility.ratio()
         if not row.first_fill_ns:
             return "the age of the position is not known"
+        if row.entry_price <= 0:
+            return "the entry of the position is not known"
         if ratio is None:
             return "less than six hours of whole candles"
         if now - volatility.closed_ns > INTERVAL_NS + FRESH_NS:
@@ -239,9 +247,10 @@ class Guard:
         )
 
     async def _do(self, position: Position, guarded: _Guarded, level: Concern) -> None:
-        names = [*position.row.guard_acted.split(","), level.name]
-        position.update(guard_acted=",".join(name for name in names if name))
-        await self._services.commit_protect((position.row,))
+        if level < Concern.CRITICAL:
+            names = [*position.row.guard_acted.split(","), level.name]
+            position.update(guard_acted=",".join(name for name in names if name))
+            await self._services.commit_protect((position.row,))
         self._decide("guard.act", level.name.lower(), position)
         try:
             if level is Concern.MEDIUM:

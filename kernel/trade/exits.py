@@ -58,7 +58,7 @@ MAX_RESTARTS = 3
 class _Closing:
     """One close in progress."""
 
-    __slots__ = ("answered", "at_touch", "crashes", "flat", "orders", "reason")
+    __slots__ = ("answered", "at_touch", "crashes", "flat", "hurry", "orders", "reason")
 
     def __init__(
         self, reason: CloseReason, answered: Event, *, orders: bool = True, at_touch: bool = False
@@ -68,6 +68,8 @@ class _Closing:
         self.answered = answered
         self.orders = orders
         self.flat = False
+        self.hurry = False
+        """Somebody wants it at market now."""
         self.crashes = 0
 
 
@@ -107,7 +109,8 @@ class Exits:
         """Close a position at market, or prove that it is flat already.
 
         `at_touch`: it rests for `TOUCH_NS` at the best price of its own side of the book first.
-        Where a close is in progress already that one goes on as it is.
+        Where a close is in progress already that one goes on, but rests no longer for one that
+        does not ask for it.
 
         Returns:
             True: proven flat. An ACTIVE position is then CLOSED and nothing of ours is left on
@@ -130,6 +133,9 @@ class Exits:
                 lambda: self._guarded(position, running, cause),
                 position=position,
             )
+        elif not at_touch and not running.hurry:
+            running.hurry = True
+            position.changed.set()
         await running.answered.wait()
         return running.flat
 
@@ -194,7 +200,7 @@ class Exits:
         rung, left = 0, position.qty
         if running.at_touch:
             running.at_touch = False
-            await self._rest_at_touch(position, cause)
+            await self._rest_at_touch(position, running, cause)
             rung = 1  # what is left of it is cancelled and read before anything else is sent
         while not await self._climb(position, rung, cause):
             rung = 1 if position.qty < left else rung + 1  # what works is done again at once
@@ -208,21 +214,26 @@ class Exits:
         self._closing.pop(position.id, None)
         running.answered.set()
 
-    async def _rest_at_touch(self, position: Position, cause: str) -> None:
-        """One order at the touch, for a while; what it leaves the ladder takes."""
+    async def _rest_at_touch(self, position: Position, running: _Closing, cause: str) -> None:
+        """One order at the touch, for a while; what it leaves the ladder takes.
+
+        It may never fill, so it does not stand in for a stop: without one it rests no longer.
+        """
         instrument = self._services.desks[position.venue].instruments.get(position.symbol)
         quote = self._services.prices.quote(position.venue, position.symbol)
         price = quote.ask if position.side.sign > 0 else quote.bid
         if not price or instrument is None or position.qty <= 0:
             return
+        runtime, stops = self._services.runtime, position.stops
+        until_ns = runtime.now() + TOUCH_NS
         qty = split_qty(instrument, position.qty)[0]
         order = await self._orders.send(position, qty, cause=f"{cause}: at the touch", price=price)
         if order is None:
             return
-        runtime = self._services.runtime
-        until_ns = runtime.now() + TOUCH_NS
         while not order.terminal and position.qty > 0:
             position.changed.clear()
+            if running.hurry or stops.exposed_since_ns is not None:
+                return
             if not await evidence.wait_until(runtime, position.changed, until_ns):
                 return
 
