@@ -44,7 +44,7 @@ docs: setup ## Write the reference of settings and .env.example anew
 	$(PYTHON_IN_VENV) .ci/reference.py
 
 mutation-sample: setup ## Small mistakes in 200 places drawn by the commit: most are noticed
-	$(PYTHON_IN_VENV) -m tests.mutation.run --sample 200 --minutes 4 -j $(JOBS) \
+	$(PYTHON_IN_VENV) -m tests.mutation.run --sample 200 --minutes 3 -j $(JOBS) \
 		--seed "$$(git rev-parse HEAD)" --floor $(MUTATION_FLOOR)
 
 lock: ## Resolve the newest versions into requirements.lock

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from multiprocessing.connection import Connection
 from types import CodeType, FunctionType
 from typing import Any, Protocol
 
@@ -83,8 +84,8 @@ def scenarios() -> list[Played]:
     return [_played(job) for job in choose(Choice())]
 
 
-def measure(checks: Sequence[Check], kind: str) -> None:
-    """Find out what each of them covers; kept in a file where the tree is the same.
+def measure(checks: Sequence[Check], kind: str, processes: int) -> None:
+    """Find out what each of them covers; kept in a file while the tree is the same.
 
     Raises:
         RuntimeError: One of them fails without a mutant.
@@ -93,8 +94,10 @@ def measure(checks: Sequence[Check], kind: str) -> None:
     if path.exists():
         parts = json.loads(path.read_text(encoding="utf-8"))
     else:
-        parts = _seen_in_a_process(checks)
+        parts = _seen_in_processes(checks, processes)
         FOLDER.mkdir(parents=True, exist_ok=True)
+        for old in FOLDER.glob(f"{kind}-*.json"):
+            old.unlink()
         path.write_text(json.dumps(parts), encoding="utf-8")
     for one, part in zip(checks, parts, strict=True):
         if part["problems"]:
@@ -110,16 +113,25 @@ def _played(job: Job) -> Played:
     return Played(f"{job.entry.name} [{job.venue}]", assembly)
 
 
-def _seen_in_a_process(checks: Sequence[Check]) -> list[dict[str, Any]]:
-    """In a process of its own, so that this one stays as it was."""
+def _seen_in_processes(checks: Sequence[Check], processes: int) -> list[dict[str, Any]]:
+    """In processes of their own, so that this one stays as it was; in the order of the checks."""
     context = multiprocessing.get_context("fork")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=lambda: there.send(_see(checks)))
-    process.start()
-    there.close()
-    parts: list[dict[str, Any]] = here.recv()
-    process.join()
-    return parts
+
+    def work(pipe: Connection, share: Sequence[Check]) -> None:
+        pipe.send(_see(share))
+
+    started = []
+    for number in range(processes):
+        here, there = context.Pipe(duplex=False)
+        process = context.Process(target=work, args=(there, checks[number::processes]))
+        process.start()
+        there.close()
+        started.append((here, process))
+    found: list[dict[str, Any]] = [{} for _ in checks]
+    for number, (here, process) in enumerate(started):
+        found[number::processes] = here.recv()
+        process.join()
+    return found
 
 
 def _see(checks: Sequence[Check]) -> list[dict[str, Any]]:

@@ -57,8 +57,8 @@ def _work(
     tests: list[UnitTest],
 ) -> int:
     played, reasons = scenarios(), explained()
-    measure(played, "scenarios")
-    measure(tests, "tests" if tests else "none")
+    measure(played, "scenarios", args.j)
+    measure(tests, "tests" if tests else "none", args.j)
     trials = Trials(played, tests, sources, first=_scenarios_of_rules(), runs=args.runs)
     outcomes = _run(trials, mutants, args, lambda one: _tell_one(one, sources, reasons))
     _tell(outcomes, sources, reasons)
