@@ -245,3 +245,13 @@ def test_the_venue_may_count_more_and_never_less():
     assert used.used == 20
     used.expire(14)
     assert used.used == 0
+
+
+def test_what_was_waited_for_uses_the_budget_as_well():
+    bench, made = limiter()
+    log: list = []
+    for number in range(120):
+        ask(bench, made, str(number), EffectClass.PROTECT, log)
+    bench.at(60 * SECOND)
+    times = sorted(at for _, at in log)
+    assert [times.count(0), times.count(10 * SECOND), times.count(20 * SECOND)] == [50, 50, 20]
