@@ -255,3 +255,33 @@ def test_what_was_waited_for_uses_the_budget_as_well():
     bench.at(60 * SECOND)
     times = sorted(at for _, at in log)
     assert [times.count(0), times.count(10 * SECOND), times.count(20 * SECOND)] == [50, 50, 20]
+
+
+def test_the_venue_states_its_limit_its_window_and_its_use():
+    _, made = limiter()
+    made.correct(ORDERS, capacity=20, window_ns=5 * SECOND, used=15)
+    orders = made.buckets[ORDERS]
+    assert (orders.capacity, orders.window_ns, orders.used) == (20, 5 * SECOND, 15)
+    assert orders.limits[EffectClass.ENTRY] == 14
+    made.correct(ORDERS, used=17)
+    assert (orders.capacity, orders.window_ns, orders.used) == (20, 5 * SECOND, 17)
+
+
+def test_a_bucket_that_the_venue_alone_knows_is_made():
+    _, made = limiter()
+    made.correct("another", capacity=7, window_ns=3)
+    assert (made.buckets["another"].capacity, made.buckets["another"].window_ns) == (7, 3)
+    made.correct("unlimited", used=0)
+    assert (made.buckets["unlimited"].capacity, made.buckets["unlimited"].window_ns) == (1, 1)
+
+
+def test_a_higher_limit_lets_those_who_wait_go():
+    bench, made = limiter()
+    log: list = []
+    for number in range(51):
+        ask(bench, made, str(number), EffectClass.PROTECT, log)
+    bench.at(1)
+    assert len(log) == 50
+    made.correct(ORDERS, capacity=60)
+    bench.at(2)
+    assert len(log) == 51
