@@ -108,6 +108,9 @@ class Limits(Section):
     venue_breaker_failures: int = whole(
         3, 0, 100, "equal stop failures in a row that end entries on a venue; 0: off"
     )
+    venue_breaker_minutes: int = whole(
+        15, 0, 10080, "then one entry at a time tells whether stops work; 0: until resumed"
+    )
 
 
 class EntryTimes(Section):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.model.orders import ONE_WAY
+from kernel.model.orders import ONE_WAY, OrderClass
 from kernel.model.units import SECOND
 
 if TYPE_CHECKING:
@@ -152,6 +152,10 @@ class SnapshotService:
                 newest = self._newest.get(venue)
                 if newest is None or snapshot.requested_ns >= newest.requested_ns:
                     self._newest[venue] = snapshot
+                    self._services.desks[venue].listed = {
+                        OrderClass.PLAIN: snapshot.plain,
+                        OrderClass.CONDITIONAL: snapshot.conditional,
+                    }
             flight.landed(snapshot)
         return snapshot
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kernel.config import Settings
     from kernel.model.instrument import Instrument
-    from kernel.model.orders import BalanceReport, PositionReport
+    from kernel.model.orders import BalanceReport, OrderClass, OrderReport, PositionReport
     from kernel.model.traits import VenueTraits
     from kernel.ports.outbox import Outbox
     from kernel.ports.venue import Venue
@@ -60,8 +60,12 @@ class VenueDesk:
         self.filters_doubtful = False
         """The venue spoke of a change, or refused by a filter: the next resync reads them anew."""
         self.reported: dict[tuple[str, str], PositionReport] = {}
+        self.listed: dict[OrderClass, tuple[OrderReport, ...]] = {}
+        """Open orders by the last complete read; conditional ones include attached stops."""
         self.balance: BalanceReport | None = None
         self.hedge_mode = False
+        self.on_probation = False
+        """After stops failed: one entry at a time, until a stop is confirmed."""
         self.stream_up = False
         self.stream_up_ts_ns = TsNs(0)
         self.stream_generation = 0

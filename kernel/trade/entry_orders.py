@@ -1,8 +1,9 @@
 """The orders of an entry: its children from intent to proven end.
 
 1. One intent has one client id for life; what is in doubt is settled under it, by one search.
-2. A definite refusal ends a child; silence and "used before" leave its outcome unknown.
-3. A cancel proves nothing: a child is looked up until it is terminal.
+2. What finds no rate budget waits for it, until the entry is too old or forbidden.
+3. A definite refusal ends a child; silence and "used before" leave its outcome unknown.
+4. A cancel proves nothing: a child is looked up until it is terminal.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from kernel.model.venue import (
     SubmitOrder,
 )
 from kernel.trade import evidence
+from kernel.trade.gateway import NO_BUDGET
 from kernel.trade.stop_levels import first_stop
 
 if TYPE_CHECKING:
@@ -92,54 +94,88 @@ class EntryOrders:
         self, desk: VenueDesk, position: Position, children: list[TrackedOrder], plan: EntryPlan
     ) -> list[TrackedOrder]:
         """Send every child; returns those whose outcome is unknown."""
-        stop_loss = self._attached_stop(desk, position)
         unknown: list[TrackedOrder] = []
         for order in children:
             if order is not children[0] and self.too_late(desk, plan):
                 self._services.orders.conclude(order, OrderStatus.REJECTED, "not sent")
                 continue
-            if not await self._send_one(desk, order, stop_loss):
+            if not await self._send_one(desk, position, order, plan):
                 unknown.append(order)
         return unknown
 
-    async def _send_one(self, desk: VenueDesk, order: TrackedOrder, stop_loss: Price) -> bool:
-        """Send one child; False: the outcome is unknown."""
-        services, row = self._services, order.row
-        request = SubmitOrder(
+    async def _send_one(
+        self, desk: VenueDesk, position: Position, order: TrackedOrder, plan: EntryPlan
+    ) -> bool:
+        """Send one child; False: the outcome is unknown.
+
+        What finds no budget is proven unsent. It waits for one, under its id, as long as the entry
+        may go out at all.
+        """
+        request = self._request(desk, position, order)
+        self._tell_sent(request, position)
+        while True:
+            try:
+                ack = await desk.gateway.submit(request, EffectClass.ENTRY)
+            except DuplicateClientOrderId:
+                return False  # an earlier send of this intent exists: look it up
+            except (Rejected, NotSent, Throttled, Unauthorized) as error:
+                if self._is_queued(desk, order, error, plan):
+                    request = self._request(desk, position, order)
+                    continue
+                if not order.seen:
+                    self._services.orders.conclude(
+                        order, OrderStatus.REJECTED, f"{type(error).__name__} {error.code}"
+                    )
+                return True
+            except VenueError:
+                return False
+            self._services.orders.acked(order, ack.venue_order_id)
+            return True
+
+    def _is_queued(
+        self, desk: VenueDesk, order: TrackedOrder, error: VenueError, plan: EntryPlan
+    ) -> bool:
+        """Whether the same request waits for the budget that it lacked."""
+        waits = isinstance(error, Throttled) and not error.banned
+        lacks = isinstance(error, NotSent) and error.code == NO_BUDGET
+        if not (waits or lacks) or order.seen or self.too_late(desk, plan):
+            return False
+        self._services.decide(
+            "entry.queued",
+            f"{error.code} {error.text}".strip(),
+            venue=desk.name,
+            symbol=order.row.symbol,
+            position_id=order.row.position_id,
+            client_order_id=order.client_order_id,
+        )
+        return True
+
+    def _request(self, desk: VenueDesk, position: Position, order: TrackedOrder) -> SubmitOrder:
+        """What is sent for a child now; its stop is that of the price of now."""
+        row = order.row
+        return SubmitOrder(
             symbol=row.symbol,
             side=row.side,
             qty=row.qty,
             order_type=OrderType.MARKET,
             client_order_id=row.client_order_id,
             time_in_force=TimeInForce.GTC,
-            stop_loss=stop_loss,
-            stop_trigger_by=services.settings.stop_source,
+            stop_loss=self._attached_stop(desk, position),
+            stop_trigger_by=self._services.settings.stop_source,
         )
-        services.decide(
+
+    def _tell_sent(self, request: SubmitOrder, position: Position) -> None:
+        self._services.decide(
             "order.submitted",
             "entry",
-            venue=row.venue,
-            symbol=row.symbol,
-            position_id=row.position_id,
-            client_order_id=row.client_order_id,
-            side=row.side.value,
-            qty=row.qty,
-            stop_loss=stop_loss,
+            venue=position.venue,
+            symbol=request.symbol,
+            position_id=position.id,
+            client_order_id=request.client_order_id,
+            side=request.side.value,
+            qty=request.qty,
+            stop_loss=request.stop_loss,
         )
-        try:
-            ack = await desk.gateway.submit(request, EffectClass.ENTRY)
-        except DuplicateClientOrderId:
-            return False  # an earlier send of this intent exists: look it up
-        except (Rejected, NotSent, Throttled, Unauthorized) as error:
-            if not order.seen:
-                services.orders.conclude(
-                    order, OrderStatus.REJECTED, f"{type(error).__name__} {error.code}"
-                )
-            return True
-        except VenueError:
-            return False
-        services.orders.acked(order, ack.venue_order_id)
-        return True
 
     def _attached_stop(self, desk: VenueDesk, position: Position) -> Price:
         """Bybit: the stop that rides with the entry, from the series that triggers it."""

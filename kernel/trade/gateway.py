@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from kernel.runtime.scheduler import Runtime
     from kernel.trade.desk import VenueDesk
 
+NO_BUDGET = "no-budget"
+"""Code of a request that found no rate budget in time."""
 BAN_NS = 10 * MINUTE
 """A ban whose end the venue does not state (Bybit 403: ten minutes)."""
 _EVER = TsNs(0)
@@ -132,7 +134,7 @@ class Gateway:
         budget = self._cost(request)
         if not self.limiter.take(budget, cls):
             if not await self.limiter.wait(budget, cls, limit_ns):
-                raise NotSent(self._desk.name, kind, "no-budget", "no rate budget in time")
+                raise NotSent(self._desk.name, kind, NO_BUDGET, "no rate budget in time")
             self._check(request, cls, kind)
         self.calls[kind] = self.calls.get(kind, 0) + 1
         try:
@@ -243,7 +245,7 @@ class Gateway:
         """
         made = await self.limiter.reserve(entries, timeout_ns)
         if made is None:
-            raise NotSent(self._desk.name, "reserve", "no-budget", "no budget for entry and stop")
+            raise NotSent(self._desk.name, "reserve", NO_BUDGET, "no budget for entry and stop")
         return made
 
     # ------------------------------------------------------------ typed helpers

@@ -108,10 +108,11 @@ class Bucket:
             self._uses.append((now_ns, used - self.used))
             self.used = used
 
-    def next_change_ns(self) -> int:
-        """When there may be more room: the end of a block or of the oldest use; 0: neither."""
-        oldest = self._uses[0][0] + self.window_ns if self._uses else 0
-        return max(oldest, self.blocked_until_ns)
+    def next_change_ns(self, now_ns: int) -> int:
+        """When there may be more room: the end of a block, else of the oldest use; 0: neither."""
+        if self.blocked_until_ns > now_ns:
+            return self.blocked_until_ns
+        return self._uses[0][0] + self.window_ns if self._uses else 0
 
 
 class Reservation:
@@ -314,7 +315,7 @@ class Limiter:
         changes = [
             at
             for bucket in self.buckets.values()
-            if (at := bucket.next_change_ns()) > now
+            if (at := bucket.next_change_ns(now)) > now
         ]
         if changes:
             self._timer = self._runtime.call_at(min(changes), self._pump)

@@ -268,6 +268,10 @@ class Risk:
         if reservation is not None and reservation.venue in self._margin:
             self._margin[reservation.venue] += reservation.margin
 
+    def under_way(self, venue: str) -> int:
+        """Entries on a venue that are reserved and not yet proven open or absent."""
+        return sum(1 for one in self._reservations.values() if one.venue == venue)
+
     def doubtful(self, reservation_id: str) -> None:
         """Nobody can say: it stays until nothing of ours is on the symbol."""
         if reservation_id in self._reservations:

@@ -12,6 +12,7 @@ import msgspec
 
 from kernel.model.orders import PositionSide, Side
 from kernel.model.units import HOUR, HUNDRED, TsNs
+from kernel.trade.order_caps import OrderCaps
 from kernel.trade.sizing import Sized, SizeLimits, SizeRefusal, size, spread_percent
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Validator:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._limits = SizeLimits.of(services.settings)
+        self._caps = OrderCaps(services)
 
     def is_hopeless(self, signal: Signal) -> bool:
         """Whether it is refused whatever prices and margin are: nothing need be asked for it."""
@@ -108,9 +110,14 @@ class Validator:
         reason = risk.refusal(desk.name, signal.symbol, position_side(signal), sized.notional)
         if reason:
             return Refusal(reason, str(sized.notional))
+        capped = self._caps.refusal(desk, signal.symbol, len(sized.children))
+        if capped:
+            return Refusal("order_cap", capped)
         block = risk.entry_block(desk.name, signal.symbol)
         if block:
             return Refusal("entries_locked", block)
+        if desk.on_probation and risk.under_way(desk.name):
+            return Refusal("venue_on_probation", "one entry at a time, until a stop is confirmed")
         if not desk.entries_allowed:
             return Refusal("entries_blocked", ", ".join(desk.block_reasons))
         return None

@@ -124,7 +124,8 @@ ALERTS: dict[str, AlertKind] = {
     ),
     "stop.breaker": AlertKind(
         _S,
-        "Equal stop failures in a row: no entries on the venue until a stop is confirmed.",
+        "Equal stop failures in a row: no entries on the venue until a stop is confirmed; after"
+        " VENUE_BREAKER_MINUTES one entry at a time is tried.",
         "Read the code; it may need a change of the account.",
         (End("entries.unblocked", cause="equal stop failures in a row"),),
     ),

@@ -109,6 +109,7 @@ KINDS: dict[str, Kind] = {
     "entries.resumed": Kind(INFO, "entries go on: {cause}"),
     "entries.unblocked": Kind(DEBUG, "no longer in the way of entries: {cause}"),
     "entries.unlocked": Kind(INFO, "entries are unlocked: {cause}"),
+    "entry.queued": Kind(WARNING, "the entry waits for its rate budget: {cause}"),
     "entry.dropped": Kind(WARNING, "entry {side} is dropped: {cause}"),
     "symbol.ready": Kind(DEBUG, "{cause}: leverage {leverage}"),
     # orders and executions
@@ -155,6 +156,8 @@ KINDS: dict[str, Kind] = {
     "position.untracked": Kind(WARNING, "{side} {qty} was not in our books ({cause}): {policy}"),
     # stops
     "stop.adopted": Kind(INFO, "a stop at {level} counts as this position's: {cause}"),
+    "stop.breaker_closed": Kind(INFO, "entries are as usual again: {cause}"),
+    "stop.breaker_probes": Kind(WARNING, "one entry at a time is tried again: {cause}"),
     "stop.confirmed": Kind(
         INFO,
         "a stop stands at {level}: {cause}",

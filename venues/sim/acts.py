@@ -14,6 +14,7 @@ import msgspec
 from kernel.errors import SettingsError
 from kernel.model.orders import FillKind, OrderClass, PriceSource
 from kernel.model.units import HOUR, MINUTE, Price, Qty, TsNs, canonical
+from kernel.model.venue import PlaceStop, SubmitOrder
 from venues.sim.account import CENT, SimPosition
 from venues.sim.agenda import RANK_MESSAGE
 from venues.sim.fault_kinds import (
@@ -131,12 +132,21 @@ class VenueActs:
             case VenueCancel():
                 self._cancel(act)
             case SecondActor():
-                self._venue.execute(act.request)
+                self._by_hand(act)
             case VenueAct():
                 self._venue_act(act)
             case _:
                 raise SettingsError([f"{type(act).__name__} is no act"])
         self._venue.faults.acted(act)
+
+    def _by_hand(self, act: SecondActor) -> None:
+        request = act.request
+        if act.copies == 1 or not isinstance(request, SubmitOrder | PlaceStop):
+            self._venue.execute(request)
+            return
+        for number in range(1, act.copies + 1):
+            name = f"{request.client_order_id}-{number}"
+            self._venue.execute(msgspec.structs.replace(request, client_order_id=name))
 
     def _venue_act(self, act: VenueAct) -> None:
         match act.act:

@@ -316,9 +316,13 @@ class VenueCancel(Act, frozen=True, kw_only=True, tag_field="fault", tag="venue_
 
 
 class SecondActor(Act, frozen=True, kw_only=True, tag_field="fault", tag="second_actor"):
-    """Somebody else on the same account sends a request."""
+    """Somebody else on the same account sends a request.
+
+    `copies` > 1 (orders): so many of it, with "-1", "-2" … behind its client order id.
+    """
 
     request: VenueRequest
+    copies: int = 1
 
 
 type AnyFault = (
