@@ -24,6 +24,7 @@ class Incidents:
         services.orders.on_stray = self._stray
         services.orders.on_reappeared = self._reappeared
         services.orders.on_unheard = self._unheard
+        services.orders.on_unknown = parts.foreign_epochs.hear
         services.book.on_ended.append(self._ended)
         services.writer.on_health = self._store_health
         for desk in services.desks.values():

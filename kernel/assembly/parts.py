@@ -22,6 +22,7 @@ from kernel.signals.feed import Feed
 from kernel.signals.schedule import WaveSchedule
 from kernel.sync.adoption import Adoption
 from kernel.sync.clock import ClockCheck
+from kernel.sync.foreign_epochs import ForeignEpochs
 from kernel.sync.outcome import OutcomeSettler
 from kernel.sync.recovery import Recovery
 from kernel.sync.repairs import Repairs
@@ -104,6 +105,7 @@ class Parts:
         self.last_resort = LastResort(services)
         self.clock = ClockCheck(services)
         self.monitor.status.offsets = self.clock.offsets
+        self.foreign_epochs = ForeignEpochs(services)
         self.recovery = Recovery(
             services, entries=entries, stops=stops, exits=exits, adoption=adoption
         )
@@ -150,6 +152,7 @@ class Parts:
     def begin(self, state: StoredState) -> None:
         """The store is loaded: give each part what was kept for it, and run what is periodic."""
         self._services.risk.restore(state)
+        self.foreign_epochs.begin()
         self.trailing.restore(state.trailing)
         self.monitor.restore(state)
         for name, run in self.periodic(state):

@@ -64,6 +64,8 @@ class OrderRegistry:
         """Told of executions that change a venue position and belong to no living one of ours."""
         self.on_reappeared: Callable[[TrackedOrder], None] = _ignore_order
         """Told of orders that live although they were declared never placed (SPEC §3.1)."""
+        self.on_unknown: Callable[[str, OrderReport], None] = _ignore_report
+        """Told of reports that belong to no order that is known."""
         self.on_unheard: Callable[[str, TsNs], None] = _ignore_news
         """Told the venue's time of news that a read showed and the stream had not."""
         self._orders: dict[tuple[str, str], TrackedOrder] = {}
@@ -356,6 +358,7 @@ class OrderRegistry:
         known = self._parking.known(venue, report)
         if known is not None and not is_news(known, report):
             return
+        self.on_unknown(venue, report)
         dropped = self._parking.report(venue, report)
         if dropped is not None:
             self._drop(venue, dropped.client_order_id, "report")
@@ -382,6 +385,10 @@ def _keep_nothing(rows: tuple[Row, ...]) -> None:
 
 
 def _ignore(venue: str, fill: Fill) -> None:
+    """Before the kernel is wired nobody is told."""
+
+
+def _ignore_report(venue: str, report: OrderReport) -> None:
     """Before the kernel is wired nobody is told."""
 
 

@@ -191,6 +191,7 @@ KINDS: dict[str, Kind] = {
         (Except("cause", ("the stop is confirmed", "activation price reached"), DEBUG),),
     ),
     # venues and their streams
+    "epoch.foreign": Kind(CRITICAL, "another process sends orders as us: {cause}"),
     "event.refused": Kind(ERROR, "{event} could not be handled: {cause}"),
     "health.changed": Kind(
         WARNING,
