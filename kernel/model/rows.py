@@ -129,6 +129,25 @@ class LockRow(msgspec.Struct, frozen=True, kw_only=True, tag="lock_row", array_l
     until_ns: TsNs
 
 
+class SwitchRow(
+    msgspec.Struct, frozen=True, kw_only=True, tag="switch_row", array_like=True, gc=False
+):
+    """What the kill switches have counted: one row, written with each position that ends."""
+
+    day: int = 0
+    """UTC day since 1970, and its result."""
+    day_result: Usd = ZERO
+    losing_stops: int = 0
+    stops: tuple[TsNs, ...] = ()
+    """Times of the stops inside the guard's window."""
+    result: Usd = ZERO
+    best: Usd = ZERO
+    wallets: tuple[tuple[str, Usd], ...] = ()
+    """(venue, money that drawdown counts from)."""
+    counted: tuple[str, ...] = ()
+    """Positions that were counted last: none of them is counted again."""
+
+
 class PerformanceRow(
     msgspec.Struct, frozen=True, kw_only=True, tag="performance_row", array_like=True, gc=False
 ):
@@ -200,6 +219,7 @@ type Row = (
     | WaveRow
     | SignalRow
     | LockRow
+    | SwitchRow
     | PerformanceRow
     | EventRow
 )
@@ -225,6 +245,7 @@ class StoredState(
     waves: tuple[WaveRow, ...] = ()
     locks: tuple[LockRow, ...] = ()
     performance: tuple[PerformanceRow, ...] = ()
+    switches: SwitchRow | None = None
     """The running sums."""
 
 
@@ -247,6 +268,8 @@ def row_key(row: Row) -> str:
             return f"signal|{row.once_key}|{row.arrived_ns}"
         case LockRow():
             return f"lock|{row.venue}|{row.symbol}"
+        case SwitchRow():
+            return "switches"
         case PerformanceRow(period="running"):
             return f"performance|{row.venue}"
         case PerformanceRow():

@@ -25,6 +25,7 @@ from kernel.model.rows import (
     PerformanceRow,
     Row,
     StoredState,
+    SwitchRow,
     TrailingRow,
     WaveRow,
     row_key,
@@ -268,6 +269,7 @@ class MemoryStore:
             ),
             locks=tuple(lock for lock in locks if lock.until_ns > now_ns),
             performance=tuple(self._row(key, PerformanceRow) for key in self._sums),
+            switches=self._row("switches", SwitchRow) if "switches" in self._rows else None,
         )
 
     def _matters(self, order: OrderRow, now_ns: int) -> bool:

@@ -2,7 +2,7 @@
 
 A switch that trips locks the whole kernel, durably, until its time: the daily loss until the UTC
 day ends, a stop guard until its window has passed, drawdown and consecutive stops until an
-operator resumes. Counting starts anew with each process; what tripped before does not.
+operator resumes. What is counted is durable as well: a restart forgets no loss.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kernel.model.positions import CloseReason, Origin
+from kernel.model.rows import SwitchRow
 from kernel.model.units import DAY, HUNDRED, MINUTE, ZERO, TsNs, Usd
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from kernel.config import Settings
     from kernel.model.positions import PositionRow
 
+COUNTED_KEPT = 64
+"""A position that ended twice, because a crash came between, counts once."""
 UNTIL_RESUMED = TsNs(1 << 62)
 """As an end of a lock: an operator has to end it."""
 
@@ -53,6 +56,40 @@ class KillSwitches:
         self._wallets: dict[str, Usd] = {}
         self._result = ZERO
         self._best = ZERO
+        self._counted: deque[str] = deque(maxlen=COUNTED_KEPT)
+
+    @property
+    def any_on(self) -> bool:
+        """Whether any count is switched on."""
+        settings = self._settings
+        return bool(
+            settings.daily_loss_limit_usd
+            or settings.max_drawdown_percent
+            or settings.max_consecutive_stops
+            or settings.stop_guard_count
+        )
+
+    def row(self) -> SwitchRow:
+        """What was counted, for the store."""
+        return SwitchRow(
+            day=self._day,
+            day_result=self._day_result,
+            losing_stops=self._losing_stops,
+            stops=tuple(self._stops),
+            result=self._result,
+            best=self._best,
+            wallets=tuple(self._wallets.items()),
+            counted=tuple(self._counted),
+        )
+
+    def restore(self, row: SwitchRow) -> None:
+        """Go on counting where the process before ended."""
+        self._day, self._day_result = row.day, row.day_result
+        self._losing_stops = row.losing_stops
+        self._stops = deque(row.stops)
+        self._result, self._best = row.result, row.best
+        self._wallets = dict(row.wallets)
+        self._counted.extend(row.counted)
 
     def note_wallet(self, venue: str, wallet: Usd) -> None:
         """The money on a venue; the first figure of each venue is what drawdown counts from."""
@@ -60,8 +97,9 @@ class KillSwitches:
 
     def ended(self, row: PositionRow, now_ns: TsNs) -> list[Trip]:
         """Count a position that ended; returns the switches that trip by it."""
-        if row.origin is not Origin.OURS or not row.filled_qty:
+        if row.origin is not Origin.OURS or not row.filled_qty or row.position_id in self._counted:
             return []
+        self._counted.append(row.position_id)
         net = row.net
         self._turn_day(now_ns)
         self._day_result += net

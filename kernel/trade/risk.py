@@ -346,9 +346,15 @@ class Risk:
         ]
 
     def restore(self, state: StoredState) -> None:
-        """Locks of the process before."""
+        """Locks and counts of the process before."""
         for row in state.locks:
             self._locks[(row.venue, row.symbol)] = Trip(row.reason, row.until_ns)
+        if state.switches is not None:
+            self.switches.restore(state.switches)
+
+    def _store_switches(self) -> None:
+        if self.switches.any_on:
+            self._services.persist((self.switches.row(),))
 
     def pause(self, reason: str) -> None:
         """An operator stops entries."""
@@ -359,6 +365,7 @@ class Risk:
         """An operator lets entries go on; tripped kill switches end and count anew."""
         self.paused = ""
         self.switches.resumed()
+        self._store_switches()
         self.unlock(*EVERYTHING, "operator resumed")
         self._services.decide("entries.resumed", "operator")
 
@@ -389,7 +396,9 @@ class Risk:
         if cooldown and position.row.filled_qty:
             until = TsNs(now + cooldown * MINUTE)
             self.lock(position.venue, position.symbol, "cool-down", until)
-        for trip in self.switches.ended(position.row, now):
+        trips = self.switches.ended(position.row, now)
+        self._store_switches()
+        for trip in trips:
             if not self.lock(*EVERYTHING, trip.reason, trip.until_ns):
                 continue
             end = "an operator resumes" if trip.until_ns == UNTIL_RESUMED else "its time is over"

@@ -97,6 +97,11 @@ ALERTS: dict[str, AlertKind] = {
         "Orders of a closed position are not proven cancelled; it is tried on.",
         "Cancel them on the venue if they stay.",
     ),
+    "epoch.foreign": AlertKind(
+        _E,
+        "An order under our prefix was sent by a process that is not this one.",
+        "End the other process, look at the account, then `resume`.",
+    ),
     "order.reappeared": AlertKind(
         _E, "An order that was declared never placed is alive.", "Watch the symbol; a resync runs."
     ),
