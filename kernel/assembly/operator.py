@@ -62,7 +62,9 @@ class Commands:
         found = [
             position
             for position in services.book.open()
-            if args and position.symbol == args[0] and args[1:] in ((), (position.venue,))
+            if args
+            and position.symbol == services.desks[position.venue].symbol_of(args[0])
+            and args[1:] in ((), (position.venue,))
         ]
         if not found:
             text = f"no open position for: close {' '.join(args)}"

@@ -42,6 +42,11 @@ class Instrument(
     max_leverage: Decimal = ZERO
     funding_interval_h: int = 8
 
+    @property
+    def unified(self) -> str:
+        """The spelling that other programs use: `BLAST/USDT:USDT`, from what the venue states."""
+        return f"{self.base}/{self.quote}:{self.quote}"
+
     def price_down(self, price: Decimal) -> Price:
         """Largest multiple of the tick that is not above `price`."""
         return self._round(price, self.tick_size, ROUND_FLOOR)

@@ -121,6 +121,16 @@ class VenueDesk:
 
     # ------------------------------------------------------------ what the venue says
 
+    def symbol_of(self, name: str) -> str:
+        """The venue's symbol of a contract that is spelled in either way; else the name itself.
+
+        Found among the venue's instruments, never cut out of the name: 1000PEPE is not PEPE.
+        """
+        if name in self.instruments or "/" not in name:
+            return name
+        spelled = (one.symbol for one in self.instruments.values() if one.unified == name)
+        return next(spelled, name)
+
     def hear_position(self, report: PositionReport) -> bool:
         """Keep a position report; False: older than what is known."""
         key = (report.symbol, report.hedge_leg)

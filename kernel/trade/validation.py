@@ -1,7 +1,7 @@
 """One signal against the state of its venue (SPEC §1 "Validate", §2). Reads, decides nothing else.
 
 The order is the SPEC's, and the first check that fails gives the reason: venue, symbol, what is
-there already, spread, filters and size, exposure and margin, locks.
+there already, spread, trigger price, filters and size, exposure and margin, locks.
 """
 
 from __future__ import annotations
@@ -64,6 +64,9 @@ class Validator:
         refused = self._spread(quote)
         if refused is not None:
             return refused
+        refused = self._untriggered(desk, signal.symbol)
+        if refused is not None:
+            return refused
         sized = size(instrument, signal.side, quote, self._limits)
         if isinstance(sized, SizeRefusal):
             return Refusal(sized.value)
@@ -98,6 +101,13 @@ class Validator:
             return Refusal(SizeRefusal.NO_QUOTE.value, f"bid {quote.bid} ask {quote.ask}")
         most = self._services.settings.max_spread_percent
         return None if spread <= most else Refusal("spread", f"{spread:.4f} of {most} percent")
+
+    def _untriggered(self, desk: VenueDesk, symbol: str) -> Refusal | None:
+        """Without a price of the series that triggers it nobody can say where a stop belongs."""
+        source = self._services.settings.stop_source
+        if self._services.prices.last(desk.name, symbol, source).price:
+            return None
+        return Refusal("no_trigger_price", source.value)
 
     def _coarse(self, instrument: Instrument, sized: Sized) -> Refusal | None:
         distance = sized.reference_price * self._services.settings.stop_loss_percent / HUNDRED

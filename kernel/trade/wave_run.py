@@ -68,7 +68,7 @@ class WaveRun:
         self.expires_ns = TsNs(
             close_of(window.wave_ns) + self._settings.signal_max_age_seconds * SECOND
         )
-        self.lines = WaveLines(FilterRules.of(self._settings), claims, self._record.dropped)
+        self.lines = WaveLines(self._rules(), claims, self._record.dropped)
         self._entry = WaveEntry(
             services,
             opener,
@@ -88,7 +88,7 @@ class WaveRun:
 
     def add(self, signals: tuple[Signal, ...]) -> None:
         """Signals of this wave that arrived inside its check."""
-        self.lines.add(signals)
+        self.lines.add(self._as_the_venue_spells(signal) for signal in signals)
         self._changed.set()
 
     def resume(self, row: WaveRow) -> None:
@@ -109,6 +109,21 @@ class WaveRun:
     def nudge(self) -> None:
         """Look again: time moved, or a stop was commanded."""
         self._changed.set()
+
+    def _as_the_venue_spells(self, signal: Signal) -> Signal:
+        desk = self._services.desks.get(signal.venue)
+        symbol = signal.symbol if desk is None else desk.symbol_of(signal.symbol)
+        if symbol == signal.symbol:
+            return signal
+        return msgspec.structs.replace(signal, symbol=symbol)
+
+    def _rules(self) -> FilterRules:
+        """The filter, with its stop list as the venues spell their contracts."""
+        rules = FilterRules.of(self._settings)
+        names = dict.fromkeys(rules.stoplist)
+        for desk in self._services.desks.values():
+            names.update(dict.fromkeys(desk.symbol_of(name) for name in rules.stoplist))
+        return msgspec.structs.replace(rules, stoplist=tuple(names))
 
     # ------------------------------------------------------------ the life of a wave
 
