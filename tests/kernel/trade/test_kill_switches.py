@@ -1,6 +1,7 @@
 """Results count to the last cent and nanosecond; a switch trips there, not beside."""
 
 from decimal import Decimal
+from itertools import count
 
 import pytest
 
@@ -11,6 +12,7 @@ from kernel.model.units import DAY, MINUTE, SECOND, TsNs
 from kernel.trade.kill_switches import UNTIL_RESUMED, KillSwitches
 
 D = Decimal
+NUMBERS = count()
 NOW = TsNs(20_000 * DAY + 12 * 60 * MINUTE)
 CENT = D("0.01")
 BY_STOP = (
@@ -24,7 +26,7 @@ BY_STOP = (
 
 def row(net="-1", reason=CloseReason.STOP_LOSS, **changes):
     given = {
-        "position_id": "p",
+        "position_id": f"p{next(NUMBERS)}",
         "venue": "binance",
         "symbol": "AAAUSDT",
         "side": PositionSide.LONG,
@@ -163,3 +165,24 @@ def test_an_operator_does_not_forgive_the_loss_of_the_day():
 def test_zero_switches_each_of_them_off():
     off = switches("10")
     assert [off.ended(row("-5"), NOW) for _ in range(50)] == [[]] * 50
+
+
+def test_a_position_that_ends_twice_counts_once():
+    one = switches(max_consecutive_stops=2)
+    lost = row("-1")
+    assert one.ended(lost, NOW) == []
+    assert one.ended(lost, NOW) == []
+    again = switches(max_consecutive_stops=2)
+    again.restore(one.row())
+    assert again.ended(lost, NOW) == []
+    assert again.ended(row("-1"), NOW)
+
+
+def test_what_was_counted_comes_back_from_its_row():
+    one = switches(max_drawdown_percent=D(10), stop_guard_count=2)
+    one.ended(row("50", CloseReason.AGED), NOW)
+    one.ended(row("-99.99"), NOW)
+    again = KillSwitches(Settings(max_drawdown_percent=D(10), stop_guard_count=2))
+    again.restore(one.row())
+    assert again.row() == one.row()
+    assert len(again.ended(row("-5.01"), TsNs(NOW + 1))) == 2
