@@ -188,7 +188,7 @@ def test_what_is_larger_than_a_share_goes_out_alone():
 def test_a_use_leaves_with_the_last_moment_of_its_window():
     used = bucket()
     used.take(100, EffectClass.PROTECT, 5)
-    assert used.next_change_ns() == 15
+    assert used.next_change_ns(5) == 15
     assert not used.has_room(1, EffectClass.PROTECT, 14)
     assert used.has_room(100, EffectClass.PROTECT, 15)
     assert used.used == 0
@@ -197,12 +197,15 @@ def test_a_use_leaves_with_the_last_moment_of_its_window():
 def test_a_block_ends_at_its_time():
     blocked = bucket()
     blocked.blocked_until_ns = 7
-    assert blocked.next_change_ns() == 7
+    assert blocked.next_change_ns(6) == 7
     assert not blocked.has_room(1, EffectClass.PROTECT, 6)
     assert not blocked.can_hold(1, 6)
     assert blocked.has_room(1, EffectClass.PROTECT, 7)
     assert blocked.can_hold(1, 7)
-    assert bucket().next_change_ns() == 0
+    assert bucket().next_change_ns(7) == 0
+    blocked.take(1, EffectClass.PROTECT, 3)
+    assert blocked.next_change_ns(6) == 7, "the end of the block, whatever was used"
+    assert blocked.next_change_ns(7) == 13
 
 
 def test_what_is_held_for_entries_is_out_of_reach_of_queries_and_not_of_protection():
