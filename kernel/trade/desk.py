@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.model.orders import PositionSide
-from kernel.model.units import SECOND, MonoNs, TsNs
+from kernel.model.units import MINUTE, SECOND, MonoNs, TsNs
 from kernel.model.venue import VenueNotice
 from kernel.trade.book import LEGS, is_older
 from kernel.trade.gateway import Gateway
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from kernel.ports.venue import Venue
     from kernel.runtime.scheduler import Runtime
 
+UNRELIABLE_NS = 10 * MINUTE
+UNRELIABLE_LOSSES = 3
+"""A stream that broke so often in this time is unreliable for as long again."""
 SUSPECT_EVERY_NS = 60 * SECOND
 """A stream is not torn down more often than this on suspicion."""
 
@@ -72,6 +75,7 @@ class VenueDesk:
         self.suspected_mono_ns = MonoNs(-SUSPECT_EVERY_NS)
         self.resynced_mono_ns = 0
         self.closely_until_ns = MonoNs(0)
+        self._losses: list[MonoNs] = []
         self.on_close_watch: Callable[[], None] = _ignore
         """Told when the venue is to be compared more often than usual."""
         self.notices: dict[str, int] = {}
@@ -102,6 +106,19 @@ class VenueDesk:
             self._outbox.record(
                 "entries.unblocked", reason, venue=self.name, left=",".join(self._blocks)
             )
+
+    def hear_stream_loss(self) -> bool:
+        """The stream broke; True: so often lately that the venue is watched closely for a while.
+
+        An unreliable stream (testnets have them) is made up for by reads.
+        """
+        now = self._runtime.now()
+        self._losses = [at for at in self._losses if now - at < UNRELIABLE_NS]
+        self._losses.append(now)
+        if len(self._losses) < UNRELIABLE_LOSSES:
+            return False
+        self.watch_closely(UNRELIABLE_NS)
+        return True
 
     def watch_closely(self, span_ns: int) -> None:
         """Something may come about that no event tells: compare more often for a while."""

@@ -163,10 +163,14 @@ class Router:
         self._resync(self._desk.name, "stream up")
 
     def _on_down(self, event: StreamDown) -> None:
-        self._desk.stream_up = False
+        was_up, self._desk.stream_up = self._desk.stream_up, False
         self._desk.stream_generation += 1
         self._services.decide("stream.down", event.reason or "no reason", venue=self._desk.name)
         self._desk.block_entries("stream")
+        if was_up and self._desk.hear_stream_loss():
+            self._services.decide(
+                "stream.unreliable", "it broke again and again", venue=self._desk.name
+            )
         if self._alarm is None:
             runtime = self._services.runtime
             patience_ns = self._services.settings.stream_down_alert_minutes * MINUTE

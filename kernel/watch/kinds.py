@@ -203,6 +203,7 @@ KINDS: dict[str, Kind] = {
     "resync.failed": Kind(ERROR, "the resync failed and is tried again: {cause}"),
     "stream.down": Kind(ERROR, "the private stream broke: {cause}"),
     "stream.suspect": Kind(WARNING, "the private stream is connected anew: {cause}"),
+    "stream.unreliable": Kind(WARNING, "the venue is read more often: {cause}"),
     "stream.up": Kind(INFO, "the private stream is up: {cause}"),
     "sync.gone": Kind(INFO, "{qty} of somebody else is gone: {cause}"),
     "sync.phantom": Kind(ERROR, "ours alone knows of {qty}: {cause}"),

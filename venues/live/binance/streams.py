@@ -6,8 +6,9 @@
 2. A connection ends by itself ten minutes before the venue would cut it at 24 hours.
 3. There is nothing to subscribe to: an open socket is a confirmed one.
 
-A quiet stream is a healthy one on this venue. That the socket is alive is proven below us, where
-pings are answered; that the key is, by each extension.
+A quiet stream is a healthy one on this venue. Pings are answered below us; a probe of our own
+leaves every 30 seconds, and a connection that answered one before must answer the next within 10:
+one that never answers any is not judged by it. That the key is alive is proven by each extension.
 
 Source: venue-binance §4.1, §4.2; SPEC §10.
 """
@@ -16,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from kernel.errors import Throttled, VenueError
 from kernel.model.messages import HttpReply, HttpRequest
@@ -41,6 +44,8 @@ KEY_LIFE_NS = 55 * MINUTE
 CONNECTION_LIFE_NS = 23 * HOUR + 50 * MINUTE
 CALL_NS = 10 * SECOND
 KEY_GONE = "-1125"
+PROBE_NS = 30 * SECOND
+ANSWER_NS = 10 * SECOND
 
 
 class BinanceStream(PrivateStream):
@@ -58,6 +63,12 @@ class BinanceStream(PrivateStream):
         self._extended_ns = MonoNs(0)
         self._extend_ns = MonoNs(0)
         self._ends_ns = MonoNs(0)
+        self._probe_ns = MonoNs(0)
+        self._answer_ns: MonoNs | None = None
+        """When the answer to the last probe is due at the latest; None: it came."""
+        self._answers = False
+        """This connection has answered a probe."""
+        self._probes = 0
         self._leverages: dict[str, int] = {}
 
     def expect_leverage(self, symbol: str, leverage: int) -> None:
@@ -74,21 +85,41 @@ class BinanceStream(PrivateStream):
     def begin(self) -> None:
         """See `PrivateStream.begin`."""
         self._ends_ns = MonoNs(self._runtime.now() + CONNECTION_LIFE_NS)
+        self._probe_ns = MonoNs(self._runtime.now() + PROBE_NS)
+        self._answer_ns, self._answers = None, False
         self.confirm()
 
     def next_due(self) -> MonoNs:
         """See `PrivateStream.next_due`."""
-        return min(self._extend_ns, self._ends_ns)
+        probe_ns = self._probe_ns if self._answer_ns is None else self._answer_ns
+        return min(self._extend_ns, self._ends_ns, probe_ns)
 
     async def on_due(self) -> str:
         """See `PrivateStream.on_due`."""
-        if self._runtime.now() >= self._ends_ns:
+        now = self._runtime.now()
+        if now >= self._ends_ns:
             return "the connection is about to reach the venue's 24 hours"
+        if self._answer_ns is not None and now >= self._answer_ns:
+            if self._answers:
+                return "no answer to our probe"
+            self._answer_ns = None
+        if self._answer_ns is None and now >= self._probe_ns:
+            self._probe()
+        if now < self._extend_ns:
+            return ""
         try:
             await self._call("PUT")
         except (VenueError, TimedOut) as error:
             return self._not_extended(error)
         return ""
+
+    def _probe(self) -> None:
+        now = self._runtime.now()
+        self._probes += 1
+        self._probe_ns = MonoNs(now + PROBE_NS)
+        self._answer_ns = MonoNs(now + ANSWER_NS)
+        frame = {"method": "LIST_SUBSCRIPTIONS", "id": self._probes}
+        self.send(msgspec.json.encode(frame))
 
     def _not_extended(self, error: VenueError | TimedOut) -> str:
         now = self._runtime.now()
@@ -114,6 +145,7 @@ class BinanceStream(PrivateStream):
         """See `PrivateStream.read`."""
         kind, event = frames.unwrap(body)
         if not kind:
+            self._answer_ns, self._answers = None, True
             return
         if kind == frames.EXPIRED_KEY:
             self.suspect("the listenKey expired")

@@ -79,6 +79,34 @@ def test_a_key_that_is_gone_is_replaced_at_once(up):
     assert up.heard() == [StreamUp(connection=2)]
 
 
+def test_a_probe_leaves_every_30_seconds_and_must_be_answered_once_one_was(up):
+    for number in range(1, 4):
+        up.advance(30)
+        assert up.sent()[-1] == {"method": "LIST_SUBSCRIPTIONS", "id": number}
+        up.frame({"result": [], "id": number})
+    assert up.heard() == []
+    up.advance(39)
+    assert up.heard() == []
+    up.advance(1)
+    assert up.heard() == [StreamDown(reason="no answer to our probe")]
+    assert up.request().method == "POST"
+
+
+def test_a_connection_that_never_answers_probes_is_not_judged_by_them(up):
+    up.advance(300)
+    assert len(up.sent()) == 10
+    assert up.heard() == []
+
+
+def test_an_event_is_no_answer_to_a_probe(up):
+    up.advance(30)
+    up.frame({"result": [], "id": 1})
+    up.advance(30)
+    up.frame(order_update())
+    up.advance(10)
+    assert up.heard()[-1] == StreamDown(reason="no answer to our probe")
+
+
 def test_an_expired_key_is_replaced_at_once(up):
     up.frame({"e": "listenKeyExpired", "E": 1, "listenKey": "secret"})
     assert isinstance(up.heard()[0], StreamDown)
