@@ -130,19 +130,20 @@ class Guard:
         if guarded is None:
             level = max(_acted(position), default=Concern.LOW)
             guarded = self._guarded[position.id] = _Guarded(level)
-        inputs = self._inputs(position, guarded, quote_age_ns=QUOTE_KEPT_NS)
-        if not isinstance(inputs, str):
-            health = evaluate(inputs, self._rules)
-            if concern_at(health.score) is not guarded.level.level:
-                inputs = self._inputs(position, guarded, quote_age_ns=0)
-        if isinstance(inputs, str):
-            self._not_seen(position, guarded, inputs)
+        health = self._health(position, guarded, quote_age_ns=QUOTE_KEPT_NS)
+        if not isinstance(health, str) and concern_at(health.score) is not guarded.level.level:
+            health = self._health(position, guarded, quote_age_ns=0)
+        if isinstance(health, str):
+            self._not_seen(position, guarded, health)
             return
         guarded.blind = ""
-        health = evaluate(inputs, self._rules)
         if guarded.level.see(health.score):
             self._tell(position, guarded.level.level, health)
         self._act(position, guarded)
+
+    def _health(self, position: Position, guarded: _Guarded, *, quote_age_ns: int) -> Health | str:
+        inputs = self._inputs(position, guarded, quote_age_ns=quote_age_ns)
+        return inputs if isinstance(inputs, str) else evaluate(inputs, self._rules)
 
     def _inputs(
         self, position: Position, guarded: _Guarded, *, quote_age_ns: int
