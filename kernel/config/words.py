@@ -10,13 +10,13 @@ from typing import Any, get_args
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from kernel.model.units import text
+from kernel.model.units import printable, text
 
 HIDDEN = "(hidden)"
 
 
 def shown(value: object) -> str:
-    """A value as it may be printed: of a secret only whether there is one."""
+    """A value as it may be printed: of a secret only that there is one, no control characters."""
     match value:
         case SecretStr():
             return HIDDEN if value.get_secret_value() else ""
@@ -25,10 +25,10 @@ def shown(value: object) -> str:
         case bool():
             return str(value).lower()
         case tuple():
-            return ",".join(map(str, value))
+            return printable(",".join(map(str, value)))
         case None:
             return ""
-    return _without_credentials(str(value))
+    return printable(_without_credentials(str(value)))
 
 
 def _without_credentials(told: str) -> str:
@@ -52,7 +52,7 @@ def unknown(name: str, fields: Iterable[str]) -> str:
     """A problem: there is no such setting; the nearest name."""
     near = get_close_matches(name.lower(), list(fields), n=1)
     hint = f"did you mean {near[0].upper()}?" if near else "remove it"
-    return f"{name}: no such setting; {hint}"
+    return f"{printable(name)}: no such setting; {hint}"
 
 
 def explain(

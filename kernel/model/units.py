@@ -66,3 +66,13 @@ def canonical(value: Decimal) -> Decimal:
 def text(value: Decimal) -> str:
     """Canonical text, as it goes on the wire and into the journal."""
     return format(canonical(value), "f")
+
+
+def printable(told: str) -> str:
+    """A text on one line: line breaks, control and formatting characters are escaped."""
+    if told.isprintable():
+        return told
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape", "backslashreplace").decode()
+        for one in told
+    )

@@ -46,13 +46,15 @@ EVENTS_LIMIT = 10_000
 class _Batch:
     """Rows that are written together."""
 
-    __slots__ = ("done", "entry", "rows", "urgent")
+    __slots__ = ("done", "due", "entry", "rows", "urgent")
 
     def __init__(self, *, entry: Future[bool] | None = None) -> None:
         self.rows: dict[str, Row] = {}
         self.entry = entry
         self.done: list[Future[bool]] = []
         self.urgent = False
+        self.due = False
+        """Its hold has ended: what joins it later keeps it no longer."""
 
 
 class StoreWriter:
@@ -147,7 +149,7 @@ class StoreWriter:
         self._idle.clear()
         if not self._holds:
             self._wake.set()
-        elif self._hold_ends is None and len(self._queue) == 1:
+        elif self._hold_ends is None and len(self._queue) == 1 and not batch.due:
             due = MonoNs(self._runtime.now() + HOLD_NS)
             self._hold_ends = self._runtime.call_at(due, self._end_hold)
         return batch
@@ -158,6 +160,7 @@ class StoreWriter:
             self._hold_ends.cancel()
             self._hold_ends = None
         if self._queue:
+            self._queue[-1].due = True
             self._idle.clear()
             self._wake.set()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from kernel.model.units import printable
 from kernel.signals.timestamps import format_utc
 from kernel.watch.kinds import LEVELS, level_of, sentence_of
 
@@ -20,13 +21,16 @@ LONGEST = 2_000
 """Characters of a message; what is longer is cut."""
 
 _SECRET = re.compile(
-    r"""(?ix) (?P<name> \b (?:
-        [\w-]* (?: secret (?:[_-]?key)? | token | password | passwd | signature )
-        | (?: x-mbx- | x-bapi- | bapi- )? (?: api[_-]?key | sign ) | listen[_-]?key
-        | authorization ) \b ["']? \s* [:=] \s* ["']? (?: (?: bearer | basic ) \s+ )? )
-        (?P<value> [^\s"'&,;}\]]+ )"""
+    r"""(?ix) (?P<name> (?:
+        secret (?:[_-]?key)? | token | password | passwd | signature | api[_-]?key | listen[_-]?key
+        | \b (?: x-bapi- | bapi- )? sign | \b authorization
+        ) \b \\* ["']? \s* [:=] \s* \\* (?P<quote> ["'] )? (?: (?: bearer | basic ) \s+ )? )
+        (?P<value> (?(quote) (?: (?! (?P=quote) ) (?s:.) )+ | [^\s"'&,;}\]]+ ) )"""
 )
-_URL = re.compile(r"(?P<head>\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s@]+(?=@)", re.IGNORECASE)
+_URL = re.compile(
+    r"(?i)(?P<head>\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@]{0,256}:)\S{1,256}(?=@)"
+)
+"""Both take time in proportion to the text: a venue or a sender may say anything at any length."""
 
 
 def redacted(text: str) -> str:
@@ -34,16 +38,6 @@ def redacted(text: str) -> str:
     if ":" not in text and "=" not in text:
         return text
     return _SECRET.sub(rf"\g<name>{MASK}", _URL.sub(rf"\g<head>{MASK}", text))
-
-
-def printable(text: str) -> str:
-    """A text on one line: line breaks, control and formatting characters are escaped."""
-    if text.isprintable():
-        return text
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape", "backslashreplace").decode()
-        for one in text
-    )
 
 
 def message(text: str) -> str:

@@ -210,3 +210,10 @@ def test_no_secret_is_in_any_output(secret, wrong):
         output = show.table(read) + show.document(read) + repr(read)
         assert not wrong
     assert secret not in output
+
+
+def test_no_problem_brings_a_control_character_to_a_terminal():
+    with pytest.raises(SettingsError) as raised:
+        sources.read(["SIGNAL_WS_URL=x\x1b[31m", "DEB\x07UG=1"], environment={})
+    assert len(raised.value.problems) == 2
+    assert all(problem.isprintable() for problem in raised.value.problems)

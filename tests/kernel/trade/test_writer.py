@@ -104,6 +104,18 @@ def test_who_waits_inside_an_operation_takes_the_held_rows_along():
         assert writing.store.commits == [["A=1", "S=1"], ["B=1"], ["E=1"]]
 
 
+def test_who_waits_behind_a_running_commit_is_held_up_by_no_row_that_joins_later():
+    writing = Writing()
+    writing.store.delay_ns = 20 * MS
+    with writing.writer.held():
+        writing.run(writing.writer.commit_entry((lock("A", "1"),)), 0)
+        outcome = writing.run(writing.writer.commit_protect((lock("S", "1"),)), 5 * MS)
+        writing.writer.persist((lock("B", "1"),))
+        writing.bench.at(60 * MS)
+        assert outcome == [True, 40 * MS]
+    assert writing.store.commits == [["A=1"], ["S=1", "B=1"]]
+
+
 def test_an_operation_inside_another_ends_nothing():
     writing = Writing()
     with writing.writer.held():

@@ -73,6 +73,10 @@ def test_whatever_is_said_stays_one_printable_line(text: str, level: str) -> Non
         "listenKey=CANARY",
         "password = 'CANARY'",
         "SIGNAL_WS_TOKEN=CANARY",
+        "BINANCE_API_KEY=CANARY",
+        'password: "two words, CANARY"',
+        '{"request": "{\\"secret\\": \\"CANARY\\"}"}',
+        "postgresql://elcrypto:p@ss@CANARY@localhost:5433/fox",
     ],
 )
 def test_what_is_named_like_a_secret_is_masked(text: str) -> None:
@@ -83,3 +87,12 @@ def test_what_is_named_like_a_secret_is_masked(text: str) -> None:
 def test_ordinary_words_are_not_masked() -> None:
     text = "the signal server refuses the token (invalid token); next try in 300 s: later"
     assert redacted(text) == text
+
+
+@pytest.mark.parametrize(
+    "part", ["a-", "a+a+", "x://u:", "token ", 'token="', "secret=\\", "sign-"]
+)
+def test_masking_a_long_text_costs_a_step_a_character(part: str) -> None:
+    """A backtracking expression would take hours here, and the kernel would wait."""
+    text = part * 100_000 + ":"
+    assert len(redacted(text)) <= 2 * len(text)
