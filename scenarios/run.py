@@ -135,6 +135,8 @@ class Run:
             driver.operator("stop")
         if happening.crash is not None:
             driver.crash(applied=happening.crash.applied)
+            if happening.crash.store_lost:
+                self.world.store.restore({})
             self._start_again(happening.crash.down, "crash")
 
     def _start_again(self, down_ns: int, reason: str) -> None:

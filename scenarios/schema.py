@@ -154,10 +154,14 @@ class MoneyPart(Part):
 
 
 class CrashPart(Part):
-    """The process dies. `applied`: of the waiting store writes so many become durable."""
+    """The process dies. `applied`: of the waiting store writes so many become durable.
+
+    `store_lost`: the next one finds an empty store.
+    """
 
     down: Duration = 10 * SECOND
     applied: int = Field(0, ge=0)
+    store_lost: bool = False
 
 
 class After(Part):
@@ -218,6 +222,8 @@ class Happening(Part):
             raise ValueError(f"give exactly one of {', '.join(ACTS)}")
         if self.after is not None and acts[0] != "crash":
             raise ValueError("only a crash can come after an effect or a decision")
+        if self.after is not None and self.crash is not None and self.crash.store_lost:
+            raise ValueError("the store can be lost at a time only")
         return self
 
 

@@ -28,6 +28,7 @@ from kernel.sync.recovery import Recovery
 from kernel.sync.repairs import Repairs
 from kernel.sync.resync import Resync
 from kernel.sync.snapshot import SnapshotService
+from kernel.sync.zombie_sweep import ZombieSweep
 from kernel.trade.book import PositionBook
 from kernel.trade.entry import Entries
 from kernel.trade.exits import Exits
@@ -97,6 +98,7 @@ class Parts:
         snapshots = SnapshotService(services)
         self.routers: dict[str, Router] = {}
         self.resyncs: dict[str, Resync] = {}
+        self.zombies: dict[str, ZombieSweep] = {}
         for desk in services.desks.values():
             self._build_sync(desk, snapshots, adoption)
         self.trailing = Trailing(services, stops, exits)
@@ -127,12 +129,15 @@ class Parts:
         services = self._services
         router = Router(services, desk, stops=self.stops, resync=self.request_resync)
         self.routers[desk.name] = router
+        repairs = Repairs(services, desk, adoption=adoption, stops=self.stops, exits=self.exits)
+        self.zombies[desk.name] = ZombieSweep(services, desk, repairs)
         self.resyncs[desk.name] = Resync(
             services,
             desk,
             router=router,
             snapshots=snapshots,
-            repairs=Repairs(services, desk, adoption=adoption, stops=self.stops, exits=self.exits),
+            repairs=repairs,
+            zombies=self.zombies[desk.name],
         )
 
     # ------------------------------------------------------------ what runs all the time
@@ -154,6 +159,8 @@ class Parts:
         self._services.risk.restore(state)
         self.foreign_epochs.begin()
         self.trailing.restore(state.trailing)
+        for zombies in self.zombies.values():
+            zombies.restore(state)
         self.monitor.restore(state)
         for name, run in self.periodic(state):
             self._services.supervise(name, run)

@@ -247,6 +247,8 @@ class StoredState(
     performance: tuple[PerformanceRow, ...] = ()
     switches: SwitchRow | None = None
     """The running sums."""
+    since_ns: TsNs = TsNs(0)
+    """Since when this store exists: what is older it may never have known; 0: not told."""
 
 
 def row_key(row: Row) -> str:

@@ -260,7 +260,8 @@ class StopCheck:
                 continue
             surplus = is_ours(report.client_order_id) and not report.status.terminal
             order = self._services.orders.by_client_id(venue, report.client_order_id)
-            if surplus and (order is None or not order.terminal):
+            held = self._services.cancels.holds(venue, report.client_order_id)
+            if surplus and not held and (order is None or not order.terminal):
                 self._stops.put_aside(position, report)
 
     # ------------------------------------------------------------ repairing

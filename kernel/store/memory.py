@@ -30,7 +30,7 @@ from kernel.model.rows import (
     WaveRow,
     row_key,
 )
-from kernel.model.units import DAY, MS
+from kernel.model.units import DAY, MS, TsNs
 from kernel.store.codec import decode_row, encode_row
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class MemoryStore:
 
     Attributes:
         epoch: Run epoch that the last load took.
+        since_ns: Wall time of the first load; 0 before it.
         commits: How many were applied.
         refused: How many a claim refused.
         failed: How many requests a fault answered.
@@ -74,6 +75,7 @@ class MemoryStore:
     def __init__(self, *, latency_ns: int = LATENCY_NS) -> None:
         self.latency_ns = latency_ns
         self.epoch = 0
+        self.since_ns = TsNs(0)
         self.commits = 0
         self.refused = 0
         self.failed = 0
@@ -119,7 +121,12 @@ class MemoryStore:
         return dict(self._rows)
 
     def restore(self, rows: dict[str, bytes]) -> None:
-        """Become an earlier state, as a restored backup does. The epoch goes on."""
+        """Become an earlier state, as a restored backup does. The epoch goes on.
+
+        Without any rows it is a new store.
+        """
+        if not rows:
+            self.since_ns = TsNs(0)
         for index in (self._live_positions, self._open_orders, self._waves, self._locks):
             index.clear()
         self._sums.clear()
@@ -233,6 +240,7 @@ class MemoryStore:
 
     def _load(self, now_ns: int) -> StoredState:
         self.epoch += 1
+        self.since_ns = self.since_ns or TsNs(now_ns)
         positions = tuple(self._live_positions)
         order_keys: dict[str, None] = {}
         for position_id in positions:
@@ -270,6 +278,7 @@ class MemoryStore:
             locks=tuple(lock for lock in locks if lock.until_ns > now_ns),
             performance=tuple(self._row(key, PerformanceRow) for key in self._sums),
             switches=self._row("switches", SwitchRow) if "switches" in self._rows else None,
+            since_ns=self.since_ns,
         )
 
     def _matters(self, order: OrderRow, now_ns: int) -> bool:

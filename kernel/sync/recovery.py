@@ -117,7 +117,9 @@ class Recovery:
         left_behind: dict[str, None] = {}
         for order in services.orders.open_orders(desk.name):
             position = services.book.by_id(order.row.position_id)
-            if order.row.reduce_only:
+            if not order.row.position_id:
+                services.cancels.take(order)
+            elif order.row.reduce_only:
                 if position is None:
                     left_behind[order.row.position_id] = None
             elif position is None or position.state is PositionState.ACTIVE:

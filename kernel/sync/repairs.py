@@ -109,6 +109,11 @@ class Repairs:
                 f"mend {self._desk.name} {symbol}", partial(self._mend, symbol, its)
             )
 
+    def busy_symbols(self) -> list[str]:
+        """Symbols with an operation, an unknown outcome or a repair in progress."""
+        positions = self._services.book.on_venue(self._desk.name)
+        return [*self._mending, *(one.symbol for one in positions if self._busy(one))]
+
     # ------------------------------------------------------------ what is compared
 
     def _looked_at(self, snapshot: VenueSnapshot) -> list[PositionReport]:
@@ -129,7 +134,7 @@ class Repairs:
         unsettled = [
             order.row.symbol
             for order in services.orders.open_orders(venue)
-            if not order.row.reduce_only
+            if not order.row.reduce_only and order.row.position_id
         ]
         return Books(
             held=held,

@@ -6,7 +6,8 @@ Rules (SPEC §9, hazards I6, I11, I12, W02):
    was asked after the last doubt has been applied.
 2. A failed or partial read changes nothing; it is tried again with growing pauses.
 3. What the reads show is applied like stream events, so that one code path owns every fact.
-4. What differs afterwards is `kernel.sync.repairs`' business. While a difference waits for its
+4. What differs afterwards is `kernel.sync.repairs`' business, and what orders should not be there
+   that of `kernel.sync.zombie_sweep`. While a difference waits for its
    second read, the next read comes as soon as it can prove it.
 """
 
@@ -22,6 +23,7 @@ from kernel.trade.router import RESYNC
 if TYPE_CHECKING:
     from kernel.sync.repairs import Repairs
     from kernel.sync.snapshot import SnapshotService, VenueSnapshot
+    from kernel.sync.zombie_sweep import ZombieSweep
     from kernel.trade.desk import VenueDesk
     from kernel.trade.router import Router
     from kernel.trade.services import Services
@@ -49,12 +51,14 @@ class Resync:
         router: Router,
         snapshots: SnapshotService,
         repairs: Repairs,
+        zombies: ZombieSweep,
     ) -> None:
         self._services = services
         self._desk = desk
         self._router = router
         self._snapshots = snapshots
         self._repairs = repairs
+        self._zombies = zombies
         self._doubt_ns = MonoNs(0)
         self._due = False
         self._wake = services.runtime.event()
@@ -100,7 +104,7 @@ class Resync:
         """A difference is looked at again as soon as a second read can prove it."""
         lag_ns = max(self._services.settings.visibility_lag_seconds, 1) * SECOND
         self._unmended = self._unmended + 1 if self._repairs.mending else 0
-        if self._repairs.waiting:
+        if self._repairs.waiting or self._zombies.waiting:
             return lag_ns
         return lag_ns << min(self._unmended, MOST_DOUBLINGS) if self._unmended else 0
 
@@ -118,6 +122,7 @@ class Resync:
         if not await self._explain(snapshot):
             return False
         self._repairs.compare(snapshot)
+        self._zombies.compare(snapshot)
         self.completed += 1
         if self._due and asked_ns >= self._doubt_ns:
             self._due = False

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kernel.errors import UnknownOrder, VenueError
+from kernel.model.ids import is_ours
 from kernel.model.messages import PriceRead
 from kernel.model.orders import FillKind, OrderClass, OrderReport, PositionReport
 from kernel.model.units import MINUTE, SECOND, ZERO, MonoNs, Price, Qty, TsNs
@@ -179,13 +180,15 @@ async def ask_surface(
         VenueError: The read has no value.
     """
     row = order.row
-    attached = row.order_class is OrderClass.ATTACHED
+    # By the venue's id alone where it knows none of ours.
+    nameless = row.order_class is OrderClass.ATTACHED or not is_ours(row.client_order_id)
+    known_by = "" if nameless and row.venue_order_id else row.client_order_id
     try:
         report = await services.desks[row.venue].gateway.order(
             row.symbol,
             surface,
             cls,
-            client_order_id="" if attached else row.client_order_id,
+            client_order_id=known_by,
             venue_order_id=row.venue_order_id,
             timeout_ns=timeout_ns,
         )

@@ -25,15 +25,17 @@ from kernel.model.positions import CloseReason, PositionState
 from kernel.model.traits import StopStyle
 from kernel.model.units import MS, SECOND, ZERO, Qty, text
 from kernel.trade import evidence
+from kernel.trade.cancel_ledger import CancelLedger
 from kernel.trade.close_reason import ended_by
 from kernel.trade.exit_orders import ExitOrders
-from kernel.trade.leftovers import Leftovers, Settler
+from kernel.trade.leftovers import Leftovers
 from kernel.trade.stop_breaker import StopBreaker
 from kernel.trade.stop_orders import split_qty
 
 if TYPE_CHECKING:
     from kernel.runtime.primitives import Event
     from kernel.trade.book import Position
+    from kernel.trade.cancel_ledger import Settler
     from kernel.trade.services import Services
     from kernel.trade.tracked_order import TrackedOrder
 
@@ -82,7 +84,8 @@ class Exits:
         self.settler = settler
         self._orders = ExitOrders(services)
         self._breaker = StopBreaker(services)
-        self._leftovers = Leftovers(services, settler)
+        services.cancels = CancelLedger(services, settler)
+        self._leftovers = Leftovers(services)
 
     def sweep(self, position_id: str) -> None:
         """End the closing orders that a position left behind; nothing where there are none."""

@@ -38,6 +38,8 @@ class FillBooking:
         order.fills[fill.trade_id] = fill
         self._end_if_full(order)
         order.changed.set()
+        if not order.row.position_id:  # in the to-cancel ledger only: the symbol's position has it
+            return self.book_foreign(venue, fill)
         position = self._book.by_id(order.row.position_id)
         if position is None or not position.apply_fill(fill):
             return False

@@ -157,6 +157,13 @@ class OrderRegistry:
         self.persist((order.row,))
         order.changed.set()
 
+    def reopen(self, order: TrackedOrder, report: OrderReport) -> None:
+        """An order that was ended by another proof than a report is still shown live."""
+        order.report = report
+        order.update(status=report.status, intent_open=True)
+        self._open[(order.row.venue, order.client_order_id)] = order
+        self._link(order, report.order_class, report.venue_order_id)
+
     # ------------------------------------------------------------ look-ups
 
     def by_client_id(self, venue: str, client_id: str) -> TrackedOrder | None:

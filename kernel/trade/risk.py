@@ -277,6 +277,10 @@ class Risk:
         if reservation_id in self._reservations:
             self._doubtful[reservation_id] = None
 
+    def reserved(self, venue: str) -> list[str]:
+        """Symbols of a venue on which an entry is under way, or may have been."""
+        return [one.symbol for one in self._settle_doubts() if one.venue == venue]
+
     def _settle_doubts(self) -> list[Reservation]:
         for reservation_id in list(self._doubtful):
             one = self._reservations[reservation_id]

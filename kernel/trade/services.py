@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kernel.runtime.core import Task
     from kernel.runtime.scheduler import Runtime
     from kernel.trade.book import Position, PositionBook
+    from kernel.trade.cancel_ledger import CancelLedger
     from kernel.trade.desk import VenueDesk
     from kernel.trade.orders import OrderRegistry
     from kernel.trade.risk import Risk
@@ -60,6 +61,7 @@ class Services:
         self.writer = writer
         self.desks: dict[str, VenueDesk] = {}
         self.risk: Risk  # made by the kernel with these services, before anything runs
+        self.cancels: CancelLedger  # made with the exits, as nothing is cancelled before
         self.epoch = 0
         self.stopping = False
         self.on_crash: Crash = _ignore

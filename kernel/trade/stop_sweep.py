@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.errors import VenueError
 from kernel.model.ids import is_ours
 from kernel.model.orders import OrderClass, OrderReport
-from kernel.model.venue import CancelOrder
 from kernel.trade import evidence
 
 if TYPE_CHECKING:
@@ -30,16 +28,16 @@ async def sweep(services: Services, venue: str) -> None:
             symbol=report.symbol,
             client_order_id=report.client_order_id,
         )
-        request = CancelOrder(
-            symbol=report.symbol,
-            order_class=OrderClass.CONDITIONAL,
-            client_order_id=report.client_order_id,
-            venue_order_id=report.venue_order_id,
-        )
-        try:
-            await services.desks[venue].gateway.cancel(request)
-        except VenueError:
-            continue  # it stays where it is: the retry shows whether there is room
+        order = await services.cancels.record(venue, report)
+        ended = await services.cancels.attempt(order)  # the retry shows whether there is room
+        if not ended and not _in_a_set(services, venue, report):
+            services.cancels.take(order)
+
+
+def _in_a_set(services: Services, venue: str, report: OrderReport) -> bool:
+    """Whether the stop owner cancels it already, for the position that it was placed for."""
+    position = services.book.by_symbol(venue, report.symbol, report.position_side)
+    return position is not None and position.stops.find(report.client_order_id) is not None
 
 
 def _is_wanted(services: Services, venue: str, report: OrderReport) -> bool:

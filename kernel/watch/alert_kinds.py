@@ -270,6 +270,12 @@ ALERTS: dict[str, AlertKind] = {
         "Look at the venue's status and the network.",
         (End("stream.up"),),
     ),
+    "zombies": AlertKind(
+        _S,
+        "A read shows more zombie orders than `ZOMBIE_THRESHOLD`.",
+        "Look at the open orders on the venue: does something else trade on the account?",
+        (End("zombie.few"),),
+    ),
     "venue.banned": AlertKind(
         _S,
         "The venue takes no request of ours until its time; stops on it stay.",

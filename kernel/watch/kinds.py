@@ -190,6 +190,13 @@ KINDS: dict[str, Kind] = {
         "trailing {before} becomes {after}: {cause}",
         (Except("cause", ("the stop is confirmed", "activation price reached"), DEBUG),),
     ),
+    # orders that should not be there
+    "cancel.settled": Kind(DEBUG, "an order that had to go is over: {cause}"),
+    "zombie.blind": Kind(WARNING, "zombie orders are not looked for: {cause}"),
+    "zombie.cleared": Kind(INFO, "zombie order cleared, {cleared} of {found}: {cause}"),
+    "zombie.few": Kind(INFO, "few zombie orders again: {cause}"),
+    "zombie.found": Kind(WARNING, "zombie order {side} {qty} is cancelled: {cause}"),
+    "zombie.refused": Kind(WARNING, "the attached stop is cancelled under its id: {cause}"),
     # venues and their streams
     "epoch.foreign": Kind(CRITICAL, "another process sends orders as us: {cause}"),
     "event.refused": Kind(ERROR, "{event} could not be handled: {cause}"),

@@ -286,6 +286,7 @@ class BinanceVenue(SimVenue):
                 and other.order_class is OrderClass.PLAIN
                 and other.closing
                 and other.position_side == position.hedge_leg
+                and not self.stays(other)
             ):
                 self.matching.finish(other, OrderStatus.EXPIRED, "4")
 

@@ -203,10 +203,11 @@ class BybitVenue(SimVenue):
         instrument = self.checks.instrument(request.symbol)
         self.checks.mode(request.position_side)
         position = self.account.position(request.symbol, request.position_side)
-        if not position.qty or not self._knows(position, request):
-            raise Refused("10001", "can not set tp/sl/ts for zero position")
         stop = position.stop
         trigger, source = request.trigger_price, request.trigger_by
+        left = stop is not None and not trigger  # one that outlived its position is removed too
+        if not left and (not position.qty or not self._knows(position, request)):
+            raise Refused("10001", "can not set tp/sl/ts for zero position")
         if not trigger:
             if stop is None:
                 raise Refused("34040", "not modified")
@@ -323,15 +324,18 @@ class BybitVenue(SimVenue):
             self.matching.move(stop, *wanted)
 
     def _clear_closing_orders(self, order: SimOrder, position: SimPosition) -> None:
-        stop, position.stop = position.stop, None
-        if stop is not None and stop is not order and not stop.status.terminal:
-            self.matching.finish(stop, OrderStatus.CANCELED, _CLEARED)
+        stop = position.stop
+        if stop is None or stop is order or stop.status.terminal or not self.stays(stop):
+            position.stop = None
+            if stop is not None and stop is not order and not stop.status.terminal:
+                self.matching.finish(stop, OrderStatus.CANCELED, _CLEARED)
         for other in self.matching.open.of_symbol(position.symbol):
             if (
                 other is not order
                 and other.order_class is OrderClass.PLAIN
                 and other.closing
                 and other.position_side == position.hedge_leg
+                and not self.stays(other)
             ):
                 self.matching.finish(other, OrderStatus.CANCELED, "CancelByReduceOnly")
 

@@ -185,6 +185,10 @@ class AttachedLost(Matched, frozen=True, kw_only=True, tag_field="fault", tag="a
     """The stop that rode with an entry is not created at its fill."""
 
 
+class OrdersLeft(Matched, frozen=True, kw_only=True, tag_field="fault", tag="orders_left"):
+    """A position went flat, and its closing order or attached stop stays open."""
+
+
 class Cap(Matched, frozen=True, kw_only=True, tag_field="fault", tag="cap"):
     """Another cap on open orders of a class (PLAIN, CONDITIONAL)."""
 
@@ -327,7 +331,7 @@ class SecondActor(Act, frozen=True, kw_only=True, tag_field="fault", tag="second
 
 type AnyFault = (
     RequestDelay | RequestDrop | AckDelay | AckDrop | UnknownCode | Reject | Throttle | Overload
-    | FillPlan | TriggerPlan | AttachedLost | Cap
+    | FillPlan | TriggerPlan | AttachedLost | OrdersLeft | Cap
     | RestLag | Amnesia | PageLimit | OmitClass
     | StreamGap | StreamDup | StreamDelay | StreamReorder | StreamGarbage | HalfOpen
     | FilterChange | ModeSet | VenueAct | VenueCancel | SecondActor

@@ -49,7 +49,7 @@ from venues.sim.account import Account, AccountRules, Booked, SimPosition
 from venues.sim.acts import VenueActs
 from venues.sim.agenda import RANK_MESSAGE, Agenda
 from venues.sim.codes import CodeTable, Refused
-from venues.sim.fault_kinds import AnyFault, Cap, FillPlan, Reject, TriggerPlan
+from venues.sim.fault_kinds import AnyFault, Cap, FillPlan, OrdersLeft, Reject, TriggerPlan
 from venues.sim.faults import FaultBook, Message, message_of
 from venues.sim.gate import Answer, Gate
 from venues.sim.legs import LegClock, Legs
@@ -416,6 +416,11 @@ class SimVenue(ABC):
             surface=order.order_class.value,
             reduce_only=order.closing,
         )
+
+    def stays(self, order: SimOrder) -> bool:
+        """Whether a fault lets a closing order outlive its position."""
+        about = self.about(order, "left")
+        return self.faults.first(OrdersLeft, about, self.agenda.now_ns) is not None
 
     def number(self, stem: str) -> int:
         """1, 2, 3 … for each stem."""
