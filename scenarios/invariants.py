@@ -25,6 +25,7 @@ from kernel.model.messages import (
     VenueCall,
     VenueSaid,
 )
+from kernel.model.orders import Fill
 from kernel.model.positions import PositionState
 from kernel.model.units import HOUR, SECOND
 from kernel.model.venue import (
@@ -92,7 +93,7 @@ class Checker:
         self._born_ns = self._world.agenda.now_ns
         self._calls.clear()
         self.protection.born()
-        self.requests.born()
+        self.requests.born(buried=self._world.store.epoch)
 
     def died(self, reason: str) -> None:
         """See `Sink.died`."""
@@ -107,6 +108,8 @@ class Checker:
             self._answer(item.key, body, result, now)
         elif type(body) is VenueSaid:
             self.requests.shown(body.venue, body.event)
+            if isinstance(body.event, Fill):
+                self.protection.told_of_fill(body.venue, body.event.symbol)
             if isinstance(body.event, StreamUp | StreamDown | VenueNotice):
                 self._doubt(body, now)
         for decision in result.decisions:

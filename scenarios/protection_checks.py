@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 
 from kernel.config import Settings
 from kernel.model.ids import is_ours
@@ -21,14 +22,20 @@ from venues.sim.venue import SimVenue
 
 CLOSE_IN_FLIGHT_NS = 10 * SECOND
 """So long a closing order that was sent counts as an exit in progress."""
-MAX_EXTENSIONS = 6
+MAX_EXTENSIONS = 1
+"""A close in flight at the bound is given that time once, however often it is sent again."""
 SIZE_TOLERANCE = Decimal("1.05")
 """The market moves between sizing and fill."""
 
 type Place = tuple[str, str, str]
 """(venue, symbol, hedge leg)."""
-CAP_WINDOW_NS = 10_000_000_000
-"""How long after a refusal for the cap a stop may be cancelled before the new one is live."""
+CAP_WINDOW_NS = 5 * SECOND
+"""How long after a refusal for the cap one stop may be cancelled before the new one is live, and
+how long the position may be without one then."""
+TOLD_NS = 15 * SECOND
+"""So long after it is told of a fill that nothing protects a kernel asks for protection (I20). An
+entry waits for the answers to all of its own orders before its first stop; see docs/scenarios.md.
+"""
 
 
 class Limits:
@@ -86,6 +93,7 @@ class ProtectionChecks:
         self._canceled: dict[tuple[str, str], int] = {}
         self._capped: dict[tuple[str, str], int] = {}
         self._closing_ns: dict[tuple[str, str], int] = {}
+        self._asked_ns: dict[tuple[str, str], int] = {}
         self._exposure = ZERO
         self._alive = False
         self._lives = 0
@@ -133,9 +141,28 @@ class ProtectionChecks:
         """The venue refused a second stop for its cap: overlap is not permitted now (I8)."""
         self._capped[(venue, symbol)] = self._agenda.now_ns
 
+    def protecting_sent(self, venue: str, symbol: str) -> None:
+        """The kernel asked for a stop or a close."""
+        self._asked_ns[(venue, symbol)] = self._agenda.now_ns
+
     def closing_sent(self, venue: str, symbol: str) -> None:
         """The kernel sent a closing order."""
         self._closing_ns[(venue, symbol)] = self._agenda.now_ns
+
+    def told_of_fill(self, venue: str, symbol: str) -> None:
+        """The kernel was told of an execution: what is naked now, it asks to protect at once."""
+        life, now = self._lives, self._agenda.now_ns
+        for place, held in self._held.items():
+            if place[:2] == (venue, symbol) and held.naked_since_ns >= 0 and held.ours:
+                self._later(TOLD_NS, partial(self._look_asked, place, held, now, life))
+
+    def _look_asked(self, place: Place, held: Held, told_ns: int, life: int) -> None:
+        """Whether the kernel asked for protection since it was told of a fill."""
+        naked = 0 <= held.naked_since_ns <= told_ns
+        asked = self._asked_ns.get(place[:2], -1) >= told_ns
+        if naked and not asked and self._alive and life == self._lives:
+            self._tell("I20", place, f"{text(held.qty)} was told filled, and no stop or close"
+                                     f" was asked for in {TOLD_NS // SECOND} s")  # fmt: skip
 
     def became_active(self, venue: str, symbol: str) -> None:
         """The kernel says that the position is ACTIVE: its stop is confirmed."""
@@ -227,12 +254,23 @@ class ProtectionChecks:
         asked = any(
             (venue, one) in self._canceled for one in (stop.client_order_id, stop.venue_order_id)
         )
-        capped = self._capped.get((venue, stop.symbol), -CAP_WINDOW_NS)
-        if self._agenda.now_ns - capped < CAP_WINDOW_NS:
-            return  # the venue permits no overlap: cancel first is the rule (SPEC §4)
+        capped = self._capped.pop((venue, stop.symbol), -CAP_WINDOW_NS)
+        if asked and self._agenda.now_ns - capped < CAP_WINDOW_NS:
+            self._cover_again(place, held)  # no overlap is permitted: cancel first (SPEC §4)
+            return
         if asked and not self._closing(venue, stop.symbol):
             self._tell("I8", place, f"our cancel of the stop at {text(stop.trigger_price)} left"
                                     f" {text(held.qty)} without one")  # fmt: skip
+
+    def _cover_again(self, place: Place, held: Held) -> None:
+        """The gap of a cancel that went first has its own bound, refusals for the cap or not."""
+        since = held.naked_since_ns
+
+        def look() -> None:
+            if held.naked_since_ns == since and self._alive and not self._closing(*place[:2]):
+                self._tell("I8", place, f"{text(held.qty)} has no stop again after our cancel")
+
+        self._later(CAP_WINDOW_NS, look)
 
     # ------------------------------------------------------------ nakedness
 

@@ -87,14 +87,24 @@ class RequestChecks:
         self._configured: dict[tuple[str, str], None] = {}
         self._banned_until: dict[str, int] = {}
         self._failures: dict[tuple[str, str, str, str], list[int]] = {}
+        self._throttled: dict[tuple[str, str], None] = {}
+        """Symbols whose protective request was throttled and has not left again."""
+        self._buried = 0
+        """Run epoch of the last kernel that died: what it sent may arrive later."""
 
     # ------------------------------------------------------------ what it hears
 
-    def born(self) -> None:
-        """A new kernel: it has read nothing back yet, and knows of no suspicion."""
+    def born(self, *, buried: int = 0) -> None:
+        """A new kernel: it has read nothing back yet, and knows of no suspicion.
+
+        Args:
+            buried: Run epoch of the last one before it.
+        """
         self._configured.clear()
         self._suspect.clear()
         self._fresh.clear()
+        self._throttled.clear()
+        self._buried = buried
 
     def suspect(self, venue: str, now_ns: int) -> None:
         """The stream went down, came up, or said something nobody can read (I12)."""
@@ -105,6 +115,9 @@ class RequestChecks:
         banned = self._banned_until.get(venue, 0)
         if now_ns < banned:
             self._tell("I13", now_ns, venue, request, "sent during a ban")
+        if _protects(request):
+            self._throttled.pop((venue, _symbol(request)), None)
+            self._protection.protecting_sent(venue, _symbol(request))
         match request:
             case SubmitOrder():
                 self._submit(venue, request, now_ns)
@@ -219,12 +232,21 @@ class RequestChecks:
             if name == venue and symbol == request.symbol and unknown != client:
                 self._tell("I5", now_ns, venue, request,
                            f"{client} while the outcome of {unknown} is unknown")  # fmt: skip
-        self._check_stream(venue, request, now_ns)
         self._check_age(venue, request, parts, now_ns)
-        if (venue, request.symbol) not in self._configured:
-            self._tell("I19", now_ns, venue, request, "leverage and margin were not read back")
+        if parts.epoch > self._buried:
+            self._check_readiness(venue, request, now_ns)
         if self._write_ahead and self._store.get(f"order|{venue}|{client}") is None:
             self._tell("I21", now_ns, venue, request, f"{client} is sent but not durable")
+
+    def _check_readiness(self, venue: str, request: SubmitOrder, now_ns: int) -> None:
+        """What the kernel that sends it must have seen to; the order of a dead one comes late."""
+        self._check_stream(venue, request, now_ns)
+        for name, symbol in self._throttled:
+            if name == venue and self._protection.qty(venue, symbol):
+                self._tell("I13", now_ns, venue, request,
+                           f"while a throttled request that protects {symbol} waits")  # fmt: skip
+        if (venue, request.symbol) not in self._configured:
+            self._tell("I19", now_ns, venue, request, "leverage and margin were not read back")
 
     def _siblings(self, venue: str, parts: OrderIdParts) -> bool:
         """Whether other children of the same entry were sent: then the position is its own."""
@@ -292,6 +314,8 @@ class RequestChecks:
     def _failed(
         self, venue: str, request: VenueRequest, reply: Failure, now_ns: int
     ) -> None:
+        if reply.kind == "Throttled" and _protects(request):
+            self._throttled[(venue, _symbol(request))] = None
         if reply.banned:
             self._banned_until[venue] = reply.retry_at_ns
         if isinstance(request, SubmitOrder):
@@ -323,6 +347,17 @@ class RequestChecks:
         kind = str(request.__struct_config__.tag)
         symbol = str(getattr(request, "symbol", ""))
         self._violations.add(invariant, now_ns, venue, symbol, f"{kind}: {words}")
+
+
+def _symbol(request: VenueRequest) -> str:
+    return str(getattr(request, "symbol", ""))
+
+
+def _protects(request: VenueRequest) -> bool:
+    """Whether a request places a stop or closes."""
+    if isinstance(request, SubmitOrder):
+        return request.reduce_only
+    return isinstance(request, PlaceStop | SetPositionStop)
 
 
 def parse_epoch(client_order_id: str) -> int:

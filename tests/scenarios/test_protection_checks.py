@@ -83,6 +83,7 @@ def test_a_close_in_flight_gives_time_and_not_for_ever():
     bench.checks.closing_sent("binance", SYMBOL)
     bench.pass_time(8)
     assert bench.broken == []
+    bench.checks.closing_sent("binance", SYMBOL)
     bench.pass_time(10)
     assert bench.broken == ["I1"]
 
@@ -138,6 +139,46 @@ def test_our_own_cancel_of_the_only_stop_breaks_i8():
     bench.checks.cancel_sent("binance", "s1")
     bench.venue.gone("41160", reason="canceled")
     assert bench.broken == ["I8"]
+
+
+def test_at_the_cap_one_stop_may_go_first_and_is_back_in_five_seconds():
+    bench = Bench(faults=True)
+    protected(bench)
+    bench.checks.cap_refused("binance", SYMBOL)
+    bench.checks.cancel_sent("binance", "s1")
+    bench.venue.gone("41160", reason="canceled")
+    assert bench.broken == []
+    bench.pass_time(4)
+    bench.venue.live("41500", name="s2")
+    bench.pass_time(10)
+    assert bench.broken == []
+    bench.checks.cancel_sent("binance", "s2")
+    bench.venue.gone("41500", name="s2", reason="canceled")
+    assert bench.broken == ["I8"]
+
+
+def test_at_the_cap_a_stop_that_does_not_come_back_breaks_i8():
+    bench = Bench(faults=True)
+    protected(bench)
+    bench.checks.cap_refused("binance", SYMBOL)
+    bench.checks.cancel_sent("binance", "s1")
+    bench.venue.gone("41160", reason="canceled")
+    bench.pass_time(6)
+    assert bench.broken == ["I8"]
+
+
+def test_a_fill_that_is_told_is_answered_by_a_request_that_protects():
+    bench = Bench(faults=True)
+    bench.venue.trade(BUY, "0.005")
+    bench.checks.told_of_fill("binance", SYMBOL)
+    bench.checks.protecting_sent("binance", SYMBOL)
+    bench.pass_time(16)
+    assert bench.broken == []
+    idle = Bench(faults=True)
+    idle.venue.trade(BUY, "0.005")
+    idle.checks.told_of_fill("binance", SYMBOL)
+    idle.pass_time(16)
+    assert idle.broken == ["I20"]
 
 
 def test_new_before_old_keeps_i8():

@@ -111,6 +111,21 @@ def test_a_request_during_a_ban_breaks_i13():
     assert asked.broken == ["I13"]
 
 
+def test_an_entry_while_a_throttled_stop_waits_breaks_i13():
+    asked, stop = Asked(), SetPositionStop(
+        symbol=SYMBOL, trigger_price=Decimal(41160), trigger_by=PriceSource.MARK
+    )
+    asked.venue.trade(Side.BUY, "0.005")
+    asked.send(stop)
+    asked.answer(stop, failed("Throttled", "10006"))
+    asked.send(stop)
+    asked.send(entry())
+    assert "I13" not in asked.broken
+    asked.answer(stop, failed("Throttled", "10006"))
+    asked.send(entry(own_id(generation=1)))
+    assert "I13" in asked.broken
+
+
 def test_the_same_order_failing_again_and_again_is_a_storm():
     asked = Asked()
     stop = SetPositionStop(
@@ -154,6 +169,13 @@ def test_an_entry_before_the_modes_were_read_back_breaks_i19():
     asked.requests.born()
     asked.send(entry())
     assert asked.broken == ["I19"]
+
+
+def test_the_late_order_of_a_dead_kernel_breaks_no_i19():
+    asked = Asked()
+    asked.requests.born(buried=1)
+    asked.send(entry())
+    assert asked.broken == []
 
 
 def test_an_entry_that_is_not_durable_breaks_i21():
