@@ -2,6 +2,7 @@
 
 import re
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,10 +59,12 @@ def test_an_id_that_is_nearly_ours_is_not(text):
 
 
 def test_what_does_not_fit_is_refused():
-    fits = {"wave_minute": 1, "symbol_hash": "abcdef", "leg": Leg.STOP, "generation": 0}
+    fits = OrderIdParts(
+        epoch=1, wave_minute=1, symbol_hash="abcdef", leg=Leg.STOP, child=0, generation=0
+    )
     with pytest.raises(ValueError, match="child 36"):
-        client_order_id(OrderIdParts(epoch=1, child=36, **fits))
+        client_order_id(msgspec.structs.replace(fits, child=36))
     with pytest.raises(ValueError, match="longer than 36"):
-        client_order_id(OrderIdParts(epoch=36**20, child=0, **fits))
+        client_order_id(msgspec.structs.replace(fits, epoch=36**20))
     with pytest.raises(ValueError, match="-1"):
-        client_order_id(OrderIdParts(epoch=-1, child=0, **fits))
+        client_order_id(msgspec.structs.replace(fits, epoch=-1))
