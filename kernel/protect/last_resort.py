@@ -75,7 +75,7 @@ class LastResort:
                 qty, covered = position.qty, now - seen_ns < BLIND_NS
             else:
                 seen_ns = now
-            if qty <= 0 or covered:
+            if qty <= 0 or covered or not position.ours:  # of somebody else: never closed
                 good += 1
             else:
                 good = 0
@@ -87,7 +87,8 @@ class LastResort:
         desk = self._services.desks[position.venue]
         held: PositionReport | None = None
         for row in await desk.gateway.positions(position.symbol, cls=EffectClass.PROTECT):
-            if row.symbol == position.symbol and row.side is position.side and row.qty:
+            same = row.symbol == position.symbol and row.hedge_leg == position.leg
+            if same and row.side is position.side and row.qty:
                 held = row
         if held is None:
             return ZERO, True
@@ -105,6 +106,7 @@ class LastResort:
         """Whether an order is a live stop of this position."""
         return (
             order.symbol == position.symbol
+            and order.position_side == position.leg
             and order.order_type is OrderType.STOP_MARKET
             and order.status is OrderStatus.NEW
             and order.side is position.side.exit_side
@@ -156,6 +158,7 @@ class LastResort:
             order_type=OrderType.MARKET,
             client_order_id=row.client_order_id,
             reduce_only=True,
+            position_side=position.leg,
         )
         try:
             acked = await services.desks[row.venue].gateway.submit(request, EffectClass.EXIT)

@@ -2,10 +2,12 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from kernel import errors
 from kernel.model.orders import OrderStatus
+from kernel.model.positions import Origin
 from kernel.model.units import MINUTE, SECOND, ZERO
 from kernel.protect.last_resort import LastResort
 from tests.kernel.fakes import Bench, Rule
@@ -92,3 +94,32 @@ def test_it_is_told_as_critical(bench):
     bench.run(bench.runtime.now() + SECOND)
     (alert,) = bench.alerts("position.last_resort")
     assert alert.severity == "CRITICAL"
+
+
+def test_what_belongs_to_somebody_else_is_handed_back_and_never_closed(bench):
+    position = abandoned(bench)
+    position.update(origin=next(one for one in Origin if one is not Origin.OURS))
+    lose_stop(bench)
+    task = bench.spawn(bench.last_resort.take_over(position))
+    bench.run(bench.runtime.now() + 2 * MINUTE)
+    assert task.done
+    assert bench.venue.requests("submit") == []
+
+
+@pytest.mark.parametrize(("leg", "sides"), [("LONG", ["LONG"]), ("SHORT", [])])
+def test_a_leg_of_a_hedge_account_is_closed_with_its_side_and_no_other(bench, leg, sides):
+    position = abandoned(bench)
+    lose_stop(bench)
+    gateway = bench.services.desks[position.venue].gateway
+    asked = gateway.positions
+
+    async def one_leg(symbol, **how):
+        return tuple(
+            msgspec.structs.replace(row, hedge_leg="LONG") for row in await asked(symbol, **how)
+        )
+
+    gateway.positions = one_leg
+    position.update(hedge_leg=leg)
+    bench.spawn(bench.last_resort.take_over(position))
+    bench.run(bench.runtime.now() + SECOND)
+    assert [order.position_side for _, order in bench.venue.requests("submit")][:1] == sides
