@@ -35,6 +35,7 @@ NOT_AT_BOTH_LEVELS = {
     ("binance", "venues/address-refused"): "the refusal is told in the venue's own words",
     ("binance", "venues/unreliable-stream"): "a connection is made in more steps in bytes",
     ("bybit", "venues/unreliable-stream"): "a connection is made in more steps in bytes",
+    ("binance", "streams/half-open"): "a dead connection is noticed by a probe without an answer",
     ("bybit", "limits/ban"): "a 403 does not say when the ban ends",
     ("bybit", "limits/slow-answers"): "three slow questions at the start, where one is enough",
     ("bybit", "streams/half-open"): "a dead connection is noticed by its missing pong",
