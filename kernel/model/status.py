@@ -102,6 +102,10 @@ class VenueStatus(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc
     wallet: Usd
     clock_offset_ms: str
     budgets: tuple[Budget, ...]
+    zombies_found: int = 0
+    """Zombie orders that were proven since the start."""
+    zombies_cleared: int = 0
+    """Those of them that are proven terminal."""
 
 
 class LockStatus(msgspec.Struct, frozen=True, array_like=True, gc=False):

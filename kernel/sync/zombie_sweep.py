@@ -200,7 +200,7 @@ class ZombieSweep:
             self._clearing.pop(symbol, None)
 
     async def _end(self, zombie: Zombie) -> None:
-        """One attempt, and then the ledger's until it is terminal."""
+        """From now on it is the ledger's, until it is terminal."""
         services, report = self._services, zombie.report
         kind = zombie.kind.value
         self.found[kind] = self.found.get(kind, 0) + 1
@@ -218,8 +218,6 @@ class ZombieSweep:
         )
         if report.order_class is OrderClass.ATTACHED:
             await self._detach(report, order)
-        if not order.terminal:
-            await services.cancels.attempt(order)
         services.cancels.take(order, self._ended)
 
     async def _detach(self, report: OrderReport, order: TrackedOrder) -> None:

@@ -45,11 +45,15 @@ class StatusReader:
         self.offsets: dict[str, int] = {}
         """Venue → its clock minus ours, nanoseconds; kept by the clock check."""
         self._waves: deque[WaveStatus] = deque(maxlen=WAVES)
+        self._zombies: dict[tuple[str, str], int] = {}
+        """(venue, kind of decision) → how many."""
         for kind, hear in (
             ("kernel.started", self._on_started),
             ("wave.expected", self._on_wave),
             ("wave.selected", self._on_wave),
             ("wave.closed", self._on_wave),
+            ("zombie.found", self._on_zombie),
+            ("zombie.cleared", self._on_zombie),
         ):
             services.outbox.listen(kind, hear)
 
@@ -126,6 +130,8 @@ class StatusReader:
                 )
                 for name, bucket in limiter.buckets.items()
             ),
+            zombies_found=self._zombies.get((desk.name, "zombie.found"), 0),
+            zombies_cleared=self._zombies.get((desk.name, "zombie.cleared"), 0),
         )
 
     def _limits(self, now: TsNs) -> Limits:
@@ -145,6 +151,10 @@ class StatusReader:
 
     def _on_started(self, _decision: Decision) -> None:
         self._started_ns = self._services.runtime.ts()
+
+    def _on_zombie(self, decision: Decision) -> None:
+        key = (decision.venue, decision.kind)
+        self._zombies[key] = self._zombies.get(key, 0) + 1
 
     def _on_wave(self, decision: Decision) -> None:
         """The newest wave first; what is said later of one replaces what was said before."""

@@ -12,10 +12,13 @@ import numpy as np
 
 from kernel.config import Settings
 from kernel.model.messages import Alert, Decision, Effect, Input, StepResult
+from kernel.model.orders import PriceSource, Side
 from kernel.model.units import MINUTE, SECOND, install_decimal_context
+from kernel.model.venue import PlaceStop
 from scenarios.driver import Driver
 from scenarios.signal_items import signal_item
 from scenarios.world import World, WorldSetup
+from venues.sim.fault_kinds import Cue, SecondActor
 from venues.sim.instruments import known_instrument
 from venues.sim.market import Market
 from venues.sim.signal_server import Posted
@@ -132,3 +135,21 @@ class Life:
 
     def crashes(self) -> list[str]:
         return self.driver.crashes + list(self.driver.kernel.crashes if self.driver.kernel else ())
+
+
+def left_stops(count: int) -> tuple[SecondActor, ...]:
+    """Stops of ours on a flat symbol, placed half a minute after the start."""
+    return tuple(
+        SecondActor(
+            cue=Cue(at_ns=30 * SECOND),
+            request=PlaceStop(
+                symbol="BTCUSDT",
+                side=Side.SELL,
+                qty=Decimal("0.005"),
+                trigger_price=Decimal(38000),
+                trigger_by=PriceSource.MARK,
+                client_order_id=f"wk5-1b-abcdef-S0-{number}",
+            ),
+        )
+        for number in range(count)
+    )

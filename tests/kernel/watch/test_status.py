@@ -11,7 +11,7 @@ from kernel.model.positions import TrailingState
 from kernel.model.rows import PerformanceRow
 from kernel.model.status import Status
 from kernel.model.units import HOUR, SECOND
-from tests.kernel.lives import FALL, FLAT, RISE, START_NS, Life
+from tests.kernel.lives import FALL, FLAT, RISE, START_NS, Life, left_stops
 
 
 def asked(life: Life) -> Status:
@@ -72,6 +72,13 @@ def test_what_was_closed_is_told_as_results() -> None:
     assert stored.net == whole.net == status.limits.today
     assert whole.net > 0
     assert whole.fees > 0
+
+
+def test_zombies_found_and_cleared_are_counted() -> None:
+    life = Life(("binance",), FLAT, faults=left_stops(2))
+    life.until(400)
+    venue = asked(life).venues[0]
+    assert (venue.zombies_found, venue.zombies_cleared) == (2, 2)
 
 
 def test_blocks_locks_and_alerts_are_told() -> None:
