@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from kernel.config import Settings
-from kernel.model.ids import Leg, OrderIdParts, parse_client_order_id
+from kernel.model.ids import Leg, OrderIdParts, is_ours, parse_client_order_id
 from kernel.model.orders import Fill, OrderClass, OrderReport, OrderType
 from kernel.model.units import MINUTE, SECOND, text
 from kernel.model.venue import (
@@ -216,6 +216,19 @@ class RequestChecks:
             self._protection.closing_sent(venue, request.symbol)
             if not request.reduce_only and request.position_side == "BOTH":
                 self._tell("I4", now_ns, venue, request, "a closing order is not reduce-only")
+            if parts.leg is Leg.AGED:
+                self._resting(venue, request, now_ns)
+
+    def _resting(self, venue: str, request: SubmitOrder, now_ns: int) -> None:
+        """At most one exit of ours rests for a position that is aged.
+
+        One at the touch, for a few seconds, may stand beside what a process without a store forgot.
+        """
+        for order in self._venues[venue].matching.open.of_symbol(request.symbol):
+            ours = is_ours(order.client_order_id) and order.order_type is OrderType.LIMIT
+            if ours and order.closing and order.position_side == request.position_side:
+                self._tell("I9", now_ns, venue, request,
+                           f"an exit beside {order.client_order_id}, which rests")  # fmt: skip
 
     def _entry(
         self, venue: str, request: SubmitOrder, parts: OrderIdParts, now_ns: int

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kernel.assembly.supervision import GuardedEntries
 from kernel.ports.prices import JournaledPrices
 from kernel.ports.store import EffectStore
+from kernel.protect.aged import AgedPositions
 from kernel.protect.guard import Guard
 from kernel.protect.last_resort import LastResort
 from kernel.protect.stop_check import StopCheck
@@ -102,6 +103,7 @@ class Parts:
         for desk in services.desks.values():
             self._build_sync(desk, snapshots, adoption)
         self.trailing = Trailing(services, stops, exits)
+        self.aged = AgedPositions(services, stops, exits)
         self.stop_check = StopCheck(services, snapshots, stops)
         self.guard = Guard(services, stops, exits)
         self.last_resort = LastResort(services)
@@ -149,6 +151,7 @@ class Parts:
             *((f"resync {name}", resync.run) for name, resync in self.resyncs.items()),
             ("stop check", self.stop_check.run),
             ("guard", self.guard.run),
+            ("aged positions", self.aged.run),
             ("clock", self.clock.run),
             ("feed", self.feed.run),
             ("waves", partial(self.waves.run, state)),

@@ -17,18 +17,8 @@ RECOMMENDED = (
 """The owner's recommendations for production."""
 
 WITHOUT_EFFECT = (
-    "aged_acceleration_factor",
-    "aged_check_interval_minutes",
-    "aged_loss_step_percent",
-    "aged_max_loss_percent",
-    "aged_respect_trailing",
     "epoch_hours",
     "lease_wait_seconds",
-    "trailing_atr_multiplier",
-    "trailing_atr_period",
-    "trailing_step_gain_percent",
-    "trailing_step_percent",
-    "trailing_strategy",
 )
 """Names that no code reads yet: accepted, so that one file serves later releases too."""
 

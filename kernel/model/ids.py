@@ -107,3 +107,9 @@ def is_ours(text: str) -> bool:
     """Whether an id follows our grammar."""
     match = _PATTERN.match(text)
     return match is not None and match["leg"] in _LEGS
+
+
+def leg_of(client_id: str) -> Leg | None:
+    """What an order of ours is for; None for anybody else's."""
+    parts = parse_client_order_id(client_id)
+    return None if parts is None else parts.leg

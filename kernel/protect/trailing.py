@@ -1,15 +1,16 @@
 """The trailing stop: activation, ratchet, timing (SPEC §5). It asks the stop owner to tighten.
 
 1. INACTIVE until the position is ACTIVE under a confirmed stop, WAITING until the activation
-   price, then ACTIVE: the stop trails the best price since by `TRAILING_CALLBACK_PERCENT`.
+   price, then ACTIVE: the stop follows the best price since, as the rule of `TRAILING_STRATEGY`
+   wants (`kernel.protect.trailing_rules`); all else is the same for every rule.
 2. The level only tightens. An update needs the minimum interval since the last confirmation and
    the minimum improvement over the confirmed stop; an improvement of the emergency size, and the
    first stop at activation, go at once.
 3. Nothing is polled. One watch stands at the price at which the next act is due, and one timer at
    the time at which a suppressed improvement may go; the best price between is looked up.
 4. Where the market is through the level that is due: `TRAILING_ON_PASSED` = close | hold.
-5. State is stored at every change and goes on from there after a start, with the extremes of the
-   prices that came since.
+5. State is stored at every change and goes on from there after a start, with the best price of
+   the whole candles since.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING
 from kernel.model.positions import CloseReason, PositionState, TrailingState
 from kernel.model.rows import TrailingRow
 from kernel.model.units import MINUTE, SECOND, ZERO, MonoNs, Price, TsNs, text
+from kernel.protect.trailing_reads import hour_of, missed_best, next_hour_ns, read_atr
+from kernel.protect.trailing_rules import TrailView, rule_of
 from kernel.trade import evidence, stop_levels
 
 if TYPE_CHECKING:
@@ -44,10 +47,15 @@ HOLD_NS = 60 * SECOND
 class _Trail:
     """The trailing of one position while it runs."""
 
-    __slots__ = ("best", "due_since_ns", "failures", "first", "looked_ns", "seen_ts_ns", "wake")
+    __slots__ = (
+        "atr", "atr_hour", "best", "due_since_ns", "failures", "first", "looked_ns", "seen_ts_ns",
+        "wake",
+    )  # fmt: skip
 
     def __init__(self, wake: Event) -> None:
         self.wake = wake
+        self.atr: Decimal = ZERO
+        self.atr_hour = 0
         self.best: Price = ZERO
         self.seen_ts_ns = TsNs(0)
         """When the newest price that was looked at was made; later ones may be on their way."""
@@ -66,6 +74,7 @@ class Trailing:
         self._services = services
         self._stops = stops
         self._exits = exits
+        self._rule = rule_of(services.settings)
         self._trails: dict[str, _Trail] = {}
         self._stored: dict[str, TrailingRow] = {}
         stops.on_kept = self.start
@@ -122,16 +131,22 @@ class Trailing:
         elif position.row.trailing is TrailingState.ACTIVE:
             trail.best = trail.best or position.row.best_price
             if stored is not None:
-                trail.seen_ts_ns, trail.looked_ns = stored.updated_ns, TsNs(0)
+                self._catch_up(position, trail, stored.updated_ns)
+
+    def _catch_up(self, position: Position, trail: _Trail, stored_ns: TsNs) -> None:
+        """Take the best price that was missed while no process ran."""
+        services, source = self._services, self._services.settings.stop_source
+        trail.best = missed_best(services, position, stored_ns, trail.best)
+        last = services.prices.last(position.venue, position.symbol, source)
+        trail.seen_ts_ns = last.ts_ns or trail.seen_ts_ns
+        if stop_levels.is_better(position.side, last.price, trail.best):
+            trail.best = last.price
 
     # ------------------------------------------------------------ waiting
 
     async def _wait_for_activation(self, position: Position, trail: _Trail) -> None:
-        settings = self._services.settings
         entry, side = position.row.entry_price, position.side
-        activation = stop_levels.profit_price(
-            side, entry=entry, percent=settings.trailing_activation_percent
-        )
+        activation = self._rule.activation(side, entry)
         price = self._price(position)
         best = self._best_since(position, trail)
         if stop_levels.is_better(side, best, price):
@@ -158,7 +173,7 @@ class Trailing:
         entry = position.row.entry_price
         level = stop_levels.tighter_side(self._instrument(position), position.side, entry)
         done = not stop_levels.is_tighter(position.side, level, position.row.protected_level)
-        if percent is None or done:
+        if percent is None or done or self._rule.moves_to_breakeven:
             return None
         return stop_levels.profit_price(position.side, entry=entry, percent=percent)
 
@@ -187,9 +202,14 @@ class Trailing:
             trail.best = best
         instrument, side = self._instrument(position), position.side
         confirmed = position.row.protected_level
-        level = stop_levels.trailing_level(
-            instrument, side, best=trail.best, callback_percent=settings.trailing_callback_percent
+        view = TrailView(
+            instrument=instrument,
+            side=side,
+            entry=position.row.entry_price,
+            best=trail.best,
+            atr=self._atr(position, trail),
         )
+        level = self._rule.level(view)
 
         interval_ns = settings.trailing_min_update_interval_seconds * SECOND
         allowed_ns = (position.stops.confirmed_ns or 0) + interval_ns
@@ -206,14 +226,19 @@ class Trailing:
             await self._update(position, trail, level)
             return
         trail.due_since_ns = None
-        target = stop_levels.best_for_level(
-            instrument,
-            side,
-            level=next_level,
-            callback_percent=settings.trailing_callback_percent,
-        )
+        target = self._rule.best_for(view, next_level) or None
         pause_ns = allowed_ns - services.runtime.now() if early else None
+        if self._rule.needs_atr:
+            hour_ns = next_hour_ns(services.runtime.ts())
+            pause_ns = hour_ns if pause_ns is None else min(hour_ns, pause_ns)
         await self._sleep(position, trail, target=target, pause_ns=pause_ns)
+
+    def _atr(self, position: Position, trail: _Trail) -> Decimal:
+        """The average true range, read once an hour; ZERO: not needed, or not known yet."""
+        hour = hour_of(self._services.runtime.ts())
+        if self._rule.needs_atr and hour != trail.atr_hour:
+            trail.atr_hour, trail.atr = hour, read_atr(self._services, position)
+        return trail.atr
 
     async def _update(self, position: Position, trail: _Trail, level: Price) -> None:
         """Send the level that is due."""
@@ -347,13 +372,9 @@ class Trailing:
         self._store(position, trail)
 
     def _store(self, position: Position, trail: _Trail) -> None:
-        services, settings = self._services, self._services.settings
+        services = self._services
         position.update(best_price=trail.best)
-        activation = stop_levels.profit_price(
-            position.side,
-            entry=position.row.entry_price,
-            percent=settings.trailing_activation_percent,
-        )
+        activation = self._rule.activation(position.side, position.row.entry_price)
         now = services.runtime.ts()
         services.persist(
             (

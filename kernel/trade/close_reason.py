@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kernel.model.ids import Leg, leg_of
 from kernel.model.orders import Fill, FillKind, OrderClass
 from kernel.model.positions import CloseReason, TrailingState
 from kernel.trade import stop_levels
@@ -32,7 +33,7 @@ def ended_by(services: Services, position: Position) -> CloseReason | None:
         return _BY_KIND[last.kind]
     order_class = _order_class(services, position, last)
     if order_class is OrderClass.PLAIN:
-        return None
+        return CloseReason.AGED if leg_of(last.client_order_id) is Leg.AGED else None
     if order_class is None and not _at_the_stop(position, last):
         return CloseReason.EXTERNAL
     return stopped_by(position)

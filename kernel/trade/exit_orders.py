@@ -36,15 +36,23 @@ class ExitOrders:
         self._services = services
 
     async def send(
-        self, position: Position, qty: Qty, *, cause: str, child: int = 0, price: Price = ZERO
+        self,
+        position: Position,
+        qty: Qty,
+        *,
+        cause: str,
+        child: int = 0,
+        price: Price = ZERO,
+        leg: Leg = Leg.EXIT,
     ) -> TrackedOrder | None:
         """Send one reduce-only order: at market, or resting at `price` until it is cancelled.
 
         Returns:
-            The order, whose outcome may be unknown; None: it was definitely refused.
+            The order, whose outcome may be unknown, or REJECTED because it would not reduce;
+            None: it was definitely refused.
         """
         services = self._services
-        order = services.orders.register(self._intent(position, qty, child, price))
+        order = services.orders.register(self._intent(position, qty, child, price=price, leg=leg))
         row = order.row
         await services.commit_protect((row, position.row))
         services.decide(
@@ -95,14 +103,16 @@ class ExitOrders:
         except VenueError:
             return  # the next read tells
 
-    def _intent(self, position: Position, qty: Qty, child: int, price: Price) -> OrderRow:
+    def _intent(
+        self, position: Position, qty: Qty, child: int, *, price: Price, leg: Leg
+    ) -> OrderRow:
         services = self._services
         rolled_back = position.state is PositionState.ROLLBACK
         now = services.runtime.ts()
         return OrderRow(
             venue=position.venue,
             client_order_id=services.orders.new_id(
-                position, Leg.ROLLBACK if rolled_back else Leg.EXIT, child
+                position, Leg.ROLLBACK if rolled_back else leg, child
             ),
             symbol=position.symbol,
             position_id=position.id,

@@ -11,6 +11,8 @@
    and the work goes on.
 5. One close a position: a second call joins the first. It runs in a task of its own, so whoever
    asked may be cancelled.
+6. Before it comes to that, one reduce-only limit may wait for a better price
+   (`kernel.trade.resting_exit`); it is cancelled beside the first market order.
 
 Source: SPEC §3.4, §4; venue-binance.md §3.2 (-2022), venue-bybit.md §4.2 (110017).
 """
@@ -29,6 +31,7 @@ from kernel.trade.cancel_ledger import CancelLedger
 from kernel.trade.close_reason import ended_by
 from kernel.trade.exit_orders import ExitOrders
 from kernel.trade.leftovers import Leftovers
+from kernel.trade.resting_exit import RestingExits
 from kernel.trade.stop_breaker import StopBreaker
 from kernel.trade.stop_orders import split_qty
 
@@ -65,13 +68,13 @@ MAX_RESTARTS = 3
 class _Closing:
     """One close in progress."""
 
-    __slots__ = ("answered", "at_touch", "crashes", "flat", "hurry", "orders", "reason")
+    __slots__ = ("answered", "at_touch", "crashes", "flat", "hurry", "orders", "rung")
 
     def __init__(
-        self, reason: CloseReason, answered: Event, *, orders: bool = True, at_touch: bool = False
+        self, answered: Event, *, orders: bool = True, at_touch: bool = False, rung: int = 0
     ) -> None:
-        self.reason = reason
         self.at_touch = at_touch
+        self.rung = rung
         self.answered = answered
         self.orders = orders
         self.flat = False
@@ -91,6 +94,8 @@ class Exits:
         self._breaker = StopBreaker(services)
         services.cancels = CancelLedger(services, settler)
         self._leftovers = Leftovers(services)
+        self.resting = RestingExits(services, self._orders, settler)
+        """The exits that wait for a better price; placed and cancelled by nobody else."""
 
     def sweep(self, position_id: str) -> None:
         """End the closing orders that a position left behind; nothing where there are none."""
@@ -112,13 +117,26 @@ class Exits:
         return order is not None and await self._ended(position, order) and order.filled_qty >= qty
 
     async def close(
-        self, position: Position, reason: CloseReason, cause: str, *, at_touch: bool = False
+        self,
+        position: Position,
+        reason: CloseReason,
+        cause: str,
+        *,
+        at_touch: bool = False,
+        doubtful: bool = False,
     ) -> bool:
         """Close a position at market, or prove that it is flat already.
 
-        `at_touch`: it rests for `TOUCH_NS` at the best price of its own side of the book first.
         Where a close is in progress already that one goes on, but rests no longer for one that
         does not ask for it.
+
+        Args:
+            position: The position.
+            reason: Why, unless an execution tells otherwise.
+            cause: The same for people.
+            at_touch: It rests for `TOUCH_NS` at the best price of its own side of the book first.
+            doubtful: A refusal showed that the position is not what is known: own exits are
+                cancelled and it is read again before anything is sent.
 
         Returns:
             True: proven flat. An ACTIVE position is then CLOSED and nothing of ours is left on
@@ -132,8 +150,9 @@ class Exits:
         if position.state.terminal:
             return True
         if running is None:
-            answered = self._services.runtime.event()
-            running = _Closing(reason, answered, at_touch=at_touch)
+            running = _Closing(
+                self._services.runtime.event(), at_touch=at_touch, rung=int(doubtful)
+            )
             self._closing[position.id] = running
             self._begin(position, reason, cause)
             self._services.supervise(
@@ -164,7 +183,7 @@ class Exits:
         if position.id in self._closing or position.state.terminal:
             return position.state.terminal
         answered = self._services.runtime.event()
-        running = self._closing[position.id] = _Closing(reason, answered, orders=False)
+        running = self._closing[position.id] = _Closing(answered, orders=False)
         try:
             with self._services.held():
                 verdict = await self._look(position, [], deep=True)
@@ -205,11 +224,13 @@ class Exits:
     async def _run(self, position: Position, running: _Closing, cause: str) -> None:
         services = self._services
         await services.commit_protect((position.row,))
-        rung, left = 0, position.qty
+        rung, left = running.rung, position.qty
         if running.at_touch:
             running.at_touch = False
+            await self.resting.withdraw(position, cause)
             await self._rest_at_touch(position, running, cause)
             rung = 1  # what is left of it is cancelled and read before anything else is sent
+        self.resting.withdraw_soon(position, cause)
         while not await self._climb(position, rung, cause):
             rung = 1 if position.qty < left else rung + 1  # what works is done again at once
             left = position.qty

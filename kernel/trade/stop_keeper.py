@@ -4,7 +4,8 @@ It acts only on evidence that is known (events and reads change the books and wa
 
 1. The position is flat by executions → proven flat, leftovers cancelled, booked (`Exits`).
 2. A stop triggered → it must end flat within `STOP_FILL_TIMEOUT_SECONDS`; what is left then is
-   closed at market where the market is through the level, else protected again.
+   closed at market where the market is through the level, else protected again. A resting exit
+   is cancelled beside it; where the two refused each other the rest is closed at market.
 3. No confirmed stop covers the position → the protected level is placed again at once.
 4. Live stops close more than there is → they are resized, by executions only.
 5. The market has been at the level and the position is still open → the venue is asked, and where
@@ -142,6 +143,8 @@ class StopKeeper:
             client_order_id=fired.client_order_id,
             level=fired.level,
         )
+        rested = self._exits.resting.of(position) is not None
+        self._exits.resting.withdraw_soon(position, "the stop was triggered")
         while position.qty > 0 and runtime.now() < deadline_ns:
             position.changed.clear()
             if _ended_short(fired) and await self._read(position):
@@ -157,7 +160,10 @@ class StopKeeper:
         level = position.row.protected_level
         price = await evidence.fresh_price(services, position)
         cause = "a triggered stop left quantity"
-        if not price or stop_levels.is_through(position.side, level, price):
+        if rested and _ended_short(fired):
+            cause = "the stop and the resting exit refused each other"
+            await self._exits.close(position, stopped_by(position), cause, doubtful=True)
+        elif not price or stop_levels.is_through(position.side, level, price):
             await self._exits.close(position, stopped_by(position), cause)
         else:
             await self._owner.ensure(position, cause)

@@ -21,6 +21,7 @@ from kernel.errors import (
     KernelError,
     NoPositionYet,
     NotSent,
+    ReduceOnlyRefused,
     Throttled,
     VenueError,
     WouldTriggerNow,
@@ -367,6 +368,10 @@ class StopOwner:
                 failed = self._failed(position, error, failed)
             except (VenueError, StopUnconfirmed, StopsCrowded) as error:
                 failed = self._failed(position, error, failed)
+                if isinstance(error, ReduceOnlyRefused) and self._exits.resting.of(position):
+                    cause = "the resting exit and the stop refused each other"
+                    await self._exits.close(position, CloseReason.AGED, cause, doubtful=True)
+                    return False
             else:
                 self._confirmed(position, level, cause)
                 if self.covered(position):

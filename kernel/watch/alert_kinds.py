@@ -71,6 +71,24 @@ _S, _E, _O = Sort.STATE, Sort.EACH, Sort.OFTEN
 
 ALERTS: dict[str, AlertKind] = {
     # positions and their protection
+    "aged.emergency": AlertKind(
+        _E,
+        "An aged position is closed at market: its exits were refused or unfilled, or its"
+        " tolerance was at its cap.",
+        "Nothing at once; read why in the event log.",
+    ),
+    "aged.found": AlertKind(
+        _S,
+        "A position is older than `MAX_POSITION_AGE_HOURS` and is brought to its end.",
+        "Nothing; its stop stays.",
+        (_OVER,),
+    ),
+    "aged.unknown": AlertKind(
+        _S,
+        "Nobody tells when a position was opened, so it is never aged.",
+        "Close it by hand when it is too old.",
+        (_OVER,),
+    ),
     "emergency_close": AlertKind(
         _O,
         "A position is closed at market because it could not be protected.",

@@ -133,6 +133,11 @@ KINDS: dict[str, Kind] = {
     ),
     "guard.skipped": Kind(INFO, "the guard does nothing: {cause}"),
     # positions
+    "aged.found": Kind(
+        WARNING, "{hours} h old, tolerated loss {tolerance} %: to end at {target}, market {market}"
+    ),
+    "aged.trailed": Kind(INFO, "{hours} h old, {cause}, whose stop holds {target} or better"),
+    "aged.unknown": Kind(WARNING, "its age is not known: {cause}"),
     "exit.failed": Kind(ERROR, "the close was refused: {cause}"),
     "exit.flat": Kind(INFO, "flat at {exit_price}, result {realized_pnl} before fees {fees}"),
     "exit.submitted": Kind(
@@ -141,6 +146,7 @@ KINDS: dict[str, Kind] = {
         (Except("reason", EMERGENCIES, CRITICAL), Except("cause", ("last resort",), CRITICAL)),
     ),
     "exit.unexplained": Kind(ERROR, "{cause}, and no execution tells why {qty} is gone"),
+    "exit.withdrawn": Kind(INFO, "the limit at {price} is cancelled: {cause}"),
     "position.last_resort": Kind(CRITICAL, "protection of last resort takes over: {cause}"),
     "position.result": Kind(
         INFO,
@@ -183,6 +189,7 @@ KINDS: dict[str, Kind] = {
     "stop.unlisted": Kind(WARNING, "the stop is missing: {cause}"),
     "stop.waits": Kind(WARNING, "the stop waits: {cause}"),
     "trailing.activated": Kind(INFO, "trailing begins at {price}, entry {entry}"),
+    "trailing.atr": Kind(DEBUG, "average true range {atr}: {cause}"),
     "trailing.moved": Kind(INFO, "trailing: best {best}, stop to {level}"),
     "trailing.passed": Kind(WARNING, "{price} is through the level {level} already: {cause}"),
     "trailing.state": Kind(

@@ -21,6 +21,7 @@ from kernel.model.venue import (
 from kernel.store.memory import MemoryStore
 from scenarios.request_checks import STORM, RequestChecks
 from tests.scenarios.worlds import START, SYMBOL, Bench, own_id
+from venues.sim.order import SimOrder
 
 
 class Asked(Bench):
@@ -199,3 +200,23 @@ def test_removing_the_stop_of_an_open_position_breaks_i8():
     asked.send(SetPositionStop(symbol=SYMBOL, trigger_price=Decimal(0),
                                trigger_by=PriceSource.MARK))  # fmt: skip
     assert asked.broken == ["I8"]
+
+
+def test_a_second_resting_exit_for_one_position_is_told():
+    asked = Asked()
+    limit = {
+        "side": Side.SELL, "order_type": OrderType.LIMIT, "price": Decimal(43000),
+        "reduce_only": True,
+    }  # fmt: skip
+    asked.send(entry(own_id(Leg.AGED), **limit))
+    assert asked.broken == []
+    asked.venue.matching.open.add(
+        SimOrder(
+            ordinal=1, now_ns=START, symbol=SYMBOL, venue_order_id="7",
+            client_order_id=own_id(Leg.AGED),
+            order_class=OrderClass.PLAIN, order_type=OrderType.LIMIT, side=Side.SELL,
+            qty=Decimal("0.005"), price=Decimal(43000), reduce_only=True,
+        )
+    )  # fmt: skip
+    asked.send(entry(own_id(Leg.AGED, generation=1), **limit))
+    assert asked.broken == ["I9"]

@@ -200,12 +200,13 @@ def test_state_is_stored_at_every_change(bench):
     assert (rows[-1].best_price, rows[-1].confirmed_stop) == (D(42630), D(42417))
 
 
-def test_a_restart_goes_on_with_the_best_price_that_came_since_the_last_stored_time(bench):
+def test_a_restart_goes_on_with_the_best_price_of_whole_candles_since_the_last_stored_time(bench):
     bench.price("42630")
-    bench.run(10 * SECOND)
+    bench.run(90 * SECOND)
     bench.price("42900")
-    bench.run(20 * SECOND)
+    bench.run(230 * SECOND)
     bench.price("42800")
+    bench.run(300 * SECOND)
     position = bench.filled(state=PositionState.ACTIVE, level=D(42417))
     position.update(trailing=TrailingState.ACTIVE, best_price=D(42630))
     stored = TrailingRow(
