@@ -48,9 +48,9 @@ PATIENCE_NS = 10 * SECOND
 """The polls of one rung take no longer than this while quantity is left."""
 PAUSES_NS = (0, 500 * MS, SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 30 * SECOND)
 """Before each rung; the last one repeats."""
-EXECUTIONS_NS = 45 * SECOND
-"""A position that is gone is not ended for so long while executions of an order of ours that filled
-are not known: ended without them, its result would be wrong for ever."""
+UNEXPLAINED_NS = 45 * SECOND
+"""A position that is gone, and no execution tells why, is not ended for so long: lists may be late,
+and what of ours filled may be told late. Its stop stays until then (hazards L05, L09)."""
 ABSENT_NS = 5 * SECOND
 """Least pause between reads that show no position."""
 RUNGS = 4
@@ -349,8 +349,7 @@ class Exits:
                 return True
             if verdict is None:
                 unexplained += 1
-                waited = runtime.now() - since_ns >= EXECUTIONS_NS
-                if unexplained > 1 and (waited or not self._awaits_executions(position)):
+                if unexplained > 1 and runtime.now() - since_ns >= UNEXPLAINED_NS:
                     self._external(position)
                     return True
                 lag_ns = self._services.settings.visibility_lag_seconds * SECOND
@@ -382,11 +381,6 @@ class Exits:
         if position.qty <= 0:
             return True
         return None if all(order.terminal or not order.seen for order in sent) else False
-
-    def _awaits_executions(self, position: Position) -> bool:
-        """Whether it is known that an order of ours closed more than its executions tell."""
-        orders = self._services.orders.of_position(position.id)
-        return any(order.row.reduce_only and order.executions_missing for order in orders)
 
     def _external(self, position: Position) -> None:
         """Two complete reads show nothing, and no execution tells why."""
