@@ -90,7 +90,7 @@ def client_order_id(parts: OrderIdParts) -> str:
 
 def parse_client_order_id(text: str) -> OrderIdParts | None:
     """The parts of an id of ours; None for anybody else's."""
-    match = _PATTERN.match(text)
+    match = _PATTERN.fullmatch(text)
     if match is None or match["leg"] not in _LEGS:
         return None
     return OrderIdParts(
@@ -105,7 +105,7 @@ def parse_client_order_id(text: str) -> OrderIdParts | None:
 
 def is_ours(text: str) -> bool:
     """Whether an id follows our grammar."""
-    match = _PATTERN.match(text)
+    match = _PATTERN.fullmatch(text)
     return match is not None and match["leg"] in _LEGS
 
 
