@@ -52,7 +52,8 @@ def test_what_others_write_is_not_ours(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "wk", "wk1-a-abcdef-E0", "wk1-a-abcdef-Q0-0", "wk1-a-abcde1-E0-0", "wk1-a-abcdef-E0-0\n"]
+    "text",
+    ["", "wk", "wk1-a-abcdef-E0", "wk1-a-abcdef-Q0-0", "wk1-a-abcde1-E0-0", "wk1-a-abcdef-E0-0\n"],
 )
 def test_an_id_that_is_nearly_ours_is_not(text):
     assert parse_client_order_id(text) is None
