@@ -33,7 +33,8 @@ from kernel.errors import SettingsError
 from kernel.model.messages import Decision, Effect, Input, Read, StepResult
 
 MAGIC = b"WKJ1"
-VERSION = 1
+VERSION = 2
+"""Raised whenever the shape of what is recorded changes; docs/journal.md says why."""
 DIGEST_BYTES = 16
 _LENGTHS = struct.Struct(">II")
 _WORD = struct.Struct(">I")

@@ -4,7 +4,9 @@ import re
 import resource
 import struct
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any, TypeAliasType, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -211,3 +213,33 @@ def test_a_wrong_length_before_whole_records_is_damage_and_no_torn_tail(tmp_path
     path.write_bytes(data)
     with pytest.raises(SettingsError, match=rf"record 2 at byte {third} is damaged"):
         list(JournalReader(path).records())
+
+
+SHAPES = {2: "f98280edc0b50891"}
+"""Fingerprint of everything that a journal may hold, by format version."""
+
+
+def shape_of(kind: Any, seen: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Every struct that can be reached from a type, with its fields and their types in order."""
+    if isinstance(kind, TypeAliasType):
+        return shape_of(kind.__value__, seen)
+    for inner in get_args(kind):
+        shape_of(inner, seen)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__name__ not in seen:
+        hints = get_type_hints(kind)
+        seen[kind.__name__] = [f"{name}: {hints[name]}" for name in kind.__struct_fields__]
+        for name in kind.__struct_fields__:
+            shape_of(hints[name], seen)
+    return seen
+
+
+def test_the_version_is_raised_when_the_shape_of_the_records_changes() -> None:
+    seen: dict[str, list[str]] = {}
+    for kind in (Input, Effect, Decision, Read):
+        shape_of(kind, seen)
+    assert len(seen) > 50
+    found = blake2b(repr(sorted(seen.items())).encode(), digest_size=8).hexdigest()
+    assert found == SHAPES[VERSION], (
+        f"what a journal holds has another shape ({found}): raise VERSION in replay/journal.py, "
+        "say why in docs/journal.md, and note the fingerprint here"
+    )
