@@ -27,8 +27,6 @@ NOT_AT_BOTH_LEVELS = {
     ("binance", "limits/ban"): "the ban is told in the venue's own words",
     ("binance", "stops/amnesia"): "a check more or less before the end of the window",
     ("binance", "stops/amnesia-of-all"): "a check more or less before the end of the window",
-    ("binance", "events/delisted"): "contractInfo is told on a stream of the market",
-    ("binance", "recovery/executions-unreadable"): "the venue states a larger budget than assumed",
     ("binance", "review/blind-restart"): "an attempt more or less before the window ends",
     ("binance", "symbols/delisting-while-open"): "contractInfo is told on a stream of the market",
     ("binance", "venues/ban-ends-at-its-time"): "the ban is told in the venue's own words",
@@ -78,7 +76,7 @@ def played(entry: Entry, venue: str, level: str) -> Run:
 
 
 def decided(run: Run) -> list[Decision]:
-    """Decisions without times, and without what only bytes tell (the venue's own rate limits).
+    """Decisions without times.
 
     A stream that is down already goes down no second time.
     """
@@ -86,7 +84,7 @@ def decided(run: Run) -> list[Decision]:
     down: dict[str, bool] = {}
     for _, decision in run.seen.decisions:
         kind, venue = decision.kind, decision.venue
-        if kind == "venue.limit" or (kind == "stream.down" and down.get(venue)):
+        if kind == "stream.down" and down.get(venue):
             continue
         down[venue] = kind == "stream.down" or (down.get(venue, False) and kind != "stream.up")
         values = {

@@ -32,6 +32,7 @@ from kernel.model.venue import (
     CancelOrder,
     Done,
     PlaceStop,
+    RateLimit,
     SetLeverage,
     SetMarginMode,
     SetPositionStop,
@@ -83,6 +84,7 @@ _BUDGETS = (
         text="Too many new orders; current limit is 1200 orders per MINUTE.",
     ),
 )  # fmt: skip
+_ORDER_WINDOW_NS = 10 * SECOND
 
 
 class BinanceVenue(SimVenue):
@@ -127,12 +129,27 @@ class BinanceVenue(SimVenue):
         )
         return [("position", report.symbol, report.symbol, report)]
 
+    def stated_limits(self) -> list[RateLimit]:
+        # exchangeInfo states both windows for orders: the tighter one binds.
+        found = [
+            _limit("queries", budget.limit, budget.window_ns)
+            for budget in self.enforced
+            if budget.weights
+        ]
+        shares = [
+            budget.limit * _ORDER_WINDOW_NS // budget.window_ns
+            for budget in self.enforced
+            if budget.kinds == _ORDERS
+        ]
+        if shares:
+            found.append(_limit("orders", min(shares), _ORDER_WINDOW_NS))
+        return found
+
     @staticmethod
     def _announced(event: Announced) -> list[Said]:
-        # ACCOUNT_CONFIG_UPDATE, and contractInfo for listings and delistings; filters change
-        # without a word.
-        status = "trading=" in event.text or "delist_ns=" in event.text
-        if event.kind == "config_change" or (event.kind == "instrument_change" and status):
+        # ACCOUNT_CONFIG_UPDATE. Listings and delistings are told by contractInfo, on a stream of
+        # the market; filters change without a word.
+        if event.kind == "config_change":
             notice = VenueNotice(kind=event.kind, symbol=event.symbol, raw=event.text)
             return [("notice", event.symbol, event.kind, notice)]
         return []
@@ -374,3 +391,7 @@ class BinanceVenue(SimVenue):
         if request.side is Side.BUY:
             return bool(quote.ask) and quote.ask <= request.price
         return bool(quote.bid) and quote.bid >= request.price
+
+
+def _limit(bucket: str, capacity: int, window_ns: int) -> RateLimit:
+    return RateLimit(bucket=bucket, capacity=capacity, window_ns=window_ns)

@@ -5,6 +5,8 @@ left the kernel before it died still reaches the venue; what comes back then mee
 
 The parts of a `QuerySnapshot` travel side by side, each with its own delays and faults, and come
 back as one reply when the last of them is there, or at the first failure.
+
+What the venue states of its budgets comes with the first instruments, as a `RateLimit` each.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from kernel.model.messages import (
 from kernel.model.venue import (
     SNAPSHOT_PARTS,
     Failure,
+    InstrumentPage,
     OrderPage,
     PositionPage,
     QuerySnapshot,
@@ -61,6 +64,7 @@ class SimVenueLink:
         self._agenda = agenda
         self._emit = emit
         self._alive = True
+        self._limits_told = False
         delays = venue.faults.installed(RequestDelay, AckDelay)
         self._in_step = not (delays or venue.legs.jittered)
         """Whether the parts of a snapshot arrive, and come back, at one instant each."""
@@ -130,6 +134,10 @@ class SimVenueLink:
 
     def _reply(self, key: str, reply: VenueReply) -> None:
         if self._alive:
+            if type(reply) is InstrumentPage and not self._limits_told:
+                self._limits_told = True
+                for limit in self._venue.stated_limits():
+                    self._say(limit)
             self._emit(key, VenueAnswer(venue=self._venue.name, reply=reply))
 
     def _hear(self, event: TruthEvent) -> None:

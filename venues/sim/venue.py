@@ -37,6 +37,7 @@ from kernel.model.venue import (
     QueryPositions,
     QueryServerTime,
     QuerySymbolConfig,
+    RateLimit,
     SetLeverage,
     SetMarginMode,
     SetPositionStop,
@@ -145,10 +146,12 @@ class SimVenue(ABC):
             hooks=self,
         )  # fmt: skip
         self.queries = self.make_queries()
-        budgets = self.budgets if self.setup.budgets is None else self.setup.budgets
+        own = self.setup.budgets
+        self.enforced: tuple[Budget, ...] = self.budgets if own is None else own
         self.gate = Gate(
             agenda, self.faults, self.codes,
-            quota=Quota(budgets), throttle_code=self.throttle_code, execute=self._execute_late,
+            quota=Quota(self.enforced), throttle_code=self.throttle_code,
+            execute=self._execute_late,
         )  # fmt: skip
         self._listeners: list[TruthListener] = []
         self._handlers = self._make_handlers()
@@ -174,6 +177,10 @@ class SimVenue(ABC):
     def answer(self, request: VenueRequest) -> Answer:
         """Do what is asked, as far as the gate lets it through."""
         return self.gate.answer(request)
+
+    def stated_limits(self) -> list[RateLimit]:
+        """The budgets that the venue states with its instruments; most state none there."""
+        return []
 
     def subscribe(self, listener: TruthListener) -> None:
         """Hear every truth event; listeners are called in the order of their subscription."""
