@@ -203,12 +203,12 @@ class StopCheck:
                 if stop.wanted and stop.phase is StopPhase.LIVE:
                     old = snapshot.requested_ns - stop.sent_ns >= self._lag_ns
                     missing = (old and self._unlisted(position, stop, crowded=crowded)) or missing
-            elif report is not order.report and report != order.report:
-                self._services.orders.on_report(position.venue, report)
-                stop.missing = False
-            elif stop.missing:
-                stop.missing = False
-                position.changed.set()
+            else:
+                if report is not order.report and report != order.report:
+                    self._services.orders.on_report(position.venue, report)
+                if stop.missing:
+                    stop.missing = False
+                    position.changed.set()
         return missing
 
     def _unlisted(self, position: Position, stop: StopOrder, *, crowded: bool) -> bool:

@@ -77,6 +77,7 @@ class StopKeeper:
     async def _keep_on(self, position: Position, watch: LevelWatch) -> None:
         runtime = self._services.runtime
         probes = 0
+        tidy_ns: MonoNs | None = None
         resized: Qty | None = None
         while not position.state.terminal:
             position.changed.clear()
@@ -90,16 +91,18 @@ class StopKeeper:
                     continue
                 watch.follow()
             deadline_ns = watch.due_ns if self._is_mine(position) else None
-            untidy = position.stops.doubtful() or position.stops.to_cancel()
-            if untidy:
+            if not (position.stops.doubtful() or position.stops.to_cancel()):
+                tidy_ns, probes = None, 0
+            elif tidy_ns is None:  # whatever wakes the keeper meanwhile does not put it off
                 pause_ns = TIDY_NS[min(probes, len(TIDY_NS) - 1)]
                 tidy_ns = MonoNs(runtime.now() + pause_ns)
-                deadline_ns = tidy_ns if deadline_ns is None else min(tidy_ns, deadline_ns)
-            if deadline_ns is None:
-                probes = 0
+            due = [at for at in (deadline_ns, tidy_ns) if at is not None]
+            if not due:
                 await position.changed.wait()
-            elif not await evidence.wait_until(runtime, position.changed, deadline_ns) and untidy:
-                probes += 1
+                continue
+            woken = await evidence.wait_until(runtime, position.changed, min(due))
+            if tidy_ns is not None and not woken and runtime.now() >= tidy_ns:
+                tidy_ns, probes = None, probes + 1
                 await self._owner.tidy(position)
 
     def _is_mine(self, position: Position) -> bool:

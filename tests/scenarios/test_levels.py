@@ -25,15 +25,13 @@ ENTRIES = {entry.name: entry for entry in read_suites()}
 NOT_AT_BOTH_LEVELS = {
     ("binance", "limits/pages-of-one"): "no list of this venue has pages",
     ("binance", "limits/ban"): "the ban is told in the venue's own words",
-    ("binance", "stops/amnesia"): "a check more or less before the end of the window",
-    ("binance", "stops/amnesia-of-all"): "a check more or less before the end of the window",
-    ("binance", "review/blind-restart"): "an attempt more or less before the window ends",
-    ("binance", "symbols/delisting-while-open"): "contractInfo is told on a stream of the market",
     ("binance", "venues/ban-ends-at-its-time"): "the ban is told in the venue's own words",
     ("binance", "venues/address-refused"): "the refusal is told in the venue's own words",
     ("binance", "venues/unreliable-stream"): "a connection is made in more steps in bytes",
     ("bybit", "venues/unreliable-stream"): "a connection is made in more steps in bytes",
     ("binance", "streams/half-open"): "a dead connection is noticed by a probe without an answer",
+    ("bybit", "sync/hedge-legs-are-protected"): "the row of a position does not say which series "
+    "fires its stop: the leg that asks for it first goes second",
     ("bybit", "limits/ban"): "a 403 does not say when the ban ends",
     ("bybit", "limits/slow-answers"): "three slow questions at the start, where one is enough",
     ("bybit", "streams/half-open"): "a dead connection is noticed by its missing pong",
