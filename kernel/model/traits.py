@@ -43,7 +43,9 @@ class VenueTraits(msgspec.Struct, frozen=True, kw_only=True):
     position_needed_for_stop: bool
     """Whether a stop is refused while the venue shows no position."""
     per_endpoint_budget: bool
-    """True: each trade endpoint has an order budget of its own."""
+    """True: each endpoint has a budget of its own."""
+    queries_per_endpoint: int
+    """Queries a second of one endpoint; 0: only all together count."""
     history_by_id: bool
     """Whether ended orders have a surface of their own (Bybit order/history)."""
     funding_is_an_execution: bool
@@ -74,6 +76,7 @@ TRAITS: dict[str, VenueTraits] = {
         unknown_proof_ns=60 * SECOND,
         position_needed_for_stop=False,
         per_endpoint_budget=False,
+        queries_per_endpoint=0,
         history_by_id=False,
         funding_is_an_execution=False,
         forced_ids=(
@@ -96,6 +99,7 @@ TRAITS: dict[str, VenueTraits] = {
         unknown_proof_ns=10 * SECOND,
         position_needed_for_stop=True,
         per_endpoint_budget=True,
+        queries_per_endpoint=50,
         history_by_id=True,
         funding_is_an_execution=True,
     ),

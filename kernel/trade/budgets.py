@@ -1,13 +1,15 @@
 """What each request costs in which bucket of its venue.
 
 Sources: venue-binance §2 (weights; orders count in the 10 s window, cancels do not) and
-venue-bybit §8 (ten a second for each trade endpoint, one IP budget for everything).
+venue-bybit §8 (ten a second for each trade endpoint, fifty for each that is asked, one IP budget
+for everything).
 """
 
 from __future__ import annotations
 
 from kernel.errors import Throttled
 from kernel.model.traits import StopStyle, VenueTraits
+from kernel.model.units import SECOND
 from kernel.model.venue import (
     SNAPSHOT_PARTS,
     CancelOrder,
@@ -62,6 +64,15 @@ _ENDPOINTS: dict[type, str] = {
     SetLeverage: "set_leverage",
     SetMarginMode: "set_margin",
 }
+_ASKED: dict[type, str] = {
+    QueryOrder: "orders_asked",
+    QueryOpenOrders: "orders_asked",
+    QueryExecutions: "executions_asked",
+    QueryPositions: "positions_asked",
+    QueryBalance: "balance_asked",
+}
+"""Open orders and one order are the same endpoint; the history of orders is taken for it too."""
+_SNAPSHOT_ASKS: Cost = (("positions_asked", 1), ("orders_asked", 2))
 
 
 def cost(traits: VenueTraits, request: VenueRequest) -> Cost:
@@ -69,8 +80,8 @@ def cost(traits: VenueTraits, request: VenueRequest) -> Cost:
     kind = type(request)
     if traits.per_endpoint_budget:
         if kind is QuerySnapshot:
-            return ((QUERIES, len(SNAPSHOT_PARTS)),)
-        endpoint = _ENDPOINTS.get(kind)
+            return (*_SNAPSHOT_ASKS, (QUERIES, len(SNAPSHOT_PARTS)))
+        endpoint = _ENDPOINTS.get(kind) or _ASKED.get(kind)
         return ((QUERIES, 1),) if endpoint is None else ((endpoint, 1), (QUERIES, 1))
     if isinstance(request, QueryOpenOrders):
         return ((QUERIES, 1 if request.symbol else _WHOLE_ACCOUNT_ORDERS),)
@@ -99,6 +110,8 @@ def limits(traits: VenueTraits) -> dict[str, tuple[int, int]]:
         return made
     for endpoint in dict.fromkeys(_ENDPOINTS.values()):
         made[endpoint] = orders
+    for endpoint in dict.fromkeys(_ASKED.values()):
+        made[endpoint] = (traits.queries_per_endpoint, SECOND)
     return made
 
 

@@ -39,26 +39,15 @@ NOT_AT_BOTH_LEVELS = {
 }
 """(venue, scenario) → why decisions may differ there; the end of it must be the same."""
 
-READ_DIFFERENTLY = {
-    ("bybit", "events/coarser-tick"): '10001 "StopLoss Price invalid": the simulated venue reads '
-    "a broken filter, the adapter a plain refusal",
-}
-"""(venue, scenario) → where the two readings of the documents do not agree yet."""
-
 DRAWN_FOR_EACH_MESSAGE = "swarm/"
 """Chances are drawn for each message, and the levels have different messages."""
 
 GATE = ("entries.", "venue.", "stream.", "resync.", "health.")
 
 
-def marks(venue: str, name: str) -> list[Any]:
-    reason = READ_DIFFERENTLY.get((venue, name))
-    return [] if reason is None else [pytest.mark.xfail(reason=reason, strict=False)]
-
-
 def cases() -> list[Any]:
     return [
-        pytest.param(entry, venue, id=f"{name}-{venue}", marks=marks(venue, name))
+        pytest.param(entry, venue, id=f"{name}-{venue}")
         for name, entry in ENTRIES.items()
         for venue in entry.venues
         if venue != "both" and not name.startswith(DRAWN_FOR_EACH_MESSAGE)

@@ -41,21 +41,29 @@ MARGIN = venue.SetMarginMode(symbol="X", isolated=True)
         (CANCEL, {"queries": 1}, {"cancel": 1, "queries": 1}),
         (LEVERAGE, {"queries": 1}, {"set_leverage": 1, "queries": 1}),
         (MARGIN, {"queries": 1}, {"set_margin": 1, "queries": 1}),
-        (ORDER, {"queries": 1}, {"queries": 1}),
-        (venue.QueryPositions(), {"queries": 5}, {"queries": 1}),
-        (venue.QuerySnapshot(), {"queries": 85}, {"queries": 3}),
-        (OPEN, {"queries": 40}, {"queries": 1}),
+        (ORDER, {"queries": 1}, {"orders_asked": 1, "queries": 1}),
+        (venue.QueryPositions(), {"queries": 5}, {"positions_asked": 1, "queries": 1}),
+        (
+            venue.QuerySnapshot(),
+            {"queries": 85},
+            {"positions_asked": 1, "orders_asked": 2, "queries": 3},
+        ),
+        (OPEN, {"queries": 40}, {"orders_asked": 1, "queries": 1}),
         (
             venue.QueryOpenOrders(order_class=OrderClass.PLAIN, symbol="X"),
             {"queries": 1},
-            {"queries": 1},
+            {"orders_asked": 1, "queries": 1},
         ),
         (venue.QueryServerTime(), {"queries": 1}, {"queries": 1}),
-        (venue.QueryBalance(), {"queries": 5}, {"queries": 1}),
+        (venue.QueryBalance(), {"queries": 5}, {"balance_asked": 1, "queries": 1}),
         (venue.QueryAccountConfig(), {"queries": 5}, {"queries": 1}),
         (venue.QuerySymbolConfig(symbol="X"), {"queries": 5}, {"queries": 1}),
         (venue.QueryInstruments(), {"queries": 1}, {"queries": 1}),
-        (venue.QueryExecutions(symbol="X"), {"queries": 5}, {"queries": 1}),
+        (
+            venue.QueryExecutions(symbol="X"),
+            {"queries": 5},
+            {"executions_asked": 1, "queries": 1},
+        ),
     ],
     ids=str,
 )
@@ -86,6 +94,7 @@ def test_an_endpoint_that_places_stops_as_orders_pays_for_both():
 def test_the_windows_a_venue_begins_with():
     assert limits(BINANCE) == {"queries": (1200, 60 * SECOND), "orders": (50, 10 * SECOND)}
     trade = (BYBIT.orders_per_window, BYBIT.order_window_ns)
+    asked = (BYBIT.queries_per_endpoint, SECOND)
     assert limits(BYBIT) == {
         "queries": (BYBIT.queries_per_window, BYBIT.query_window_ns),
         "create": trade,
@@ -93,6 +102,10 @@ def test_the_windows_a_venue_begins_with():
         "trading_stop": trade,
         "set_leverage": trade,
         "set_margin": trade,
+        "orders_asked": asked,
+        "executions_asked": asked,
+        "positions_asked": asked,
+        "balance_asked": asked,
     }
 
 
@@ -104,4 +117,5 @@ def test_which_bucket_is_empty_when_a_venue_throttles():
     assert exhausted(BINANCE, CANCEL, orders) == "queries"
     assert exhausted(BYBIT, SUBMIT, weight) == "create"
     assert exhausted(BYBIT, ATTACHED, weight) == "trading_stop"
-    assert exhausted(BYBIT, OPEN, weight) == "queries"
+    assert exhausted(BYBIT, OPEN, weight) == "orders_asked"
+    assert exhausted(BYBIT, venue.QueryServerTime(), weight) == "queries"

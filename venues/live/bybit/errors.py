@@ -141,6 +141,7 @@ WORDS: tuple[tuple[str, Code], ...] = (
     ("should be greater", Code("WouldTriggerNow", "the price is above the short's stop")),
     ("position idx", Code("Rejected", "positionIdx does not match the mode")),
     ("Qty invalid", Code("FilterViolation", "quantity")),
+    ("Price invalid", Code("FilterViolation", "price; undocumented: taken as for quantities")),
     ("number of contracts", Code("FilterViolation", "quantity outside minimum and maximum")),
 )
 """Words of a 10001 → what the caller must do; the first row that fits."""
