@@ -86,7 +86,10 @@ class AgedPositions:
         try:
             opened_ns = self._opened_ns(position)
             if not opened_ns:
-                self._report_unknown(position)
+                self._report_unknown(position, "neither the venue nor an execution tells its age")
+                return
+            if not position.row.entry_price:
+                self._report_unknown(position, "its average entry is not known: there is no target")
                 return
             age_ns = self._services.runtime.ts() - opened_ns
             if self._rule.is_aged(age_ns):
@@ -191,10 +194,10 @@ class AgedPositions:
             return await evidence.fresh_price(services, position)
         return quote.bid if position.side.sign > 0 else quote.ask
 
-    def _report_unknown(self, position: Position) -> None:
+    def _report_unknown(self, position: Position, why: str) -> None:
         self._services.decide(
             "aged.unknown",
-            "neither the venue nor an execution tells when it was opened",
+            why,
             venue=position.venue,
             symbol=position.symbol,
             position_id=position.id,
@@ -202,7 +205,7 @@ class AgedPositions:
         self._services.alert(
             "WARNING",
             "aged.unknown",
-            "the age of the position is not known: it counts as not aged",
+            f"{why}; it counts as not aged",
             venue=position.venue,
             symbol=position.symbol,
             dedupe=f"aged.unknown|{position.id}",
