@@ -98,6 +98,7 @@ class BinanceVenue(SimVenue):
         post_only_reason="11",
         shrink_reduce_only=False,
         reduce_only_reason="4",
+        effects_first=False,
     )
     budgets = _BUDGETS
     throttle_code = "-1003"

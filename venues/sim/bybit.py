@@ -91,6 +91,7 @@ class BybitVenue(SimVenue):
         post_only_reason="EC_PostOnlyWillTakeLiquidity",
         shrink_reduce_only=True,
         reduce_only_reason="CancelByReduceOnly",
+        effects_first=True,
     )
     budgets = _BUDGETS
     throttle_code = "10006"

@@ -63,6 +63,9 @@ class MatchRules(msgspec.Struct, frozen=True, kw_only=True):
     shrink_reduce_only: bool
     """True: a closing order is cut down to the position. False: the excess ends as a rest."""
     reduce_only_reason: str
+    effects_first: bool
+    """Whether what follows from a trade (attached stops, orders that it ends) is told before the
+    order that traded. Bybit tells it in one message with the order, which ends it."""
     slippage_bps: Decimal = ZERO
     market_fill: MarketFill = "last"
     take_bound: Decimal = Decimal("0.05")
@@ -85,7 +88,7 @@ class Hooks(Protocol):
         """The trigger of an open stop was reached; it is not live any more."""
 
     def position_traded(self, order: SimOrder, position: SimPosition, booked: Booked) -> None:
-        """A trade changed a position; comes before the order's own change is told."""
+        """A trade changed a position; comes where `MatchRules.effects_first` says."""
 
     def order_ended(self, order: SimOrder) -> None:
         """An order is terminal, and this has been told."""
@@ -413,11 +416,14 @@ class Matching:
                 position_qty=canonical(booked.qty_after), reduce_only=order.closing,
             )
         )  # fmt: skip
-        hooks.position_traded(order, position, booked)
+        if self.rules.effects_first:
+            hooks.position_traded(order, position, booked)
         if order.leaves_qty <= 0:
             self.finish(order, OrderStatus.FILLED, "")
         else:
             self._tell(order)
+        if not self.rules.effects_first:
+            hooks.position_traded(order, position, booked)
         self.tell_position(position)
         hooks.emit(
             BalanceChanged(

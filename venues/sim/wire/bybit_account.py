@@ -183,6 +183,7 @@ class AccountRoutes:
 
         def show(config: AccountConfig) -> Response:
             withdraw = ["Withdraw"] if config.can_withdraw else []
+            trade = ["Order", "Position"] if config.can_trade else ["Position"]
             result: dict[str, Any] = {
                 "id": "1",
                 "note": "",
@@ -190,7 +191,7 @@ class AccountRoutes:
                 "readOnly": 0,
                 "secret": "",
                 "permissions": {
-                    "ContractTrade": ["Order", "Position"],
+                    "ContractTrade": trade,
                     "Wallet": ["AccountTransfer", *withdraw],
                 },
                 "ips": ["*"],
