@@ -397,7 +397,7 @@ class VenueNotice(
 ):
     """Something the kernel has no type for: counted, alerted, followed by a resync.
 
-    `kind`: "unknown_event", "malformed", "margin_call", "config_change", "instrument_change".
+    `kind`: "unknown_event", "malformed", "margin_call", "config_change".
     """
 
     kind: str

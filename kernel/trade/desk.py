@@ -175,8 +175,6 @@ class VenueDesk:
     def hear_notice(self, notice: VenueNotice) -> None:
         """Count what has no type of its own."""
         self.notices[notice.kind] = self.notices.get(notice.kind, 0) + 1
-        if notice.kind == "instrument_change":
-            self.filters_doubtful = True
 
 
 def _ignore() -> None:
