@@ -13,7 +13,7 @@ Contradiction = tuple[tuple[str, ...], str]
 
 def contradictions(values: Values) -> list[Contradiction]:
     """What each setting allows by itself and all of them together do not."""
-    checks = (_connections, _sizes, _waves, _protection, _trailing, _aged)
+    checks = (_connections, _hosts, _sizes, _waves, _protection, _trailing, _aged)
     return [
         (names, f"{_told(values, names)}: {rule}; {fix}")
         for check in checks
@@ -38,6 +38,18 @@ def _connections(s: Values) -> list[Rule]:
             (f"{venue}_api_key", f"{venue}_api_secret"),
             "one without the other",
             "set both, or neither",
+        )
+        for venue in ("binance", "bybit")
+    ]
+
+
+def _hosts(s: Values) -> list[Rule]:
+    return [
+        (
+            not getattr(s, f"{venue}_testnet") or s.environment.lower() != "production",
+            (f"{venue}_testnet", "environment"),
+            "test hosts are refused in production",
+            "set the first to false, or ENVIRONMENT to another name such as testing",
         )
         for venue in ("binance", "bybit")
     ]

@@ -9,7 +9,15 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 from kernel.model.units import canonical
 
@@ -23,6 +31,17 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True
     )
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _plain_digits(cls, value: object, read: ValidatorFunctionWrapHandler) -> object:
+        """`1_0` would be 10, though 1.0 may be meant: digits that people misread are refused."""
+        made = read(value)
+        parts = made if isinstance(made, tuple) else (made,)
+        number = any(isinstance(part, int | Decimal) for part in parts)
+        if number and isinstance(value, str) and ("_" in value or not value.isascii()):
+            raise ValueError("plain digits only")
+        return made
 
     @field_validator("*", mode="after")
     @classmethod
