@@ -67,6 +67,9 @@ def main(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of a pipe has seen enough: `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # the disk under the output is full
+        print(error, file=sys.stderr)
+        return 2
     return code
 
 

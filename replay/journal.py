@@ -31,6 +31,7 @@ import msgspec
 
 from kernel.errors import SettingsError
 from kernel.model.messages import Decision, Effect, Input, Read, StepResult
+from replay.outputs import open_alone
 
 MAGIC = b"WKJ1"
 VERSION = 2
@@ -102,7 +103,11 @@ class Recorder:
         self._file: BinaryIO | None = None
         if path is not None:
             try:
-                self._file = path.open("wb", buffering=0)
+                self._file = open_alone(path)
+            except BlockingIOError as error:
+                raise SettingsError(
+                    [f"journal {path}: another run is writing it; give another file"]
+                ) from error
             except OSError as error:
                 raise SettingsError([f"journal {path}: cannot be written: {error}"]) from error
             head = self._encoder.encode(header)

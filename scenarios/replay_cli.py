@@ -29,7 +29,7 @@ from replay.data_cli import (
 )
 from replay.datasets import open_data
 from replay.journal import Header
-from replay.outputs import path_problem
+from replay.outputs import path_problem, shared_paths
 from replay.outside import code_hash, commit_of, python_build, seconds
 from replay.problems import LayoutError
 from replay.progress import file_progress
@@ -275,7 +275,8 @@ def _seed(told: str, prefix: str, flag: str) -> int:
 
 def _unwritable(args: argparse.Namespace) -> list[str]:
     found = [path_problem(f"--{name}", getattr(args, name)) for name in OUTPUTS]
-    return [line for line in found if line]
+    outputs = {f"--{name}": getattr(args, name) for name in OUTPUTS}
+    return [line for line in found if line] + shared_paths(outputs)
 
 
 def header_of(plan: ReplayPlan, name: str, *, level: str = "sim") -> Header:

@@ -173,6 +173,8 @@ def _period(series: list[Series], options: ReplayOptions) -> tuple[int, int]:
         raise SettingsError([line])
     first = min(one.first_ns for one in priced)
     last = max(one.end_ns for one in priced)
+    if options.to_ns and options.from_ns >= options.to_ns:
+        raise SettingsError(["--from: is not before --to; exchange them, or leave one out"])
     start = max(first, options.from_ns)
     end = min(last, options.to_ns or last)
     inside = [one for each in priced if len(one := each.between(start, end))]

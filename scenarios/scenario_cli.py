@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from kernel.errors import SettingsError
-from replay.outputs import path_problem, write_whole
+from replay.outputs import path_problem, shared_paths, write_whole
 from scenarios.composition import LEVELS
 from scenarios.files import BOTH
 from scenarios.junit import junit_tree
@@ -119,6 +119,9 @@ def run(args: argparse.Namespace, commit: str) -> int:
     if args.junit is not None and args.junit.is_dir():
         found.append(f"--junit {args.junit}: is a folder; give a file in it")
     problems += [line for line in found if line]
+    problems += shared_paths(
+        {f"--{name}": getattr(args, name) for name in (*dict(ONE_RUN), "junit")}
+    )
     if problems:
         for line in problems:
             print(line, file=sys.stderr)  # noqa: T201 - the command line
