@@ -20,7 +20,12 @@ from benchmarks.worlds import Measured, lived, measure, swinging, troubled, walk
 from kernel.model.units import HOUR, MINUTE
 
 FORBIDDEN = ("ccxt", "pandas", "numba")
+OPEN = {"MAX_POSITION_AGE_HOURS": "720"}
+"""What is measured with open positions keeps them open: aged ones would be closed after hours."""
 PARITY = {
+    "GUARD_ENABLED": "false",
+    "MAX_POSITION_AGE_HOURS": "720",
+    "PERFORMANCE_SNAPSHOT_MINUTES": "0",
     "PROTECTION_BULK_SECONDS": "0",
     "STOP_CHECK_INTERVAL_SECONDS": "0",
     "SYNC_INTERVAL_SECONDS": "0",
@@ -66,12 +71,16 @@ def days(repeat: int) -> None:
             hours = 12
             setup = swinging(positions, hours, venue)
             span = hours * HOUR
-            run = best_of(repeat, lambda: measure(setup, span))  # noqa: B023
+            run = best_of(repeat, lambda: measure(setup, span, settings=OPEN))  # noqa: B023
             rate = f"{hours / 24 / run.cpu_s:.2f} days/s"
             told(f"{venue}, {positions} open", f"{target} days/s", run, rate)
             if venue == "binance":
-                bare = best_of(repeat, lambda: measure(setup, span, journal=False))  # noqa: B023
-                blind = best_of(repeat, lambda: measure(setup, span, invariants=False))  # noqa: B023
+                bare = best_of(
+                    repeat, lambda: measure(setup, span, settings=OPEN, journal=False)  # noqa: B023
+                )
+                blind = best_of(
+                    repeat, lambda: measure(setup, span, settings=OPEN, invariants=False)  # noqa: B023
+                )
                 for name, other in (("journal", bare), ("invariants", blind)):
                     share = 100 * (1 - other.cpu_s / run.cpu_s)
                     told(f"  share of the {name}", "<= 20 %", other, f"{share:.0f} %")
@@ -82,7 +91,9 @@ def lives(repeat: int) -> None:
     run = best_of(5 * repeat, lambda: measure(lived(), 16 * MINUTE))
     told("life of 10 minutes", "<= 4 ms", run, f"{run.cpu_s * 1e3:.1f} ms")
     for venue in ("binance", "bybit"):
-        run = best_of(repeat, lambda: measure(troubled(venue), 6 * HOUR))  # noqa: B023
+        run = best_of(
+            repeat, lambda: measure(troubled(venue), 6 * HOUR, settings=OPEN)  # noqa: B023
+        )
         told(f"6 hours of faults, {venue}", "<= 25 ms", run, f"{run.cpu_s * 1e3:.0f} ms")
 
 

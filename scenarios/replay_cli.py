@@ -59,6 +59,8 @@ PROFILES: dict[str, dict[str, str]] = {
         "sync_interval_seconds": "0",
         "signal_idle_request_interval_seconds": "0",
         "guard_enabled": "false",
+        "max_position_age_hours": "720",
+        "performance_snapshot_minutes": "0",
     },
 }
 """`full`: every rule at its interval. `parity`: without the periodic checks and polls."""
