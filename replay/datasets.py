@@ -205,7 +205,11 @@ def _move_in(stage: Path, folders: list[Path]) -> None:
 def _write(folder: Path, one: Series, manifest: Manifest) -> None:
     folder.mkdir()
     for name in ARRAYS[one.kind]:
-        np.save(folder / f"{name}.npy", getattr(one, name), allow_pickle=False)
+        path = folder / f"{name}.npy"
+        try:
+            np.save(path, getattr(one, name), allow_pickle=False)
+        except OSError as error:  # numpy tells how many items it wrote, and neither file nor cause
+            raise OSError(f"{path}: cannot be written: {error}; is the disk full?") from error
     text_form = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     (folder / MANIFEST).write_bytes(text_form + b"\n")
 

@@ -20,7 +20,7 @@ def summary(plan: ReplayPlan, result: ReplayResult) -> str:
         ("signals", f"{result.signals} in {result.waves} waves"),
         ("positions", f"{count}, {result.open_positions} open at the end"),
         ("PnL", f"{result.realized_pnl} before fees {result.fees} and funding {result.funding}"),
-        ("naked", f"{result.max_unprotected_ms} ms at most, {result.unprotected_s:.3f} s in all"),
+        ("no stop", f"{result.max_unprotected_ms} ms at most, {result.unprotected_s:.3f} s in all"),
         ("starts", f"{result.kernel_starts}, {result.crashes} of them after a crash"),
         ("faults", ", ".join(f"{n} {name}" for name, n in _kinds(result).items()) or "none"),
         ("run", f"{result.steps} steps in {result.wall_s:.1f} s{speed}"),

@@ -19,6 +19,9 @@ from kernel.config.settings import Settings
 
 DEFAULT_FILE = Path(".env")
 
+_LARGEST_FILE = 1_000_000
+"""Bytes; every setting takes a small part of that, and a device such as /dev/zero has no end."""
+
 _TEXTS = create_model(
     "_TEXTS",
     __base__=BaseSettings,
@@ -77,10 +80,13 @@ def _environment(given: Mapping[str, str] | None) -> dict[str, str]:
 def _read_file(path: Path) -> tuple[list[Line], list[str]]:
     """The assignments of the file, and what is wrong with it; never a value."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         reason = error.strerror or "cannot be read"
         return [], [f"{path}: {reason}; name another file, or leave it out"]
+    if len(content) > _LARGEST_FILE:
+        return [], [f"{path}: more than {_LARGEST_FILE} bytes are no settings; name another file"]
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,5 +1,7 @@
 """Settings from flags, the environment and a file: who comes first, and what is wrong with them."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -133,6 +135,14 @@ def test_what_is_wrong_with_a_file_is_told_with_its_line_and_without_values(writ
 def test_a_file_that_was_named_must_be_there(tmp_path):
     assert problems(tmp_path / "absent.env")[0].startswith("FILE: No such file")
     assert problems(tmp_path)[0].startswith("FILE: Is a directory")
+
+
+def test_a_file_without_end_is_refused_and_not_read(written):
+    told = "FILE: more than 1000000 bytes are no settings; name another file"
+    assert problems(Path("/dev/zero")) == [told]
+    large = written("# " + "x" * 999_998)
+    assert sources.read([], large, {}).settings == Settings()
+    assert "more than 1000000 bytes" in problems(written("# " + "x" * 999_999))[0]
 
 
 def test_all_problems_of_all_sources_are_told_at_once(written):
