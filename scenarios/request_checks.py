@@ -88,7 +88,7 @@ class RequestChecks:
         self._banned_until: dict[str, int] = {}
         self._failures: dict[tuple[str, str, str, str], list[int]] = {}
         self._throttled: dict[tuple[str, str], None] = {}
-        """Symbols whose protective request was throttled and has not left again."""
+        """Symbols whose protective request, of a bucket that entries use too, was throttled."""
         self._buried = 0
         """Run epoch of the last kernel that died: what it sent may arrive later."""
 
@@ -327,7 +327,8 @@ class RequestChecks:
     def _failed(
         self, venue: str, request: VenueRequest, reply: Failure, now_ns: int
     ) -> None:
-        if reply.kind == "Throttled" and _protects(request):
+        shared = not isinstance(request, SetPositionStop)  # that endpoint has a bucket of its own
+        if reply.kind == "Throttled" and shared and _protects(request):
             self._throttled[(venue, _symbol(request))] = None
         if reply.banned:
             self._banned_until[venue] = reply.retry_at_ns

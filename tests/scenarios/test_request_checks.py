@@ -113,18 +113,34 @@ def test_a_request_during_a_ban_breaks_i13():
 
 
 def test_an_entry_while_a_throttled_stop_waits_breaks_i13():
+    asked, stop = Asked(), PlaceStop(
+        symbol=SYMBOL,
+        side=Side.SELL,
+        qty=Decimal("0.005"),
+        trigger_price=Decimal(41160),
+        trigger_by=PriceSource.MARK,
+        client_order_id=own_id(Leg.STOP),
+    )
+    asked.venue.trade(Side.BUY, "0.005")
+    asked.send(stop)
+    asked.answer(stop, failed("Throttled", "-1015"))
+    asked.send(stop)
+    asked.send(entry())
+    assert "I13" not in asked.broken
+    asked.answer(stop, failed("Throttled", "-1015"))
+    asked.send(entry(own_id(generation=1)))
+    assert "I13" in asked.broken
+
+
+def test_an_attached_stop_has_a_bucket_of_its_own_that_no_entry_uses():
     asked, stop = Asked(), SetPositionStop(
         symbol=SYMBOL, trigger_price=Decimal(41160), trigger_by=PriceSource.MARK
     )
     asked.venue.trade(Side.BUY, "0.005")
     asked.send(stop)
     asked.answer(stop, failed("Throttled", "10006"))
-    asked.send(stop)
     asked.send(entry())
     assert "I13" not in asked.broken
-    asked.answer(stop, failed("Throttled", "10006"))
-    asked.send(entry(own_id(generation=1)))
-    assert "I13" in asked.broken
 
 
 def test_the_same_order_failing_again_and_again_is_a_storm():
