@@ -16,7 +16,8 @@ from kernel.model.messages import ExtremesRead, PriceRead, QuoteRead, WatchFired
 from kernel.model.orders import PriceSource
 from kernel.model.units import Price, TsNs
 from venues.sim.agenda import RANK_VENUE_PRICE, RANK_WATCH, Agenda
-from venues.sim.dense_lanes import PlayedLane, Tick, Wish
+from venues.sim.dense_lanes import PlayedLane, Wish
+from venues.sim.dense_walk import Tick
 from venues.sim.feed import FeedModel
 from venues.sim.market import (
     Market,

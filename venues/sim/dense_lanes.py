@@ -1,8 +1,7 @@
 """Lanes that are played: the walk of one price series, tick by tick, bars segment by segment.
 
 No index, no inverse of a level, no arithmetic of the feed: what `venues.sim.lanes` looks up is
-found here by going through the prices in their turn and comparing decimals. The unit of the walk
-is a *stretch*: one tick, or the ticks of one segment of a bar's path, which all go one way.
+found here by going through the prices in their turn and comparing decimals (`dense_walk`).
 """
 
 from __future__ import annotations
@@ -10,67 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
-from itertools import pairwise
 
 from kernel.model.candle import Candle
 from kernel.model.messages import ExtremesRead, PriceRead, QuoteRead
 from kernel.model.units import Price, TsNs, canonical
 from venues.sim.agenda import Agenda, Entry
 from venues.sim.bars import BarTape
+from venues.sim.dense_candles import PlayedCandles
+from venues.sim.dense_walk import Stretch, Tick, holes, stretches
 from venues.sim.feed import FeedModel
 from venues.sim.quotes import QuoteTape
 from venues.sim.tape import Tape
-
-
-class Tick:
-    """One price on its way to a lane. `place` orders the ticks of a lane."""
-
-    __slots__ = ("place", "px", "recorded", "ts_ns")
-
-    def __init__(self, place: int, ts_ns: int, px: int, *, recorded: bool) -> None:
-        self.place = place
-        self.ts_ns = ts_ns
-        self.px = px
-        self.recorded = recorded  # a corner or a tick, not one of the ticks between corners
-
-
-class Stretch:
-    """Ticks 1..count that go from one corner (not part of it) to the next (its last tick)."""
-
-    __slots__ = ("_end_px", "_place", "_px", "_span_ns", "_start_ns", "count")
-
-    def __init__(self, place: int, start: tuple[int, int], end: tuple[int, int]) -> None:
-        (self._start_ns, self._px), (end_ns, self._end_px) = start, end
-        self._place = place  # of the corner it starts from
-        self._span_ns = end_ns - self._start_ns
-        self.count = max(abs(self._end_px - self._px), 1)
-
-    def tick(self, j: int) -> Tick:
-        whole, rest = divmod(j * self._span_ns, self.count)
-        way = (self._end_px > self._px) - (self._end_px < self._px)
-        return Tick(
-            self._place + j,
-            self._start_ns + whole + (rest > 0),
-            self._px + way * j,
-            recorded=j == self.count,
-        )
-
-
-def stretches(tape: Tape | BarTape, first: int = 0) -> Iterator[Stretch]:
-    """The whole way of a tape from tick or bar `first` on."""
-    for i in range(first, len(tape)):
-        place = i << 64
-        if isinstance(tape, Tape):
-            here = (tape.ts[i], tape.px[i])
-            yield Stretch(place, here, here)
-            continue
-        corners = list(zip(tape.corner_times(i), tape.corners(i), strict=True))
-        yield Stretch(place, corners[0], corners[0])
-        place += 1
-        for start, end in pairwise(corners):
-            stretch = Stretch(place, start, end)
-            yield stretch
-            place += stretch.count
 
 
 class Wish:
@@ -113,6 +62,7 @@ class PlayedLane:
         self.newest: Tick | None = None  # played last and not lost in a gap
         self._wishes: list[Wish] = []
         self._stop: Entry | None = None  # where the walk stops next to look at the wishes
+        self._candles: dict[int, PlayedCandles] = {}  # by interval
         self._quotes_played = 0
         self._quote = -1
 
@@ -196,38 +146,10 @@ class PlayedLane:
         end_ns = self._agenda.now_ns // interval_ns * interval_ns
         while end_ns > 0 and not self._made_by_now(end_ns):
             end_ns -= interval_ns
-        start_ns, first_ns = end_ns - count * interval_ns, self._first_ns()
-        rows: dict[int, list[Tick]] = {}
-        newest: Tick | None = None
-        for tick in self._ticks_before(end_ns, interval_ns):
-            rows.setdefault(tick.ts_ns // interval_ns * interval_ns, []).append(tick)
-        holes, found = list(self._holes(len(self._tape))), []
-        for open_ns in range(first_ns // interval_ns * interval_ns, end_ns, interval_ns):
-            ticks = rows.get(open_ns) or [newest] if newest else rows[open_ns]
-            newest = ticks[-1]
-            if open_ns < start_ns:
-                continue
-            holed = any(a < open_ns + interval_ns and open_ns < b for a, b in holes)
-            prices = [self.price(tick) for tick in ticks]
-            whole = open_ns >= first_ns and not holed
-            found.append(
-                Candle(TsNs(open_ns), prices[0], max(prices), min(prices), prices[-1], whole)
-            )
-        return tuple(found)
-
-    def _ticks_before(self, end_ns: int, interval_ns: int) -> Iterator[Tick]:
-        # Every tick of the record made before `end_ns`; of a stretch inside one candle only both
-        # ends, since all of its prices lie between them.
-        for stretch in stretches(self._tape):
-            ends = (stretch.tick(1), stretch.tick(stretch.count))
-            if ends[0].ts_ns >= end_ns:
-                return
-            if ends[0].ts_ns // interval_ns == ends[1].ts_ns // interval_ns:
-                yield from ends
-                continue
-            for j in range(1, stretch.count + 1):
-                if stretch.tick(j).ts_ns < end_ns:
-                    yield stretch.tick(j)
+        built = self._candles.get(interval_ns)
+        if built is None:
+            built = self._candles[interval_ns] = PlayedCandles(self._tape, interval_ns)
+        return built.read(end_ns, count)
 
     def _first_ns(self) -> int:
         return stretches(self._tape).__next__().tick(1).ts_ns
@@ -276,21 +198,12 @@ class PlayedLane:
 
     def _has_gap(self, since_ns: int) -> bool:
         last = self._seen.place >> 64 if self._seen is not None else -1
-        spans = [*self._feed.gaps, *self._holes(last + 1)]
+        spans = [*self._feed.gaps, *holes(self._tape, last + 1)]
         # The first instant of the span that lies after `since_ns`, if any.
         return any(
             max(start, since_ns + 1) < end and self._made_by_now(max(start, since_ns + 1))
             for start, end in spans
         )
-
-    def _holes(self, bars: int) -> Iterator[tuple[int, int]]:
-        # Where bars are missing behind the first `bars` ones.
-        tape = self._tape
-        if isinstance(tape, BarTape):
-            for bar in range(min(bars, len(tape) - 1)):
-                end = tape.open_ns[bar] + tape.bar_ns
-                if end < tape.open_ns[bar + 1]:
-                    yield end, tape.open_ns[bar + 1]
 
     def _made_by_now(self, ts_ns: int) -> bool:
         # Whether what was made at `ts_ns` is through at the present position.
