@@ -328,7 +328,8 @@ class RequestChecks:
         self, venue: str, request: VenueRequest, reply: Failure, now_ns: int
     ) -> None:
         shared = not isinstance(request, SetPositionStop)  # that endpoint has a bucket of its own
-        if reply.kind == "Throttled" and shared and _protects(request):
+        rests = isinstance(request, SubmitOrder) and request.order_type is not OrderType.MARKET
+        if reply.kind == "Throttled" and shared and not rests and _protects(request):
             self._throttled[(venue, _symbol(request))] = None
         if reply.banned:
             self._banned_until[venue] = reply.retry_at_ns

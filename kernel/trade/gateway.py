@@ -4,7 +4,8 @@
    are forbidden: the gate is asked last, right before the request leaves.
 2. One call sends at most one request. A time-out is `OutcomeUnknown`, for queries too; a budget
    that did not come in time is `NotSent`.
-3. A throttling answer closes the exhausted bucket until its time, a ban the whole venue.
+3. A throttling answer closes the exhausted bucket until its time, a ban the whole venue. What
+   was refused and protects goes before any entry.
 4. A code that no table lists raises an alert (hazards I17).
 """
 
@@ -136,6 +137,8 @@ class Gateway:
             if not await self.limiter.wait(budget, cls, limit_ns):
                 raise NotSent(self._desk.name, kind, NO_BUDGET, "no rate budget in time")
             self._check(request, cls, kind)
+        if symbol := _protects(request):
+            self.limiter.protecting(symbol)
         self.calls[kind] = self.calls.get(kind, 0) + 1
         try:
             with self._runtime.timeout(limit_ns):
@@ -209,6 +212,8 @@ class Gateway:
         window_ns = self.limiter.buckets[bucket].window_ns
         until = MonoNs(now + (wait_ns if wait_ns > 0 else window_ns))
         self.limiter.exhaust(bucket, until)
+        if symbol := _protects(request):
+            self.limiter.owe(bucket, symbol, until)
         self._outbox.record(
             "venue.throttled",
             f"{error.code} {error.text}".strip() or "throttled",
@@ -444,6 +449,13 @@ class Gateway:
 
     def _endless(self, kind: str) -> OutcomeUnknown:
         return OutcomeUnknown(self._desk.name, kind, "pages", f"more than {PAGES_LIMIT} pages")
+
+
+def _protects(request: VenueRequest) -> str:
+    """The symbol that a request protects or closes at once, else ""; a resting exit may wait."""
+    if isinstance(request, SubmitOrder):
+        return request.symbol if request.reduce_only and not request.price else ""
+    return request.symbol if isinstance(request, PlaceStop | SetPositionStop) else ""
 
 
 def _expect[T](kind: type[T], reply: object) -> T:

@@ -6,6 +6,8 @@
    a bucket only up to its share: what is above belongs to the more urgent ones.
 3. A request waits for its own buckets only; who waits for another bucket is not in its way.
 4. An entry goes out only while the budgets of its stop and of its close are held as well.
+5. A protective request that the venue refused for want of budget goes first: until it is sent
+   again, at most `OWED_NS` after its bucket opens, no entry uses that bucket.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from kernel.model.units import MonoNs
+from kernel.model.units import SECOND, MonoNs
 from kernel.model.venue import EffectClass
 from kernel.runtime.errors import TimedOut
 from kernel.trade.budgets import Cost, entry_cost, limits
@@ -32,6 +34,8 @@ SHARE = {
     EffectClass.QUERY: 60,
 }
 """Percent of a bucket that a class may fill."""
+OWED_NS = 10 * SECOND
+"""More than the pauses before a refused stop or close is sent again, if it still is needed."""
 
 
 class Bucket:
@@ -44,6 +48,7 @@ class Bucket:
         "entries_held",
         "held",
         "limits",
+        "owed",
         "used",
         "window_ns",
     )
@@ -57,6 +62,8 @@ class Bucket:
         self.entries_held = 0
         """Of these, the units of the entries themselves."""
         self.blocked_until_ns = 0
+        self.owed: dict[str, int] = {}
+        """Symbols whose refused protection goes before any entry → until when."""
         self._uses: deque[tuple[int, int]] = deque()
 
     def resize(self, capacity: int) -> None:
@@ -67,6 +74,8 @@ class Bucket:
     def has_room(self, units: int, cls: EffectClass, now_ns: int) -> bool:
         """Whether a class may take so many units now."""
         if now_ns < self.blocked_until_ns:
+            return False
+        if self.owed and cls is EffectClass.ENTRY and self.owes(now_ns):
             return False
         limit = self.limits[cls]
         if self.used + self.held + units <= limit:
@@ -83,9 +92,13 @@ class Bucket:
         self.expire(now_ns)
         limit = self.limits[EffectClass.ENTRY]
         taken = self.used + self.held
-        return now_ns >= self.blocked_until_ns and (
-            taken + units <= limit or (taken == 0 and units <= self.capacity)
-        )
+        if now_ns < self.blocked_until_ns or self.owes(now_ns):
+            return False
+        return taken + units <= limit or (taken == 0 and units <= self.capacity)
+
+    def owes(self, now_ns: int) -> bool:
+        """Whether a protective request that was refused is still to go out."""
+        return any(until_ns > now_ns for until_ns in self.owed.values())
 
     def take(self, units: int, cls: EffectClass, now_ns: int) -> None:
         """Use units; an entry uses what was held for it first."""
@@ -109,10 +122,16 @@ class Bucket:
             self.used = used
 
     def next_change_ns(self, now_ns: int) -> int:
-        """When there may be more room: the end of a block, else of the oldest use; 0: neither."""
+        """When there may be more room: the end of a block, of the oldest use, of what is owed.
+
+        0: none of them.
+        """
         if self.blocked_until_ns > now_ns:
             return self.blocked_until_ns
-        return self._uses[0][0] + self.window_ns if self._uses else 0
+        ends = [until_ns for until_ns in self.owed.values() if until_ns > now_ns]
+        if self._uses:
+            ends.append(self._uses[0][0] + self.window_ns)
+        return min(ends, default=0)
 
 
 class Reservation:
@@ -213,6 +232,24 @@ class Limiter:
         bucket = self.buckets[name]
         bucket.blocked_until_ns = max(bucket.blocked_until_ns, until_ns)
 
+    def owe(self, name: str, symbol: str, until_ns: MonoNs) -> None:
+        """The venue refused what protects a symbol: entries wait until it was sent again.
+
+        Args:
+            name: The bucket that is used up.
+            symbol: What is protected by the request.
+            until_ns: When the bucket opens; entries wait at most `OWED_NS` longer.
+        """
+        self.buckets[name].owed[symbol] = until_ns + OWED_NS
+
+    def protecting(self, symbol: str) -> None:
+        """What protects a symbol goes out: entries wait for it no longer."""
+        owing = [bucket for bucket in self.buckets.values() if symbol in bucket.owed]
+        for bucket in owing:
+            del bucket.owed[symbol]
+        if owing:
+            self._pump()
+
     def correct(
         self, name: str, *, capacity: int = 0, window_ns: int = 0, used: int | None = None
     ) -> None:
@@ -285,6 +322,13 @@ class Limiter:
             )
         ]
 
+    def _kept(self, waiter: _Waiter, now_ns: int) -> list[str]:
+        """The buckets that it keeps from those behind it, which need not wait for what is owed."""
+        lacking = self._lacking(waiter, now_ns)
+        if waiter.cls is not EffectClass.ENTRY:
+            return lacking
+        return [name for name in lacking if not self.buckets[name].owes(now_ns)]
+
     def _pump(self) -> None:
         """Grant in order of priority; who waits for a bucket keeps it from those behind."""
         if not self._waiting:
@@ -297,7 +341,7 @@ class Limiter:
                 if waiter.granted.abandoned:
                     continue  # given up; its own end takes it out of the queue
                 if any(name in starved for name, _ in waiter.cost) or not self._try(waiter, now):
-                    starved.update(dict.fromkeys(self._lacking(waiter, now)))
+                    starved.update(dict.fromkeys(self._kept(waiter, now)))
                     continue
                 queue.remove(waiter)
                 self._waiting -= 1

@@ -143,6 +143,23 @@ def test_an_attached_stop_has_a_bucket_of_its_own_that_no_entry_uses():
     assert "I13" not in asked.broken
 
 
+def test_an_exit_that_was_to_rest_holds_up_no_entry():
+    asked, exit_order = Asked(), SubmitOrder(
+        symbol=SYMBOL,
+        side=Side.SELL,
+        qty=Decimal("0.005"),
+        order_type=OrderType.LIMIT,
+        client_order_id=own_id(Leg.AGED),
+        reduce_only=True,
+        price=Decimal(43000),
+    )
+    asked.venue.trade(Side.BUY, "0.005")
+    asked.send(exit_order)
+    asked.answer(exit_order, failed("Throttled", "-1003"))
+    asked.send(entry())
+    assert "I13" not in asked.broken
+
+
 def test_the_same_order_failing_again_and_again_is_a_storm():
     asked = Asked()
     stop = SetPositionStop(

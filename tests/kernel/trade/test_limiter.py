@@ -288,3 +288,44 @@ def test_a_higher_limit_lets_those_who_wait_go():
     made.correct(ORDERS, capacity=60)
     bench.at(2)
     assert len(log) == 51
+
+
+def test_entries_wait_until_what_protects_and_was_refused_goes_out():
+    bench, made = limiter()
+    log: list = []
+    made.exhaust(QUERIES, MonoNs(2 * SECOND))
+    made.owe(QUERIES, "AAAUSDT", MonoNs(2 * SECOND))
+    ask(bench, made, "entry", EffectClass.ENTRY, log)
+    bench.at(2 * SECOND)
+    ask(bench, made, "query", EffectClass.QUERY, log)
+    bench.at(3 * SECOND)
+    assert [name for name, _ in log] == ["query"], "nobody else waits for it"
+    made.protecting("BBBUSDT")
+    bench.at(4 * SECOND)
+    assert [name for name, _ in log] == ["query"], "what is owed is of another symbol"
+    made.protecting("AAAUSDT")
+    bench.runtime.run_ready()
+    assert log[1:] == [("entry", 4 * SECOND)]
+
+
+def test_what_is_owed_and_never_sent_holds_up_entries_for_ten_seconds():
+    bench, made = limiter()
+    log: list = []
+    made.owe(QUERIES, "AAAUSDT", MonoNs(2 * SECOND))
+    ask(bench, made, "entry", EffectClass.ENTRY, log)
+    bench.at(60 * SECOND)
+    assert log == [("entry", 12 * SECOND)]
+
+
+def test_budgets_of_new_entries_are_not_held_while_protection_is_owed():
+    bench, made = limiter()
+    held: list = []
+    made.owe(QUERIES, "AAAUSDT", MonoNs(SECOND))
+
+    async def one() -> None:
+        held.append((await made.reserve(1, 60 * SECOND), bench.runtime.now()))
+
+    bench.runtime.spawn(one(), "reserve")
+    bench.at(60 * SECOND)
+    assert held[0][0] is not None
+    assert held[0][1] == 11 * SECOND
