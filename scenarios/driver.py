@@ -13,9 +13,11 @@ from __future__ import annotations
 import gc
 from collections import deque
 from collections.abc import Callable
+from importlib import import_module
 from typing import Protocol
 
-from kernel.app import Kernel
+import msgspec
+
 from kernel.config import Settings
 from kernel.errors import InvariantViolation
 from kernel.model.messages import (
@@ -33,6 +35,7 @@ from kernel.model.messages import (
 )
 from kernel.model.units import MonoNs, TsNs, install_decimal_context
 from scenarios.composition import compose_venue
+from scenarios.kernels import AnyKernel, LocalKernel
 from scenarios.world import World
 
 COLLECT_EVERY = 100_000
@@ -47,15 +50,27 @@ class Sink(Protocol):
     def step(self, item: Input, result: StepResult) -> None:
         """One step."""
 
-    def born(self, kernel: Kernel) -> None:
+    def born(self, kernel: AnyKernel) -> None:
         """A kernel starts."""
 
     def died(self, reason: str) -> None:
         """The kernel is gone: "crash" or "stopped"."""
 
 
-type Trap = Callable[[Effect], str]
-"""Looks at an effect that is about to leave: "", "crash-before" or "crash-after"."""
+class Death(msgspec.Struct, frozen=True, kw_only=True):
+    """How a kernel dies at an effect. `before`: the effect does not leave any more.
+
+    Of the store's waiting writes the first `applied` become durable.
+    """
+
+    before: bool = False
+    applied: int = 0
+
+
+type Trap = Callable[[Effect], Death | None]
+"""Looks at an effect that is about to leave; not None: the kernel dies with it."""
+type Ambush = Callable[[], Death | None]
+"""Asked before each step; not None: the kernel dies inside it, and nothing of it leaves."""
 
 
 class Driver:
@@ -66,6 +81,7 @@ class Driver:
         settings: Of every kernel of this run.
         level: "sim" or "wire".
         sinks: See each step, in this order.
+        isolate: Each kernel in a process of its own; `close` the driver then.
 
     Attributes:
         kernel: The kernel that is alive, if any.
@@ -75,18 +91,27 @@ class Driver:
     """
 
     def __init__(
-        self, world: World, settings: Settings, *, level: str = "sim", sinks: tuple[Sink, ...] = ()
+        self,
+        world: World,
+        settings: Settings,
+        *,
+        level: str = "sim",
+        sinks: tuple[Sink, ...] = (),
+        isolate: bool = False,
     ) -> None:
         install_decimal_context()
         self.world = world
         self.settings = settings
         self.sinks = sinks
-        self.kernel: Kernel | None = None
+        self.kernel: AnyKernel | None = None
         self.steps = 0
         self.starts = 0
         self.crashes: list[str] = []
         self.stopped = False
         self.trap: Trap | None = None
+        self.ambush: Ambush | None = None
+        self._level = level
+        self._isolate = isolate
         self._composed = {name: compose_venue(level, name) for name in world.venues}
         self._agenda = world.agenda
         self._inputs: deque[tuple[str, InputBody]] = deque()
@@ -115,15 +140,29 @@ class Driver:
         self.world.connect(
             {name: link for name, (_, link) in self._composed.items()}, self._emit
         )
-        self.kernel = Kernel(
-            self.settings,
-            prices=self.world.prices,
-            venue_factories={name: factory for name, (factory, _) in self._composed.items()},
-        )
+        self.kernel = self._made()
         for sink in self.sinks:
             sink.born(self.kernel)
         self._emit("start", Start(settings=self.settings.canonical_json(), reason=reason))
         self._drain()
+
+    def _made(self) -> AnyKernel:
+        if self._isolate:
+            isolated = import_module("scenarios.isolated")
+            kernel: AnyKernel = isolated.IsolatedKernel(
+                self.settings, self.world.prices, level=self._level, venues=tuple(self._composed)
+            )
+            return kernel
+        return LocalKernel(
+            self.settings,
+            prices=self.world.prices,
+            venue_factories={name: factory for name, (factory, _) in self._composed.items()},
+        )
+
+    def close(self) -> None:
+        """The run is over: the process of an isolated kernel ends."""
+        if self._isolate and self.kernel is not None:
+            self.kernel.close()
 
     def crash(self, *, applied: int = 0) -> None:
         """Kill the kernel; of the store's waiting writes the first `applied` become durable."""
@@ -232,6 +271,10 @@ class Driver:
             key,
             body,
         )
+        if self.ambush is not None and (death := self.ambush()) is not None:
+            kernel.die_in(item)
+            self._end("crash", death.applied)
+            return
         self._seq += 1
         self.steps += 1
         result = kernel.step(item)
@@ -247,11 +290,11 @@ class Driver:
 
     def _let_out(self, effect: Effect) -> bool:
         """Hand one effect to the world; False: the kernel died with it."""
-        fate = self.trap(effect) if self.trap is not None else ""
-        if fate != "crash-before":
+        death = self.trap(effect) if self.trap is not None else None
+        if death is None or not death.before:
             self.world.accept(effect)
-        if fate:
-            self._end("crash", 0)
+        if death is not None:
+            self._end("crash", death.applied)
             return False
         if isinstance(effect.body, Stopped):
             self._end("stopped", 0)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from kernel.app import Kernel
 from kernel.config import Settings
 from kernel.model.messages import (
     Alert,
@@ -37,6 +36,7 @@ from kernel.model.venue import (
     VenueRequest,
 )
 from scenarios.book_checks import BookChecks
+from scenarios.kernels import AnyKernel
 from scenarios.protection_checks import Limits, ProtectionChecks
 from scenarios.request_checks import RequestChecks
 from scenarios.violations import Violations
@@ -88,7 +88,7 @@ class Checker:
 
     # ------------------------------------------------------------ sink
 
-    def born(self, kernel: Kernel) -> None:
+    def born(self, kernel: AnyKernel) -> None:
         """See `Sink.born`."""
         self._born_ns = self._world.agenda.now_ns
         self._calls.clear()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
-from kernel.app import Kernel
 from kernel.model.ids import Leg, parse_client_order_id
 from kernel.model.messages import (
     Alert,
@@ -24,6 +23,7 @@ from kernel.model.venue import (
     SubmitOrder,
     VenueRequest,
 )
+from scenarios.kernels import AnyKernel
 from scenarios.world import World
 from venues.sim.gate import Answer
 from venues.sim.truth import StopLive, Traded, TruthEvent
@@ -45,7 +45,7 @@ class Observation:
 
     def __init__(self, world: World, *, level: str = "sim") -> None:
         self._world = world
-        self._kernel: Kernel | None = None
+        self._kernel: AnyKernel | None = None
         self.decisions: list[tuple[int, Decision]] = []
         self.alerts: list[tuple[int, Alert]] = []
         self.requests: dict[str, int] = {}
@@ -59,7 +59,7 @@ class Observation:
 
     # ------------------------------------------------------------ sink
 
-    def born(self, kernel: Kernel) -> None:
+    def born(self, kernel: AnyKernel) -> None:
         """See `Sink.born`."""
         self._kernel = kernel
 

@@ -40,6 +40,7 @@ from replay.timeline import Timeline
 from replay.waves import read_waves
 from scenarios.composition import LEVELS
 from scenarios.durations import exact
+from scenarios.kernels import KernelLost
 from scenarios.replay_run import Extras, Replayed, run_replay
 from scenarios.replay_setup import ReplayOptions, ReplayPlan, plan_replay
 from scenarios.replay_swarm import with_swarm
@@ -94,6 +95,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", choices=tuple(PROFILES), default="full")
     parser.add_argument("--level", choices=LEVELS, default="sim",
                         help="sim: direct; wire: adapters and emulators in bytes")  # fmt: skip
+    parser.add_argument("--isolate", action="store_true",
+                        help="the kernel in a process of its own; crashes kill it")  # fmt: skip
     parser.add_argument("--path", choices=PATHS, default="close-rule", help="of candles")
     parser.add_argument("--dense", action="store_true", help="evaluate every price (slow)")
     parser.add_argument("--spread-bps", default="1", metavar="X", help="where no quotes are")
@@ -119,6 +122,9 @@ def cmd_replay(args: argparse.Namespace) -> int:
         for line in error.problems:
             sys.stderr.write(f"{line}\n")
         return BAD_INPUT
+    except KernelLost as error:
+        sys.stderr.write(f"{error}\n")
+        return VIOLATED
     if args.json:
         told = msgspec.structs.asdict(result) if args.details else result.contract()
         sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
@@ -305,6 +311,7 @@ def _run(args: argparse.Namespace, plan: ReplayPlan) -> ReplayResult:
         header=header_of(plan, f"replay {format_utc(plan.setup.start_ns)}", level=args.level),
         level=args.level,
         deaths=args.crashes,
+        isolate=args.isolate,
         seconds=seconds,
         collect=args.report is not None,
         sinks=(timeline,) if args.timeline else (),

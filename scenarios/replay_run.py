@@ -8,12 +8,12 @@ The kernel is gone for a drawn while and starts again from the store, as a proce
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from kernel.app import Kernel
 from kernel.model.draws import draw
 from kernel.model.messages import Effect, HttpRequest, Input, StepResult, StoreCommit, VenueCall
 from kernel.model.orders import FillKind
@@ -21,8 +21,9 @@ from kernel.model.units import MINUTE, SECOND, ZERO, text
 from kernel.model.venue import EffectClass
 from replay.journal import Header, Recorder
 from replay.runs import ReplayResult
-from scenarios.driver import Driver, Sink
+from scenarios.driver import Death, Driver, Sink
 from scenarios.invariants import Checker
+from scenarios.kernels import AnyKernel
 from scenarios.protection_checks import Limits
 from scenarios.replay_setup import TAIL_NS, ReplayPlan
 from scenarios.report_collector import Collector
@@ -51,6 +52,8 @@ class Extras(msgspec.Struct, kw_only=True):
     header: Header = Header()
     level: str = "sim"
     deaths: int = 0
+    isolate: bool = False
+    """Each kernel in a process of its own."""
     sinks: tuple[Sink, ...] = ()
     collect: bool = False
     """Keep what a report needs."""
@@ -72,6 +75,7 @@ def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> Replayed:
 
     Raises:
         SettingsError: The journal cannot be written.
+        KernelError: The run could not go on.
     """
     extras = extras or Extras()
     began = extras.seconds()
@@ -92,12 +96,14 @@ def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> Replayed:
             plan.settings,
             level=extras.level,
             sinks=(JournalSink(recorder), checker, *told, *extras.sinks, life),
+            isolate=extras.isolate,
         )
         life.attend(driver, deaths=extras.deaths, seed=plan.seed, end_ns=plan.end_ns)
-        driver.start()
-        _run(driver, plan, extras.progress)
-        checker.finish()
-        state = driver.kernel.state_digest() if driver.kernel is not None else ""
+        with closing(driver):
+            driver.start()
+            _run(driver, plan, extras.progress)
+            checker.finish()
+            state = driver.kernel.state_digest() if driver.kernel is not None else ""
         digest = recorder.digest()
     result = _result(
         plan, driver, checker, tally,
@@ -122,7 +128,7 @@ class JournalSink:
     def __init__(self, recorder: Recorder) -> None:
         self.step = recorder.step
 
-    def born(self, kernel: Kernel) -> None:
+    def born(self, kernel: AnyKernel) -> None:
         """A kernel starts: its `Start` input will say so."""
 
     def died(self, reason: str) -> None:
@@ -164,7 +170,7 @@ class Life:
     def step(self, item: Input, result: StepResult) -> None:
         """See `Sink.step`."""
 
-    def born(self, kernel: Kernel) -> None:
+    def born(self, kernel: AnyKernel) -> None:
         """See `Sink.born`."""
 
     def died(self, reason: str) -> None:
@@ -177,22 +183,22 @@ class Life:
             agenda.now_ns + down * SECOND, RANK_MESSAGE, lambda: driver.start(f"after {reason}")
         )
 
-    def _trap(self, effect: Effect) -> str:
+    def _trap(self, effect: Effect) -> Death | None:
         if not self._plans:
-            return ""
+            return None
         driver = self._driver
         assert driver is not None
         at_ns, wanted, before = self._plans[0]
         past_ns = driver.world.agenda.now_ns - at_ns
         if past_ns < 0 or not (_matters(effect) or past_ns > PATIENCE_NS):
-            return ""
+            return None
         self._waiting += 1
         if self._waiting < wanted and past_ns <= PATIENCE_NS:
-            return ""
+            return None
         del self._plans[0]
         self._waiting = 0
         self.deaths += 1
-        return "crash-before" if before else "crash-after"
+        return Death(before=before)
 
 
 def _matters(effect: Effect) -> bool:

@@ -38,9 +38,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     steps: int = 0
     problems: tuple[str, ...] = ()
     story: tuple[str, ...] = ()
+    """Of a run that failed: the facts before its first broken invariant, or its last ones."""
     file: str = ""
     """Where the scenario stands, unless in the suites of the project."""
-    """Of a run that failed: the facts before its first broken invariant, or its last ones."""
+    isolate: bool = False
 
 
 class Outputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +60,7 @@ def run_entry(
     level: str,
     seed: int | None = None,
     outputs: Outputs | None = None,
+    isolate: bool = False,
 ) -> Result:
     """Run one scenario of a suite; never raises for what a scenario or the kernel does wrong.
 
@@ -76,7 +78,7 @@ def run_entry(
             problems=tuple(error.problems), file=entry.file,
         )  # fmt: skip
     outputs = outputs or Outputs()
-    run = Run(assembly, level=level, journal=outputs.journal)
+    run = Run(assembly, level=level, journal=outputs.journal, isolate=isolate)
     timeline, collector = Timeline(), None
     told = outputs.report is not None or outputs.timeline is not None
     if outputs.report is not None:
@@ -103,6 +105,7 @@ def run_entry(
         problems=tuple(problems),
         story=tuple(_story(assembly, level, run)) if problems else (),
         file=entry.file,
+        isolate=isolate,
     )
 
 
@@ -118,7 +121,7 @@ def _story(assembly: Assembly, level: str, failed: Run) -> list[str]:
     timeline = Timeline()
     _play(Run(assembly, level=level, sinks=(timeline,)))
     found = failed.checker.violations.found
-    until = found[0].ts_ns if found else assembly.end_ns
+    until = found[0].ts_ns if found else failed.world.agenda.now_ns
     facts = [fact for fact in timeline.facts if fact.ts_ns <= until]
     return fact_lines(facts[-STORY_FACTS:])
 

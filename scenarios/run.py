@@ -12,7 +12,7 @@ from kernel.watch.events import EventLog
 from replay.journal import Header, Recorder
 from replay.outside import code_hash, commit_of, python_build
 from scenarios.assembly import Assembly
-from scenarios.driver import Driver, Sink
+from scenarios.driver import Death, Driver, Sink
 from scenarios.expectations import Verdict
 from scenarios.invariants import Checker
 from scenarios.observation import Observation
@@ -32,6 +32,7 @@ class Run:
         level: "sim" or "wire".
         journal: Where the journal goes; None: only its digest is kept.
         sinks: More sinks; they come before the checker.
+        isolate: Each kernel in a process of its own.
 
     Raises:
         SettingsError: The journal cannot be made.
@@ -44,6 +45,7 @@ class Run:
         level: str,
         journal: Path | None = None,
         sinks: tuple[Sink, ...] = (),
+        isolate: bool = False,
     ) -> None:
         self.assembly = assembly
         self.world = World(assembly.setup)
@@ -73,10 +75,21 @@ class Run:
                 EventLog(self.world.store),
                 self,
             ),
+            isolate=isolate,
         )
 
     def play(self) -> list[str]:
-        """Run to the end; every difference from what the scenario expects, empty: passed."""
+        """Run to the end; every difference from what the scenario expects, empty: passed.
+
+        Raises:
+            KernelError: The run could not go on.
+        """
+        try:
+            return self._play()
+        finally:
+            self.driver.close()
+
+    def _play(self) -> list[str]:
         driver, scenario = self.driver, self.assembly.scenario
         for happening in scenario.timeline:
             self._plan(happening)
@@ -174,12 +187,12 @@ class Run:
         self.driver.crash(applied=crash.applied)
         self._start_again(crash.down, "crash")
 
-    def _trap(self, effect: Effect) -> str:
+    def _trap(self, effect: Effect) -> Death | None:
         for trap in self._traps:
             if trap.left(effect.key):
                 self._start_again(trap.crash.down, "crash")
-                return "crash-before" if trap.after.before else "crash-after"
-        return ""
+                return Death(before=trap.after.before)
+        return None
 
 
 class _Trap:

@@ -34,6 +34,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     venue: str
     level: str
     seed: int | None = None
+    isolate: bool = False
+    """The kernel in a process of its own."""
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +46,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     level: str = "sim"
     seed: int | None = None
+    isolate: bool = False
     folder: Path = SUITES
 
 
@@ -68,7 +71,10 @@ def choose(choice: Choice) -> list[Job]:
         if choice.tags and not any(tag in entry.tags for tag in choice.tags):
             continue
         jobs += [
-            Job(entry=entry, venue=venue, level=choice.level, seed=choice.seed)
+            Job(
+                entry=entry, venue=venue, level=choice.level, seed=choice.seed,
+                isolate=choice.isolate,
+            )
             for venue in entry.venues
             if not choice.venues or venue in choice.venues
             if choice.level in entry.levels
@@ -126,7 +132,10 @@ def run_job(job: Job, outputs: Outputs | None = None) -> Result:
     Raises:
         SettingsError: A file of `outputs` cannot be written.
     """
-    return run_entry(job.entry, job.venue, level=job.level, seed=job.seed, outputs=outputs)
+    return run_entry(
+        job.entry, job.venue, level=job.level, seed=job.seed, outputs=outputs,
+        isolate=job.isolate,
+    )  # fmt: skip
 
 
 def run_all(jobs: list[Job], *, processes: int = 1) -> Iterator[Result]:
@@ -140,9 +149,10 @@ def run_all(jobs: list[Job], *, processes: int = 1) -> Iterator[Result]:
 def reproduce(result: Result, commit: str) -> str:
     """The command that runs one job again."""
     level = "" if result.level == "sim" else f" --level {result.level}"
+    isolate = " --isolate" if result.isolate else ""
     line = (
         f"python run_sim.py scenario {which(result.name, result.file)} --venue {result.venue}"
-        f" --seed {result.seed}{level}"
+        f" --seed {result.seed}{level}{isolate}"
     )
     return f"{line}  # commit {commit}" if commit else line
 

@@ -69,6 +69,8 @@ def register(subparsers: Subparsers, *, commit: str) -> None:
     parser.add_argument("--tag", action="append", default=[], help="only with this tag")
     parser.add_argument("--level", choices=LEVELS, default="sim",
                         help="sim: direct; wire: adapters and emulators in bytes")  # fmt: skip
+    parser.add_argument("--isolate", action="store_true",
+                        help="each kernel in a process of its own; crashes kill it")  # fmt: skip
     parser.add_argument("--seed", type=_seed, help="instead of the scenarios' own seeds")
     parser.add_argument("-j", "--jobs", type=_jobs, default=1, metavar="N", help="processes")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="also write a JUnit file")
@@ -102,6 +104,7 @@ def run(args: argparse.Namespace, commit: str) -> int:
                 tags=tuple(args.tag),
                 level=args.level,
                 seed=args.seed,
+                isolate=args.isolate,
             )
         )
         problems = check(jobs)

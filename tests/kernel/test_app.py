@@ -8,6 +8,7 @@ import pytest
 from kernel.model.messages import Stopped
 from kernel.model.positions import PositionState
 from kernel.model.units import SECOND
+from scenarios.driver import Death
 from tests.kernel.lives import FALL, FLAT, RISE, START_NS, Life
 from venues.sim.fault_kinds import HalfOpen, RequestDelay, Target, When
 
@@ -87,30 +88,25 @@ def test_two_kernels_in_one_process_do_not_meet():
 # ---------------------------------------------------------------- crashes
 
 
-def crash_at(life: Life, key: str, fate: str, applied: int) -> None:
-    """Arm a crash at an effect, of which so many waiting writes become durable."""
-    disconnect = life.world.disconnect
+def crash_at(life: Life, key: str, death: Death) -> None:
+    """Arm a crash at an effect."""
     met: list[str] = []
 
-    def trap(effect: Any) -> str:
+    def trap(effect: Any) -> Death | None:
         if met or effect.key != key:
-            return ""
+            return None
         met.append(key)
-        return fate
-
-    def lose(*, applied: int = applied) -> None:
-        disconnect(applied=applied)
+        return death
 
     life.driver.trap = trap
-    life.world.disconnect = lambda *, applied=applied: lose(applied=applied)  # type: ignore[method-assign]
 
 
 ACTS = ("submit", "place_stop", "position_stop", "cancel", "commit", "watch")
 
 
 @VENUES
-@pytest.mark.parametrize("fate", ["crash-before", "crash-after"])
-def test_after_a_crash_at_any_act_the_position_is_protected_or_flat(venue, fate):
+@pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
+def test_after_a_crash_at_any_act_the_position_is_protected_or_flat(venue, before):
     """Entry, stop, move, cancel, every commit: at most one entry, never naked, books exact."""
     base = Life((venue,), RISE)
     base.until(3600)
@@ -118,7 +114,7 @@ def test_after_a_crash_at_any_act_the_position_is_protected_or_flat(venue, fate)
     assert len(keys) > 20
     for number, key in enumerate(keys):
         life = Life((venue,), RISE)
-        crash_at(life, key, fate, applied=number % 2)
+        crash_at(life, key, Death(before=before, applied=number % 2))
         now = 0
         while life.driver.kernel is not None and now < 3600:
             now += 60

@@ -2,13 +2,13 @@
 
 import pytest
 
-from kernel.app import Kernel
 from kernel.model.messages import Alert, Input, StepResult
 from kernel.watch.events import event_row
 from kernel.watch.kinds import KINDS
 from kernel.watch.log import alert_line, decision_line
 from scenarios.assembly import assemble
 from scenarios.files import read_suites
+from scenarios.kernels import AnyKernel
 from scenarios.run import Run
 
 CANARY = "c4n4ryS3cr3t"
@@ -48,7 +48,7 @@ class Lines:
         self.count += len(told)
         self.wrong += [one for one in told if CANARY in one or not one.isprintable()]
 
-    def born(self, kernel: Kernel) -> None:
+    def born(self, kernel: AnyKernel) -> None:
         """A kernel starts."""
 
     def died(self, reason: str) -> None:

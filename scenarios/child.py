@@ -1,0 +1,133 @@
+"""The process of one isolated kernel: `python -m scenarios.child`, driven over its pipe.
+
+It has no world, no clock and no settings but those that it is given, and ends when its parent is
+gone. What anything prints goes to standard error: standard output is the pipe.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from itertools import islice
+from typing import cast
+
+import msgspec
+
+from kernel.app import Kernel
+from kernel.config import Settings
+from kernel.model.candle import Candle
+from kernel.model.messages import ExtremesRead, Input, PriceRead, QuoteRead
+from kernel.model.orders import PriceSource
+from kernel.model.units import TsNs
+from replay.player import factory_of
+from scenarios.frames import (
+    PRICE_ANSWERS,
+    Begin,
+    Down,
+    Look,
+    Pipe,
+    PipeEnded,
+    Raised,
+    Ready,
+    State,
+    Stepped,
+    Take,
+    TellState,
+)
+
+
+class PipePrices:
+    """A `PriceReader` that asks the world across the pipe, in the middle of a step."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._decoders = {
+            method: msgspec.msgpack.Decoder(kind) for method, kind in PRICE_ANSWERS.items()
+        }
+
+    def last(self, venue: str, symbol: str, source: PriceSource) -> PriceRead:
+        """See `PriceReader.last`."""
+        look = Look(method="last", venue=venue, symbol=symbol, source=source)
+        return cast("PriceRead", self._ask(look))
+
+    def quote(self, venue: str, symbol: str) -> QuoteRead:
+        """See `PriceReader.quote`."""
+        return cast("QuoteRead", self._ask(Look(method="quote", venue=venue, symbol=symbol)))
+
+    def extremes(
+        self, venue: str, symbol: str, source: PriceSource, since_ns: TsNs
+    ) -> ExtremesRead:
+        """See `PriceReader.extremes`."""
+        look = Look(method="extremes", venue=venue, symbol=symbol, source=source, ns=since_ns)
+        return cast("ExtremesRead", self._ask(look))
+
+    def candles(
+        self, venue: str, symbol: str, source: PriceSource, interval_ns: int, count: int
+    ) -> tuple[Candle, ...]:
+        """See `PriceReader.candles`."""
+        look = Look(
+            method="candles", venue=venue, symbol=symbol, source=source, ns=interval_ns, count=count
+        )
+        return cast("tuple[Candle, ...]", self._ask(look))
+
+    def _ask(self, look: Look) -> object:
+        self._pipe.send(look)
+        return self._decoders[look.method].decode(self._pipe.receive_bytes())
+
+
+class Child:
+    """One kernel and its pipe."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        begin = pipe.receive()
+        assert isinstance(begin, Begin)
+        self._kernel = Kernel(
+            Settings.from_json(begin.settings),
+            prices=PipePrices(pipe),
+            venue_factories={name: factory_of(begin.level, name) for name in begin.venues},
+        )
+        self._told = 0
+        pipe.send(Ready(self._kernel.next_deadline()))
+
+    def serve(self) -> None:
+        """Do what the parent says until it is gone."""
+        while True:
+            match self._pipe.receive():
+                case Take(item=item):
+                    self._step(item)
+                case TellState():
+                    self._pipe.send(State(self._kernel.state_digest()))
+                case other:
+                    raise PipeEnded(f"{type(other).__name__} is out of step")
+
+    def _step(self, item: Input) -> None:
+        kernel = self._kernel
+        try:
+            result = kernel.step(item)
+        except PipeEnded:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent is to tell of it
+            self._pipe.send(Raised(kind=type(error).__name__, text=str(error)))
+            return
+        crashes = tuple(islice(kernel.crashes, self._told, None))
+        self._told += len(crashes)
+        self._pipe.send(
+            Stepped(result=result, deadline=kernel.next_deadline(), crashes=crashes)
+        )
+
+
+def main() -> int:
+    """Serve one parent; 0 when it is gone."""
+    out_fd = os.dup(1)
+    os.dup2(2, 1)
+    pipe = Pipe(0, out_fd, Down.__value__)
+    try:
+        Child(pipe).serve()
+    except PipeEnded:
+        return 0
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

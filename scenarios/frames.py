@@ -1,0 +1,178 @@
+"""What world and kernel say to each other over a pipe, and how: length-prefixed msgpack.
+
+Lock-step: exactly one side speaks while the other waits, so no frame is ever answered by the wrong
+one. A frame is a u32 length (big-endian) and one struct.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Any
+
+import msgspec
+
+from kernel.errors import KernelError
+from kernel.model.candle import Candle
+from kernel.model.messages import (
+    ExtremesRead,
+    Input,
+    PriceRead,
+    QuoteRead,
+    StepResult,
+)
+from kernel.model.orders import PriceSource
+
+_LENGTH = struct.Struct(">I")
+_LARGEST = 1 << 28
+_CHUNK = 1 << 16
+
+# ---------------------------------------------------------------- to the kernel
+
+
+class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin", array_like=True):
+    """All that a kernel is made of. `settings` are JSON without secrets."""
+
+    settings: str
+    level: str
+    venues: tuple[str, ...]
+
+
+class Take(msgspec.Struct, frozen=True, tag="take", array_like=True, gc=False):
+    """Step this input; answered by `Stepped`, with looks at prices in between."""
+
+    item: Input
+
+
+class TellState(msgspec.Struct, frozen=True, tag="tell_state", array_like=True):
+    """Answered by `State`."""
+
+
+type Down = Begin | Take | TellState
+
+PRICE_ANSWERS: dict[str, Any] = {
+    "last": PriceRead,
+    "quote": QuoteRead,
+    "extremes": ExtremesRead,
+    "candles": tuple[Candle, ...],
+}
+"""Method of `PriceReader` → what answers it. The answer to a `Look` is the bare value."""
+
+# ---------------------------------------------------------------- from the kernel
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready", array_like=True):
+    """The kernel stands; nothing was stepped yet."""
+
+    deadline: int | None
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True, tag="look", array_like=True, gc=False):
+    """A price look-up in the middle of a step: a method of `PriceReader` and its arguments.
+
+    `ns` is the time or the interval, where the method has one.
+    """
+
+    method: str
+    venue: str
+    symbol: str
+    source: PriceSource = PriceSource.LAST
+    ns: int = 0
+    count: int = 0
+
+
+class Stepped(msgspec.Struct, frozen=True, kw_only=True, tag="stepped", array_like=True, gc=False):
+    """What a step gave; `crashes` are the tasks that failed in it."""
+
+    result: StepResult
+    deadline: int | None
+    crashes: tuple[str, ...] = ()
+
+
+class State(msgspec.Struct, frozen=True, tag="state", array_like=True):
+    """Digest of what the kernel holds."""
+
+    digest: str
+
+
+class Raised(msgspec.Struct, frozen=True, kw_only=True, tag="raised", array_like=True):
+    """The step raised: the kernel is of no use any more."""
+
+    kind: str
+    text: str
+
+
+type Up = Ready | Look | Stepped | State | Raised
+
+# ---------------------------------------------------------------- the pipe
+
+
+class PipeEnded(KernelError):
+    """The other side is gone."""
+
+
+class Pipe:
+    """Frames over two file descriptors; every call blocks until it is done.
+
+    Args:
+        read_fd: Where the other side's frames come from.
+        write_fd: Where ours go.
+        kinds: Of the frames that `receive` expects.
+    """
+
+    def __init__(self, read_fd: int, write_fd: int, kinds: Any) -> None:
+        self.read_fd = read_fd
+        self._write_fd = write_fd
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(kinds)
+        self._out = bytearray()
+        self._in = bytearray()
+
+    def send(self, frame: object) -> None:
+        """Write one frame.
+
+        Raises:
+            PipeEnded: Nobody reads any more.
+        """
+        out = self._out
+        self._encoder.encode_into(frame, out, _LENGTH.size)
+        _LENGTH.pack_into(out, 0, len(out) - _LENGTH.size)
+        view = memoryview(out)
+        at = 0
+        try:
+            while at < len(view):
+                at += os.write(self._write_fd, view[at:])
+        except BrokenPipeError as error:
+            raise PipeEnded("nobody reads the pipe") from error
+        finally:
+            view.release()
+
+    def receive(self) -> Any:
+        """Read one frame of the expected kinds.
+
+        Raises:
+            PipeEnded: The other side ended, in the middle of a frame perhaps.
+        """
+        return self._decoder.decode(self.receive_bytes())
+
+    def receive_bytes(self) -> bytes:
+        """The body of one frame.
+
+        Raises:
+            PipeEnded: The other side ended, in the middle of a frame perhaps.
+        """
+        (length,) = _LENGTH.unpack(self._take(_LENGTH.size))
+        if length > _LARGEST:
+            raise PipeEnded(f"a frame of {length} bytes: the pipe is out of step")
+        return self._take(length)
+
+    def _take(self, count: int) -> bytes:
+        held = self._in
+        while len(held) < count:
+            got = os.read(self.read_fd, max(_CHUNK, count - len(held)))
+            if not got:
+                raise PipeEnded(f"the pipe ended with {count - len(held)} bytes missing")
+            held += got
+        taken = bytes(held[:count])
+        del held[:count]
+        return taken
