@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from kernel.errors import SettingsError
+from kernel.errors import SettingsError, missing_package
 
 
 def cmd_config_show(args: argparse.Namespace) -> int:
@@ -61,6 +61,9 @@ def main(arguments: list[str]) -> int:
     except SettingsError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(missing_package(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -13,6 +13,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from kernel.errors import missing_package
+
 ROOT = Path(__file__).resolve().parent
 COMMANDS = {
     "data": "replay.data_cli",
@@ -70,7 +72,11 @@ def make_parser(asked: str = "") -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Run one command; the exit code."""
-    args = make_parser(arguments[0] if arguments else "").parse_args(arguments)
+    try:
+        args = make_parser(arguments[0] if arguments else "").parse_args(arguments)
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"{missing_package(error)}\n")
+        return 2
     try:
         code: int = args.func(args)
         sys.stdout.flush()

@@ -26,6 +26,8 @@
 
 from __future__ import annotations
 
+import sys
+
 
 class KernelError(Exception):
     """Base of every error that this project raises on purpose."""
@@ -41,6 +43,21 @@ class SettingsError(KernelError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
+
+
+def missing_package(error: ModuleNotFoundError) -> str:
+    """What to do where a package of `requirements.lock` is not installed.
+
+    Raises:
+        ModuleNotFoundError: The module is one of this project.
+    """
+    package = (error.name or "").partition(".")[0]
+    if package in ("kernel", "venues", "replay", "scenarios"):
+        raise error
+    return (
+        f"package {package} is not installed for {sys.executable}:"
+        " run `make setup`, then start with .venv/bin/python"
+    )
 
 
 class InvariantViolation(KernelError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 
 from kernel.model.units import DAY, HOUR, MINUTE, MS, SECOND
@@ -23,10 +24,8 @@ def parse_duration(value: object) -> int:
         # pydantic makes a problem of the file of it, which it does not of a TypeError
         raise ValueError(f"{value!r} is no duration: write 90, 1m30s or 2h")  # noqa: TRY004
     text = str(value).strip()
-    try:
+    with suppress(InvalidOperation):
         return _whole(Decimal(text) * SECOND, text)
-    except InvalidOperation:
-        pass
     end, total = 0, Decimal(0)
     for part in _PART.finditer(text):
         if part.start() != end:

@@ -39,7 +39,7 @@ from replay.runs import ReplayResult
 from replay.timeline import Timeline
 from replay.waves import read_waves
 from scenarios.composition import LEVELS
-from scenarios.durations import exact
+from scenarios.durations import exact, parse_duration
 from scenarios.kernels import KernelLost
 from scenarios.replay_run import Extras, Replayed, run_replay
 from scenarios.replay_setup import ReplayOptions, ReplayPlan, plan_replay
@@ -101,12 +101,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dense", action="store_true", help="evaluate every price (slow)")
     parser.add_argument("--spread-bps", default="1", metavar="X", help="where no quotes are")
     parser.add_argument("--slippage-bps", default="0", metavar="X")
+    parser.add_argument("--market-fill", choices=("last", "next"), default="last",
+                        help="of market orders: at the last price, or at the next one")  # fmt: skip
+    parser.add_argument("--feed-candle", default="0", metavar="1m",
+                        help="the kernel sees closed candles only; 0: every price")  # fmt: skip
     parser.add_argument("--deposit", default="100000", metavar="USD", help="on each venue")
     parser.add_argument("--instruments", type=Path, metavar="CSV",
                         help="symbol,tick_size,lot_size[,min_order_size]")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                         help="a setting; may be repeated")  # fmt: skip
-    parser.add_argument("--env", type=Path, metavar="F", help="settings, NAME=VALUE a line")
+    parser.add_argument(
+        "--env-file", type=Path, metavar="F", help="settings, NAME=VALUE a line"
+    )
     add_source_options(parser, both=True)
     add_recipe_options(parser)
     parser.set_defaults(func=cmd_replay)
@@ -138,7 +144,7 @@ def cmd_replay(args: argparse.Namespace) -> int:
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """Settings from the profile, then `--env`, then `--set`.
+    """Settings from the profile, then `--env-file`, then `--set`.
 
     Raises:
         SettingsError: Every problem at once.
@@ -146,13 +152,13 @@ def settings_of(args: argparse.Namespace) -> Settings:
     values = {name.upper(): value for name, value in PROFILES[args.profile].items()}
     problems: list[str] = []
     lines = [(f"--set {told}", told) for told in args.set]
-    if args.env is not None:
+    if args.env_file is not None:
         try:
-            told = args.env.read_text("utf-8").splitlines()
+            told = args.env_file.read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError([f"{args.env}: cannot be read: {error}"]) from error
+            raise SettingsError([f"{args.env_file}: cannot be read: {error}"]) from error
         lines = [
-            (f"{args.env}:{number}", line)
+            (f"{args.env_file}:{number}", line)
             for number, line in enumerate(told, start=1)
             if line.strip() and not line.lstrip().startswith("#")
         ] + lines
@@ -221,11 +227,15 @@ def _options(args: argparse.Namespace) -> ReplayOptions:
         told = getattr(args, name)
         try:
             numbers[name] = exact(told)
-            if not low <= numbers[name] <= high:
+            if "_" in told or not low <= numbers[name] <= high:
                 raise ValueError("out of range")
         except ValueError:
             flag = name.replace("_", "-")
             problems.append(f"--{flag} {told}: must be a number from {low} to {high}")
+    try:
+        feed_candle_ns = parse_duration(args.feed_candle)
+    except ValueError as error:
+        problems.append(f"--feed-candle {args.feed_candle}: {error}")
     times = {}
     for name, flag in (("start", "--from"), ("end", "--to")):
         told = getattr(args, name)
@@ -251,6 +261,8 @@ def _options(args: argparse.Namespace) -> ReplayOptions:
         dense=args.dense,
         seed=args.seed or seed,
         steps_file=args.instruments,
+        market_fill=args.market_fill,
+        feed_candle_ns=feed_candle_ns,
         **numbers,
     )
 

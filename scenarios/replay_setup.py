@@ -34,6 +34,7 @@ from venues.sim.fault_kinds import AnyFault, Cue, VenueAct
 from venues.sim.feed import FeedModel
 from venues.sim.instruments import known_instrument, known_symbols, make_instrument
 from venues.sim.market import Market
+from venues.sim.matching import MarketFill
 from venues.sim.quotes import Spread
 from venues.sim.signal_server import Posted
 from venues.sim.tape import Tape
@@ -65,6 +66,9 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
     deposit: Decimal = Decimal(100_000)
     steps_file: Path | None = None
     """CSV with symbol, tick_size, lot_size and perhaps min_order_size."""
+    market_fill: MarketFill = "last"
+    feed_candle_ns: int = 0
+    """The kernel sees closed candles of this length; 0: every price."""
 
 
 class ReplayPlan(msgspec.Struct, kw_only=True):
@@ -120,6 +124,7 @@ def plan_replay(
         venue: VenueSetup(
             account=account,
             slippage_bps=options.slippage_bps,
+            market_fill=options.market_fill,
             seed=options.seed,
             faults=_funding(cut, venue, start_ns),
             origin_ns=start_ns,
@@ -317,7 +322,7 @@ def _markets(series: list[Series], options: ReplayOptions, notes: list[str]) -> 
                 mark_is_last=mark is None,
                 quotes=quote_tape(quotes) if isinstance(quotes, QuoteSet) else None,
                 spread=Spread(options.spread_bps, Decimal(1_000_000)),
-                feed=FeedModel(gaps=feed_gaps(last.gaps)),
+                feed=FeedModel(gaps=feed_gaps(last.gaps), candle_ns=options.feed_candle_ns),
             )
         )
     if unmarked:

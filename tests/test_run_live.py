@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.conventions.tree import ROOT
 
 
@@ -64,3 +66,23 @@ def test_the_help_says_that_nothing_is_started(tmp_path):
 
 def test_an_unknown_command_is_refused(tmp_path):
     assert run("trade", cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize("command", [("run_sim.py", "demo"), ("run_live.py", "config", "show")])
+def test_a_python_without_the_packages_is_told_how_to_get_them(command, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-S", str(ROOT / command[0]), *command[1:]],
+        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=50,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "is not installed" in done.stderr
+    assert "make setup" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["prod", "Live", "production"])
+def test_no_name_of_production_takes_test_hosts(name, tmp_path):
+    done = run("config", "show", "--set", f"ENVIRONMENT={name}", "--set", "BINANCE_TESTNET=true",
+               cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 2
+    assert "test hosts are refused in production" in done.stderr

@@ -45,7 +45,7 @@ class Connections(Section):
     signal_ws_token: SecretStr = secret("token for the signal server")
     debug: bool = switch(False, "more in the log")
     environment: str = said(
-        "production", "a name; production refuses test hosts", min_length=1
+        "production", "a name; production, prod and live refuse test hosts", min_length=1
     )
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], Upper] = said(
         "INFO", "least level that is logged"

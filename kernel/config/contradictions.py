@@ -7,6 +7,9 @@ from decimal import Decimal
 from kernel.config.values import Values
 from kernel.config.words import shown
 
+PRODUCTION = ("production", "prod", "live")
+"""Names of an environment that trades real money."""
+
 Contradiction = tuple[tuple[str, ...], str]
 """The names concerned, and a sentence about them."""
 
@@ -46,7 +49,7 @@ def _connections(s: Values) -> list[Rule]:
 def _hosts(s: Values) -> list[Rule]:
     return [
         (
-            not getattr(s, f"{venue}_testnet") or s.environment.lower() != "production",
+            not getattr(s, f"{venue}_testnet") or s.environment.lower() not in PRODUCTION,
             (f"{venue}_testnet", "environment"),
             "test hosts are refused in production",
             "set the first to false, or ENVIRONMENT to another name such as testing",

@@ -146,4 +146,5 @@ def test_wire_decides_what_sim_decides(entry, venue):
 def test_a_fired_stop_is_followed_whatever_the_venue_calls_its_child(name, monkeypatch):
     # The venue's documents leave open whether the child carries the stop's own client id.
     monkeypatch.setitem(CORES, "binance", partial(BinanceCore, own_child_ids=True))
-    played(ENTRIES[name], "binance", "wire")
+    run = played(ENTRIES[name], "binance", "wire")
+    assert run.seen.decisions

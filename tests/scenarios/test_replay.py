@@ -10,7 +10,7 @@ import pytest
 
 from kernel.config import Settings
 from kernel.errors import SettingsError
-from kernel.model.units import HOUR, install_decimal_context
+from kernel.model.units import HOUR, MINUTE, install_decimal_context
 from kernel.signals.timestamps import parse_utc
 from replay.datasets import MarketData, open_data
 from replay.journal import JournalReader
@@ -233,6 +233,21 @@ def test_recorded_waves_give_the_run_that_generated_ones_gave(
     assert recorded | {"wall_s": 0} == generated | {"wall_s": 0}
 
 
+def test_market_orders_at_the_next_price_are_another_run(data: MarketData) -> None:
+    at_last = run_replay(plan(data)).result
+    at_next = run_replay(plan(data, market_fill="next")).result
+    assert at_next.invariant_violations == 0
+    assert at_next.digest != at_last.digest
+
+
+def test_a_feed_of_closed_candles_shows_the_kernel_fewer_prices(data: MarketData) -> None:
+    seen = plan(data, feed_candle_ns=5 * MINUTE).setup.markets
+    assert {market.feed.candle_ns for market in seen} == {5 * MINUTE}
+    result = run_replay(plan(data, feed_candle_ns=5 * MINUTE)).result
+    assert result.digest != run_replay(plan(data)).result.digest
+    assert result.invariant_violations == 0
+
+
 def test_settings_reach_the_kernel(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(replay(folder, "--json", "--set", "MAX_POSITIONS=1", "--details")) == 0
     assert json.loads(capsys.readouterr().out)["open_positions"] <= 1
@@ -245,13 +260,14 @@ def test_every_problem_of_the_arguments_is_told_at_once(
         "--from", "noon", "--set", "MAX_POSITIONS=0", "--set", "NO_SUCH=1", "--set", "novalue",
         "--spread-bps", "x", "--crashes", "-1", "--faults", "storm:1", "--quantile", "101",
         "--journal", str(tmp_path / "no" / "j"), "--seed", "-5", "--report", str(tmp_path),
+        "--deposit", "1_0", "--feed-candle", "soon",
     ]  # fmt: skip
     assert main(["replay", "--data", str(folder), "--waves", "generate:x", *wrong]) == 2
     told = capsys.readouterr().err
     for part in (
         "--from noon", "MAX_POSITIONS=0", "NO_SUCH", "--set novalue", "--spread-bps x",
         "--crashes -1", "--faults storm:1", "--quantile 101", "--journal", "--waves generate:x",
-        "--seed -5", "is a folder",
+        "--seed -5", "is a folder", "--deposit 1_0", "--feed-candle soon",
     ):  # fmt: skip
         assert part in told
     assert not (tmp_path / "no").exists()
