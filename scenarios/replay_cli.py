@@ -232,6 +232,7 @@ def _options(args: argparse.Namespace) -> ReplayOptions:
         except ValueError:
             flag = name.replace("_", "-")
             problems.append(f"--{flag} {told}: must be a number from {low} to {high}")
+    feed_candle_ns = 0
     try:
         feed_candle_ns = parse_duration(args.feed_candle)
     except ValueError as error:
