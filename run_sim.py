@@ -21,6 +21,7 @@ COMMANDS = {
     "replay": "scenarios.replay_cli",
     "journal": "replay.journal_cli",
     "demo": "scenarios.demo",
+    "kill": "scenarios.kill_cli",
     "serve": "scenarios.serve_cli",
 }
 """Command → the module that adds it by `register(subparsers)`, where it is in the tree."""

@@ -15,6 +15,9 @@ from scenarios.violations import Violations
 from venues.sim.truth import LedgerKind, Traded, TruthEvent
 from venues.sim.venue import SimVenue
 
+type Difference = tuple[str, str, str, str]
+"""(invariant, venue, symbol, words)."""
+
 
 class Books:
     """What one venue executed, summed apart from the venue's own books."""
@@ -74,16 +77,27 @@ class BookChecks:
             now_ns: Wall time.
             settled: A kernel ran undisturbed at the end, so that its books must have converged.
         """
-        for name, books in self._books.items():
-            self._money(name, books, now_ns)
+        found = self.money()
         if settled:
-            rows = [row for row in self._store.rows() if isinstance(row, PositionRow)]
-            for name, books in self._books.items():
-                self._positions(name, books, rows, now_ns)
-                self._fills(name, books, rows, now_ns)
+            found += self.differences()
+        for invariant, venue, symbol, words in found:
+            self._violations.add(invariant, now_ns, venue, symbol, words)
 
-    def _money(self, name: str, books: Books, now_ns: int) -> None:
-        """I10: fills and positions, ledger and balance, exactly."""
+    def money(self) -> list[Difference]:
+        """I10, at any time: fills and positions, ledger and balance of the venues, exactly."""
+        return [one for name, books in self._books.items() for one in self._money(name, books)]
+
+    def differences(self) -> list[Difference]:
+        """I10 and I11: where the kernel's stored books are not what the venues hold by now."""
+        rows = [row for row in self._store.rows() if isinstance(row, PositionRow)]
+        found: list[Difference] = []
+        for name, books in self._books.items():
+            found += self._positions(name, books, rows)
+            found += self._fills(name, books, rows)
+        return found
+
+    def _money(self, name: str, books: Books) -> list[Difference]:
+        found: list[Difference] = []
         venue = self._venues[name]
         account = venue.account
         held: dict[str, Decimal] = {}
@@ -93,7 +107,7 @@ class BookChecks:
             if qty != held.get(symbol, ZERO):
                 shown = text(held.get(symbol, ZERO))
                 words = f"the fills make {text(qty)}, the position is {shown}"
-                self._violations.add("I10", now_ns, name, symbol, words)
+                found.append(("I10", name, symbol, words))
         cash = account.cash
         checks: list[tuple[str, Usd, Usd]] = [
             ("wallet", account.wallet, sum(cash.values(), ZERO)),
@@ -103,12 +117,14 @@ class BookChecks:
         for what, left, right in checks:
             if left != right:
                 words = f"{what}: {text(left)} is not {text(right)}"
-                self._violations.add("I10", now_ns, name, "", words)
+                found.append(("I10", name, "", words))
+        return found
 
     def _positions(
-        self, name: str, books: Books, rows: list[PositionRow], now_ns: int
-    ) -> None:
+        self, name: str, books: Books, rows: list[PositionRow]
+    ) -> list[Difference]:
         """I11: what the store says is open is what the venue holds."""
+        found: list[Difference] = []
         stored: dict[str, Decimal] = {}
         for row in rows:
             if row.venue == name and not row.state.terminal:
@@ -117,15 +133,17 @@ class BookChecks:
                 settled = row.state is PositionState.ACTIVE
                 if not settled and row.origin is Origin.OURS:
                     words = f"{row.position_id} is still {row.state} at the end"
-                    self._violations.add("I11", now_ns, name, row.symbol, words)
+                    found.append(("I11", name, row.symbol, words))
         for symbol in dict.fromkeys([*stored, *books.qty]):
             ours, theirs = stored.get(symbol, ZERO), books.qty.get(symbol, ZERO)
             if ours != theirs:
                 words = f"stored {text(ours)}, the venue holds {text(theirs)}"
-                self._violations.add("I11", now_ns, name, symbol, words)
+                found.append(("I11", name, symbol, words))
+        return found
 
-    def _fills(self, name: str, books: Books, rows: list[PositionRow], now_ns: int) -> None:
+    def _fills(self, name: str, books: Books, rows: list[PositionRow]) -> list[Difference]:
         """I10: each trade of ours is booked once, with the venue's own money."""
+        found: list[Difference] = []
         booked: dict[tuple[str, str], None] = {}
         for row in self._store.rows():
             funding = FillKind.FUNDING.value
@@ -134,13 +152,14 @@ class BookChecks:
         for (symbol, trade), ours in books.trades.items():
             if ours and (symbol, trade) not in booked:
                 words = f"trade {trade} is not booked"
-                self._violations.add("I10", now_ns, name, symbol, words)
+                found.append(("I10", name, symbol, words))
         for symbol, trade in booked:
             if (symbol, trade) not in books.trades:
                 words = f"trade {trade} is booked and never happened"
-                self._violations.add("I10", now_ns, name, symbol, words)
+                found.append(("I10", name, symbol, words))
         if all(books.trades.values()) and all(row.state.terminal for row in rows):
             pnl = sum((row.realized_pnl for row in rows if row.venue == name), ZERO)
             if pnl != books.realized:
                 words = f"PnL of the positions {text(pnl)}, of the venue {text(books.realized)}"
-                self._violations.add("I10", now_ns, name, "", words)
+                found.append(("I10", name, "", words))
+        return found

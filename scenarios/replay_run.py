@@ -1,9 +1,4 @@
-"""Runs a replay: world, driver, journal, checker and deaths by schedule, from plan to figures.
-
-A death is a draw: after a drawn time, at the n-th effect of an entry, a protective act or a commit
-that is about to leave (where nothing of the kind comes, at any effect), before or after it left.
-The kernel is gone for a drawn while and starts again from the store, as a process would.
-"""
+"""Runs a replay: world, driver, journal, checker and deaths by schedule, from plan to figures."""
 
 from __future__ import annotations
 
@@ -14,30 +9,21 @@ from typing import NamedTuple
 
 import msgspec
 
-from kernel.model.draws import draw
-from kernel.model.messages import Effect, HttpRequest, Input, StepResult, StoreCommit, VenueCall
 from kernel.model.orders import FillKind
-from kernel.model.units import MINUTE, SECOND, ZERO, text
-from kernel.model.venue import EffectClass
+from kernel.model.units import SECOND, ZERO, text
 from replay.journal import Header, Recorder
 from replay.runs import ReplayResult
-from scenarios.driver import Death, Driver, Sink
+from scenarios.deaths import Deaths, Died
+from scenarios.driver import Driver, Sink
 from scenarios.invariants import Checker
 from scenarios.kernels import AnyKernel
 from scenarios.protection_checks import Limits
 from scenarios.replay_setup import TAIL_NS, ReplayPlan
 from scenarios.report_collector import Collector
 from scenarios.world import World
-from venues.sim.agenda import RANK_MESSAGE
 from venues.sim.fault_kinds import VenueAct
 from venues.sim.truth import LedgerKind, Traded, TruthEvent
 
-LONGEST_DOWN_NS = 10 * SECOND
-"""A supervisor starts a process again within seconds."""
-MOST_EFFECTS = 24
-"""A death waits for at most so many effects that matter."""
-PATIENCE_NS = 10 * MINUTE
-"""A death waits no longer than this for its effect, then any effect will do."""
 SLICES = 400
 """Parts of a run between which progress is told."""
 
@@ -55,6 +41,8 @@ class Extras(msgspec.Struct, kw_only=True):
     isolate: bool = False
     """Each kernel in a process of its own."""
     sinks: tuple[Sink, ...] = ()
+    watch: Callable[[World, Checker], Sink] | None = None
+    """Makes one more sink, which sees what the checker sees."""
     collect: bool = False
     """Keep what a report needs."""
     progress: Callable[[float], None] | None = None
@@ -68,6 +56,7 @@ class Replayed(NamedTuple):
     result: ReplayResult
     checker: Checker
     collector: Collector | None
+    deaths: tuple[Died, ...]
 
 
 def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> Replayed:
@@ -88,9 +77,11 @@ def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> Replayed:
     checker = Checker(world, plan.settings, Limits(faults=disturbed), level=extras.level)
     tally = Tally(world)
     collector = Collector(world) if extras.collect else None
-    told = () if collector is None else (collector,)
+    told: tuple[Sink, ...] = () if collector is None else (collector,)
+    if extras.watch is not None:
+        told += (extras.watch(world, checker),)
     with Recorder(extras.journal, extras.header) as recorder:
-        life = Life(recorder)
+        life = Deaths()
         driver = Driver(
             world,
             plan.settings,
@@ -107,9 +98,9 @@ def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> Replayed:
         digest = recorder.digest()
     result = _result(
         plan, driver, checker, tally,
-        digest=digest, state=state, deaths=life.deaths, wall_s=extras.seconds() - began,
+        digest=digest, state=state, deaths=len(life.died_at), wall_s=extras.seconds() - began,
     )  # fmt: skip
-    return Replayed(result, checker, collector)
+    return Replayed(result, checker, collector, tuple(life.died_at))
 
 
 def _run(driver: Driver, plan: ReplayPlan, progress: Callable[[float], None] | None) -> None:
@@ -133,79 +124,6 @@ class JournalSink:
 
     def died(self, reason: str) -> None:
         """The kernel is gone: the next `Start` will say so."""
-
-
-class Life:
-    """Kills the kernel at drawn points and starts it again.
-
-    Attributes:
-        deaths: How many there were.
-    """
-
-    def __init__(self, recorder: Recorder) -> None:
-        self.deaths = 0
-        self._recorder = recorder
-        self._driver: Driver | None = None
-        self._plans: list[tuple[int, int, bool]] = []
-        self._seed = 0
-        self._waiting = 0
-
-    def attend(self, driver: Driver, *, deaths: int, seed: int, end_ns: int) -> None:
-        """Draw the deaths of a run."""
-        self._driver = driver
-        self._seed = seed
-        start_ns = driver.world.agenda.now_ns
-        span = max(1, (end_ns - start_ns) * 8 // 10 // SECOND)
-        self._plans = sorted(
-            (
-                start_ns + draw(seed, "death time", n, span) * SECOND,
-                1 + draw(seed, "death effect", n, MOST_EFFECTS),
-                bool(draw(seed, "death before", n, 2)),
-            )
-            for n in range(deaths)
-        )
-        if self._plans:
-            driver.trap = self._trap
-
-    def step(self, item: Input, result: StepResult) -> None:
-        """See `Sink.step`."""
-
-    def born(self, kernel: AnyKernel) -> None:
-        """See `Sink.born`."""
-
-    def died(self, reason: str) -> None:
-        """Start a new kernel after a drawn while."""
-        driver = self._driver
-        assert driver is not None
-        agenda = driver.world.agenda
-        down = 1 + draw(self._seed, "death down", self.deaths, LONGEST_DOWN_NS // SECOND)
-        agenda.push(
-            agenda.now_ns + down * SECOND, RANK_MESSAGE, lambda: driver.start(f"after {reason}")
-        )
-
-    def _trap(self, effect: Effect) -> Death | None:
-        if not self._plans:
-            return None
-        driver = self._driver
-        assert driver is not None
-        at_ns, wanted, before = self._plans[0]
-        past_ns = driver.world.agenda.now_ns - at_ns
-        if past_ns < 0 or not (_matters(effect) or past_ns > PATIENCE_NS):
-            return None
-        self._waiting += 1
-        if self._waiting < wanted and past_ns <= PATIENCE_NS:
-            return None
-        del self._plans[0]
-        self._waiting = 0
-        self.deaths += 1
-        return Death(before=before)
-
-
-def _matters(effect: Effect) -> bool:
-    body = effect.body
-    if type(body) is StoreCommit:
-        return True
-    return isinstance(body, VenueCall | HttpRequest) and effect.cls is not EffectClass.QUERY
 
 
 class Tally:

@@ -75,19 +75,20 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     most: int = 1
 
 
-def with_swarm(plan: ReplayPlan, seed: int) -> None:
-    """Add one fault an hour to every venue of a plan."""
+def with_swarm(plan: ReplayPlan, seed: int, *, every_ns: int = HOUR) -> None:
+    """Add one fault in each `every_ns` to every venue of a plan."""
     for venue, setup in plan.setup.setups.items():
-        made = swarm(seed, venue, plan.end_ns - plan.setup.start_ns)
+        made = swarm(seed, venue, plan.end_ns - plan.setup.start_ns, every_ns=every_ns)
         plan.setup.setups[venue] = msgspec.structs.replace(setup, faults=setup.faults + made)
 
 
-def swarm(seed: int, venue: str, span_ns: int) -> tuple[AnyFault, ...]:
+def swarm(seed: int, venue: str, span_ns: int, *, every_ns: int = HOUR) -> tuple[AnyFault, ...]:
     """The faults of a run of `span_ns` on a venue; a function of its arguments."""
     made: list[AnyFault] = []
     last_ns = span_ns - QUIET_NS
-    for hour in range(max(0, last_ns) // HOUR + 1):
-        start_ns = hour * HOUR + draw(seed, f"swarm minute/{venue}", hour, 45) * MINUTE
+    minutes = max(1, every_ns * 3 // 4 // MINUTE)
+    for hour in range(max(0, last_ns) // every_ns + 1):
+        start_ns = hour * every_ns + draw(seed, f"swarm minute/{venue}", hour, minutes) * MINUTE
         if start_ns >= last_ns:
             break
         kind = KINDS[draw(seed, f"swarm kind/{venue}", hour, len(KINDS))]
