@@ -84,6 +84,7 @@ class Guard:
             max_spread_percent=settings.max_spread_percent,
             lifetime_ns=int(hours * HOUR),
         )
+        self._looked_at: list[Position] = []
         self._guarded: dict[str, _Guarded] = {}
         self._markets: dict[tuple[str, str], _Market] = {}
 
@@ -108,15 +109,21 @@ class Guard:
         return [one for venue in desks for one in self._stops.watched(venue) if one.ours]
 
     def _round(self, watched: list[Position]) -> None:
+        if watched != self._looked_at:
+            self._looked_at = watched
+            self._forget_others(watched)
+        for position in watched:
+            if self._is_due(position):
+                self._look(position)
+
+    def _forget_others(self, watched: list[Position]) -> None:
+        """Keep nothing of positions that ended and of markets without one."""
         kept = {position.id: None for position in watched}
         for position_id in [one for one in self._guarded if one not in kept]:
             del self._guarded[position_id]
         markets = {(position.venue, position.symbol): None for position in watched}
         for market in [one for one in self._markets if one not in markets]:
             del self._markets[market]
-        for position in watched:
-            if self._is_due(position):
-                self._look(position)
 
     def _is_due(self, position: Position) -> bool:
         """Whether there is something to look at: neither flat by executions nor being closed."""

@@ -76,7 +76,7 @@ class HealthInputs(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     qty: Qty
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Health(msgspec.Struct, frozen=True, gc=False):
     """The score and its parts, each 0 to 100."""
 
     score: Decimal
@@ -93,34 +93,28 @@ def evaluate(inputs: HealthInputs, rules: HealthRules) -> Health:
     Raises:
         ValueError: A price or the quantity is not positive.
     """
-    if min(inputs.entry, inputs.price, inputs.best, inputs.qty) <= 0:
+    entry, price, best, qty = inputs.entry, inputs.price, inputs.best, inputs.qty
+    if entry <= 0 or price <= 0 or best <= 0 or qty <= 0:
         raise ValueError("entry, price, best and quantity of a position are above 0")
-    sign, entry = inputs.side.sign, inputs.entry
-    gain = (inputs.price - entry) * sign * HUNDRED / entry
-    fall = max(ZERO, (inputs.best - inputs.price) * sign * HUNDRED / inputs.best)
-    stop = rules.stop_percent
+    hundred, stop = HUNDRED * inputs.side.sign, rules.stop_percent
+    gain = (price - entry) * hundred / entry
+    fall = max(ZERO, (best - price) * hundred / best)
     pnl = _clamp(HUNDRED * (gain + stop) / (rules.activation_percent + stop))
     drawdown = _clamp(HUNDRED * (ONE - fall / (_TWO * stop)))
     volatility = _clamp(HUNDRED * (_TWO - inputs.volatility_ratio))
     time = _clamp(HUNDRED * (ONE - Decimal(inputs.age_ns) / rules.lifetime_ns))
     tight = _share(ONE - inputs.spread_percent / rules.max_spread_percent)
-    deep = _share(inputs.top_qty / inputs.qty)
+    deep = _share(inputs.top_qty / qty)
     liquidity = _FIFTY * tight + _FIFTY * deep
+    of = WEIGHTS
     score = (
-        WEIGHTS["pnl"] * pnl
-        + WEIGHTS["drawdown"] * drawdown
-        + WEIGHTS["volatility"] * volatility
-        + WEIGHTS["time"] * time
-        + WEIGHTS["liquidity"] * liquidity
+        of["pnl"] * pnl
+        + of["drawdown"] * drawdown
+        + of["volatility"] * volatility
+        + of["time"] * time
+        + of["liquidity"] * liquidity
     )
-    return Health(
-        score=score,
-        pnl=pnl,
-        drawdown=drawdown,
-        volatility=volatility,
-        time=time,
-        liquidity=liquidity,
-    )
+    return Health(score, pnl, drawdown, volatility, time, liquidity)
 
 
 def concern_at(score: Decimal) -> Concern:
@@ -147,7 +141,7 @@ class ConcernLevel:
     def see(self, score: Decimal) -> bool:
         """Take an evaluation; True: the level changed."""
         before, self._before = self._before, score
-        if before is None:
+        if before is None or self._holds(score):
             return False
         worse = min(concern_at(before), concern_at(score))
         better = max(concern_at(before - RETURN_POINTS), concern_at(score - RETURN_POINTS))
@@ -157,14 +151,29 @@ class ConcernLevel:
         self.level = changed
         return True
 
+    def _holds(self, score: Decimal) -> bool:
+        """Whether one score alone speaks for what holds now: then no two agree on a change."""
+        here = concern_at(score)
+        return here is self.level or (
+            here < self.level and concern_at(score - RETURN_POINTS) >= self.level
+        )
+
     def blind(self) -> None:
         """An evaluation was not possible: two in a row begin anew."""
         self._before = None
 
 
 def _clamp(value: Decimal) -> Decimal:
-    return min(HUNDRED, max(ZERO, value))
+    if value >= HUNDRED:
+        return HUNDRED
+    if value <= ZERO:
+        return ZERO
+    return value
 
 
 def _share(value: Decimal) -> Decimal:
-    return min(ONE, max(ZERO, value))
+    if value >= ONE:
+        return ONE
+    if value <= ZERO:
+        return ZERO
+    return value

@@ -190,7 +190,10 @@ class StopCheck:
         """Whether a stop that should have been in the list was not; it is a tombstone now."""
         missing = False
         stops = position.stops.open()
-        if all(_unchanged(stop, snapshot) for stop in stops):
+        for stop in stops:
+            if not _unchanged(stop, snapshot):
+                break
+        else:
             return False
         crowded = any(
             stop.order.report is not None and not (stop.wanted and stop.phase is StopPhase.LIVE)

@@ -61,13 +61,11 @@ class VenueSnapshot:
         self.venue = venue
         self.requested_ns = requested_ns
         self.requested_ts_ns = requested_ts_ns
-        self.positions = tuple(report for report in positions if report.qty)
+        self.positions = tuple([report for report in positions if report.qty])
         self.plain = plain
         self.conditional = conditional
         self._by_symbol = {(one.symbol, one.hedge_leg): one for one in self.positions}
-        self._stops: dict[str, OrderReport] = {}
-        for report in conditional:
-            self._stops[report.client_order_id or report.venue_order_id] = report
+        self._stops = {one.client_order_id or one.venue_order_id: one for one in conditional}
 
     def position(self, symbol: str, leg: str = ONE_WAY) -> PositionReport | None:
         """The row of a symbol's leg; None: the complete list had none."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kernel.errors import InvariantViolation
-from kernel.model.orders import ONE_WAY, Fill, FillKind, PositionReport, PositionSide
+from kernel.model.orders import ONE_WAY, Fill, FillKind, PositionReport
 from kernel.model.positions import POSITION_TABLE, Origin, PositionRow, PositionState
 from kernel.model.units import ZERO, MonoNs, Price, Qty, TsNs, canonical
 from kernel.trade.protective_set import StopSet
@@ -38,6 +38,11 @@ class Position:
     """The working object of one position.
 
     Attributes:
+        id: The position's id.
+        venue: Name of the venue.
+        symbol: The venue's symbol.
+        side: LONG or SHORT.
+        leg: The venue's leg of the symbol: BOTH in one-way mode.
         row: The record as it should be stored; replaced, never changed.
         stops: What protects it.
         changed: Set at every fill, transition and report that says something new. Clear it, look,
@@ -58,16 +63,26 @@ class Position:
         "filled_mono_ns",
         "fills",
         "frozen",
+        "id",
+        "leg",
         "lock",
         "report",
         "row",
+        "side",
         "stops",
+        "symbol",
+        "venue",
     )
 
     def __init__(
         self, row: PositionRow, runtime: Runtime, outbox: Outbox, fills: Sequence[Fill] = ()
     ) -> None:
         self.row = row
+        self.id = row.position_id
+        self.venue = row.venue
+        self.symbol = row.symbol
+        self.side = row.side
+        self.leg = row.hedge_leg
         self._runtime = runtime
         self._outbox = outbox
         self._book: PositionBook | None = None
@@ -87,32 +102,7 @@ class Position:
         if row.filled_qty:
             self.filled_mono_ns = runtime.now()
 
-    # ------------------------------------------------------------ identity
-
-    @property
-    def id(self) -> str:
-        """The position's id."""
-        return self.row.position_id
-
-    @property
-    def venue(self) -> str:
-        """Name of the venue."""
-        return self.row.venue
-
-    @property
-    def symbol(self) -> str:
-        """The venue's symbol."""
-        return self.row.symbol
-
-    @property
-    def side(self) -> PositionSide:
-        """LONG or SHORT."""
-        return self.row.side
-
-    @property
-    def leg(self) -> str:
-        """The venue's leg of the symbol: BOTH in one-way mode."""
-        return self.row.hedge_leg
+    # ------------------------------------------------------------ state
 
     @property
     def state(self) -> PositionState:

@@ -29,17 +29,20 @@ class Grid:
         SettingsError: `tick_size` is not a positive number.
     """
 
-    __slots__ = ("_den", "_num", "tick_size")
+    __slots__ = ("_den", "_num", "_price", "_px", "tick_size")
 
     def __init__(self, tick_size: Decimal) -> None:
         if not tick_size.is_finite() or tick_size <= 0:
             raise SettingsError([f"tick_size {tick_size}: must be a positive number"])
         self.tick_size = canonical(tick_size)
         self._num, self._den = self.tick_size.as_integer_ratio()
+        self._px, self._price = 0, Decimal(0)  # asked for last: often asked for again
 
     def price(self, px: int) -> Decimal:
         """The price of `px` ticks, canonical."""
-        return canonical(self.tick_size * px)
+        if px != self._px:
+            self._px, self._price = px, canonical(self.tick_size * px)
+        return self._price
 
     def ceil(self, price: Decimal) -> int:
         """Smallest number of ticks whose price is at or above `price`."""

@@ -9,11 +9,14 @@ from venues.sim.index import index_of
 from venues.sim.series import Point
 from venues.sim.tape import Tape
 
+NEAR = 64
+"""Ticks behind the one found last that are searched before all of them are."""
+
 
 class TickSeries:
     """`venues.sim.series.Series` over a tape."""
 
-    __slots__ = ("_index", "_px", "_size", "_ts", "grid", "holes", "tape")
+    __slots__ = ("_index", "_near", "_px", "_size", "_ts", "grid", "holes", "tape")
 
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
@@ -23,6 +26,7 @@ class TickSeries:
         self._ts = tape.ts
         self._px = tape.px
         self._size = len(tape)
+        self._near = 0  # what was found last: what is asked next is seldom far behind it
 
     @property
     def first_ns(self) -> int:
@@ -32,7 +36,13 @@ class TickSeries:
         return Point(cursor, self._ts[cursor], self._px[cursor])
 
     def cursor_at(self, ts_ns: int) -> int:
-        return bisect_right(self._ts, ts_ns) - 1
+        ts, near = self._ts, self._near
+        end = min(near + NEAR, self._size)
+        if ts[near] > ts_ns or ts[end - 1] <= ts_ns:
+            near, end = 0, self._size
+        found = bisect_right(ts, ts_ns, near, end) - 1
+        self._near = max(found, 0)
+        return found
 
     def last(self, ts_ns: int) -> Point | None:
         cursor = self.cursor_at(ts_ns)
