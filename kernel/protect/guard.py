@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from kernel.model.positions import CloseReason, PositionState
-from kernel.model.units import HOUR, MINUTE, SECOND, ZERO, Price, Qty, TsNs, text
+from kernel.model.units import DAY, HOUR, MINUTE, SECOND, ZERO, Price, Qty, TsNs, text
 from kernel.protect.health_score import (
     Concern,
     ConcernLevel,
@@ -26,7 +26,7 @@ from kernel.protect.health_score import (
     concern_at,
     evaluate,
 )
-from kernel.protect.volatility import INTERVAL_NS, Volatility
+from kernel.protect.volatility import INTERVAL_NS, Volatility, candles_since
 from kernel.trade import stop_levels
 from kernel.trade.sizing import spread_percent
 
@@ -48,17 +48,19 @@ _TENTH = Decimal("0.1")
 class _Guarded:
     """What the guard remembers of one position."""
 
-    __slots__ = ("acting", "best", "blind", "level")
+    __slots__ = ("acting", "best", "blind", "level", "seen_ns")
 
     def __init__(self, level: Concern) -> None:
         self.level = ConcernLevel(level)
         self.best: Price = ZERO
+        self.seen_ns = TsNs(0)
+        """The candles that closed until then are in `best`."""
         self.blind = ""
         self.acting = False
 
 
 class _Market:
-    """What the guard knows of one market, for the positions on it."""
+    """What the guard knows of one market, for the positions on it and for the next one."""
 
     __slots__ = ("quote", "spread", "volatility")
 
@@ -76,6 +78,7 @@ class Guard:
         self._services = services
         self._stops = stops
         self._exits = exits
+        self._source = settings.stop_source
         self._acts = tuple(Concern[name.upper()] for name in settings.guard_actions)
         hours = settings.max_position_age_hours + settings.aged_grace_period_hours
         self._rules = HealthRules(
@@ -117,13 +120,14 @@ class Guard:
                 self._look(position)
 
     def _forget_others(self, watched: list[Position]) -> None:
-        """Keep nothing of positions that ended and of markets without one."""
+        """Keep nothing of positions that ended, and no market whose candles are all too old."""
         kept = {position.id: None for position in watched}
         for position_id in [one for one in self._guarded if one not in kept]:
             del self._guarded[position_id]
-        markets = {(position.venue, position.symbol): None for position in watched}
-        for market in [one for one in self._markets if one not in markets]:
-            del self._markets[market]
+        oldest_ns = self._services.runtime.ts() - DAY
+        markets = self._markets
+        for place in [one for one in markets if markets[one].volatility.closed_ns < oldest_ns]:
+            del markets[place]
 
     def _is_due(self, position: Position) -> bool:
         """Whether there is something to look at: neither flat by executions nor being closed."""
@@ -158,18 +162,18 @@ class Guard:
         """Everything that a verdict needs, or why there is none."""
         services, row = self._services, position.row
         now = services.runtime.ts()
-        market = self._market(position, guarded, now)
-        volatility = market.volatility
-        ratio = volatility.ratio()
         if not row.first_fill_ns:
             return "the age of the position is not known"
         if row.entry_price <= 0:
             return "the entry of the position is not known"
+        market = self._market(position, guarded, now)
+        volatility = market.volatility
+        ratio = volatility.ratio()
         if ratio is None:
             return "less than six hours of whole candles"
         if now - volatility.closed_ns > INTERVAL_NS + FRESH_NS:
             return "the newest candle is too old"
-        price = services.prices.last(position.venue, position.symbol, services.settings.stop_source)
+        price = services.prices.last(position.venue, position.symbol, self._source)
         if not price.price or now - price.ts_ns > FRESH_NS:
             return "no price of the last two minutes"
         quote = market.quote
@@ -198,18 +202,21 @@ class Guard:
 
     def _market(self, position: Position, guarded: _Guarded, now: TsNs) -> _Market:
         """The position's market, its candles up to date; they may hold a better price too."""
-        services, place = self._services, (position.venue, position.symbol)
+        place = (position.venue, position.symbol)
         known = self._markets.get(place)
         if known is None:
             known = self._markets[place] = _Market()
-        wanted = known.volatility.wanted(now)
-        if wanted:
-            candles = services.prices.candles(
-                *place, services.settings.stop_source, INTERVAL_NS, wanted
-            )
+        if now - guarded.seen_ns < INTERVAL_NS:
+            return known
+        first_ns = position.row.first_fill_ns
+        unseen = candles_since(max(guarded.seen_ns, first_ns), now)
+        wanted = max(unseen, known.volatility.wanted(now))
+        if wanted > 0:
+            candles = self._services.prices.candles(*place, self._source, INTERVAL_NS, wanted)
             known.volatility.take(candles)
             for candle in candles:
-                if candle.open_ns >= position.row.first_fill_ns:
+                guarded.seen_ns = TsNs(candle.open_ns + INTERVAL_NS)
+                if candle.open_ns >= first_ns:
                     top = candle.high if position.side.sign > 0 else candle.low
                     self._see(position, guarded, top)
         return known

@@ -50,6 +50,12 @@ class _Sums:
         return len(self._returns) * self.squares - self.total * self.total
 
 
+def candles_since(since_ns: int, now_ns: int) -> int:
+    """How many candles opened at `since_ns` or later and closed by now, at most those of a day."""
+    closed = (now_ns - now_ns % INTERVAL_NS - since_ns) // INTERVAL_NS
+    return max(0, min(DAY_RETURNS + 1, closed))
+
+
 class Volatility:
     """The volatility of one market, kept up with closed candles.
 
@@ -70,10 +76,7 @@ class Volatility:
 
     def wanted(self, now_ns: TsNs) -> int:
         """How many candles are to be read now to be up to date; 0: none."""
-        newest = now_ns - now_ns % INTERVAL_NS
-        if not self.closed_ns:
-            return DAY_RETURNS + 1
-        return min(DAY_RETURNS + 1, (newest - self.closed_ns) // INTERVAL_NS)
+        return candles_since(self.closed_ns, now_ns) if self.closed_ns else DAY_RETURNS + 1
 
     def take(self, candles: Iterable[Candle]) -> None:
         """Add closed candles, oldest first; those that are known are passed over.

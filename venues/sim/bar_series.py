@@ -67,19 +67,15 @@ class BarSeries:
         bar = bisect_right(self._open_ns, ts_ns) - 1
         if bar < 0:
             return -1
-        step = 0
-        for segment in self._segments(bar):
-            since = ts_ns - segment.start_ns
-            if since >= segment.span_ns:
-                step = segment.base + segment.steps
-                continue
-            step = segment.base + since * segment.steps // segment.span_ns
-            break
-        return bar << _STEP_BITS | step
+        segment, j = self._place(bar, ts_ns)
+        return bar << _STEP_BITS | (segment.base + j)
 
     def last(self, ts_ns: int) -> Point | None:
-        cursor = self.cursor_at(ts_ns)
-        return self.at(cursor) if cursor >= 0 else None
+        bar = bisect_right(self._open_ns, ts_ns) - 1
+        if bar < 0:
+            return None
+        segment, j = self._place(bar, ts_ns)
+        return Point(bar << _STEP_BITS | (segment.base + j), segment.ts(j), segment.px(j))
 
     def first_at_or_after(self, ts_ns: int) -> Point | None:
         bar = bisect_left(self._open_ns, ts_ns)
@@ -129,6 +125,15 @@ class BarSeries:
                 found.append(self._index.range_max(bar + 1, last_bar))
             self._collect(found, last_bar, 0, last_step)
         return min(found), max(found)
+
+    def _place(self, bar: int, ts_ns: int) -> tuple[_Segment, int]:
+        # Where the path of a bar stands at a time behind its opening.
+        first, second, third = self._segments(bar)
+        segment = first
+        if ts_ns >= second.start_ns:
+            segment = third if ts_ns >= third.start_ns else second
+        j = (ts_ns - segment.start_ns) * segment.steps // segment.span_ns
+        return segment, min(j, segment.steps)
 
     def _segments(self, bar: int) -> tuple[_Segment, _Segment, _Segment]:
         # One look-up asks for the same bar several times, so the last one is kept.

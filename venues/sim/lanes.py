@@ -21,7 +21,7 @@ from venues.sim.bar_series import BarSeries
 from venues.sim.bars import BarTape
 from venues.sim.feed import FeedModel, Span, merged
 from venues.sim.market import Market
-from venues.sim.series import NO_CURSOR, Point, Series
+from venues.sim.series import Point, Series
 from venues.sim.tape import Tape
 from venues.sim.ticks import TickSeries
 
@@ -56,14 +56,14 @@ class Lane:
 
     def point(self) -> Point | None:
         """The newest price at the present position."""
-        cursor = self.cursor()
-        while cursor != NO_CURSOR:
-            point = self.series.at(cursor)
-            gap = self._feed.gap_at(point.ts_ns)
-            if gap is None:
-                return point
-            cursor = self.series.cursor_at(gap[0] - 1)
-        return None
+        agenda, series = self._agenda, self.series
+        if agenda.rank == self._rank and agenda.order and agenda.order[0] == self._index:
+            point: Point | None = series.at(agenda.order[1])
+        else:
+            point = series.last(self._feed.reached(self._through()))
+        while point is not None and (gap := self._feed.gap_at(point.ts_ns)) is not None:
+            point = series.last(gap[0] - 1)
+        return point
 
     def plan(
         self, found: Callable[[int], Point | None], number: int, action: Callable[[Point], None]

@@ -120,6 +120,7 @@ def test_a_leg_of_a_hedge_account_is_closed_with_its_side_and_no_other(bench, le
 
     gateway.positions = one_leg
     position.update(hedge_leg=leg)
+    position.leg = leg
     bench.spawn(bench.last_resort.take_over(position))
     bench.run(bench.runtime.now() + SECOND)
     assert [order.position_side for _, order in bench.venue.requests("submit")][:1] == sides

@@ -40,6 +40,21 @@ def test_the_ratio_is_that_of_the_two_deviations(closes: list[int]) -> None:
     assert abs(float(ratio) - (hour / day if day else 0.0)) < 1e-6
 
 
+@given(
+    st.lists(st.integers(900, 1100), min_size=DAY_RETURNS + 1, max_size=2 * DAY_RETURNS),
+    st.integers(1, DAY_RETURNS),
+)
+def test_going_on_gives_what_reading_the_day_anew_gives(closes: list[int], later: int) -> None:
+    """The guard keeps a market over the time between two positions on it."""
+    kept, fresh = Volatility(), Volatility()
+    kept.take(candles(closes[:-later])[-DAY_RETURNS - 1 :])
+    missed = kept.wanted(TsNs(len(closes) * INTERVAL_NS))
+    assert missed == later
+    kept.take(candles(closes)[-missed:])
+    fresh.take(candles(closes)[-DAY_RETURNS - 1 :])
+    assert kept.ratio() == fresh.ratio()
+
+
 def test_less_than_six_hours_say_nothing() -> None:
     volatility = Volatility()
     volatility.take(candles([1000, 1001] * (LEAST_RETURNS // 2)))

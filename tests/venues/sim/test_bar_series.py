@@ -63,7 +63,9 @@ def moments(r, ticks):
 def test_prices_at_a_time_are_those_of_the_path(seed):
     r, bars, ticks, _ = both(seed)
     for ts in moments(r, ticks):
-        assert same(bars.last(ts), ticks.last(ts))
+        last = bars.last(ts)
+        assert same(last, ticks.last(ts))
+        assert bars.cursor_at(ts) == (last.cursor if last else NO_CURSOR)
         assert same(bars.first_at_or_after(ts), ticks.first_at_or_after(ts))
 
 
