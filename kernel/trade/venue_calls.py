@@ -1,0 +1,271 @@
+"""One typed call for each kind of request; lists are read with all their pages.
+
+What is answered is an answer of the kind that was asked for, or an error of `kernel.errors`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from kernel.errors import InvariantViolation, OutcomeUnknown
+from kernel.model.orders import Fill, OrderClass, OrderReport, PositionReport
+from kernel.model.units import TsNs
+from kernel.model.venue import (
+    AccountConfig,
+    Acked,
+    CancelOrder,
+    Done,
+    EffectClass,
+    ExecutionPage,
+    InstrumentPage,
+    OrderPage,
+    OrderSurface,
+    PlaceStop,
+    PositionPage,
+    QueryAccountConfig,
+    QueryExecutions,
+    QueryInstruments,
+    QueryOpenOrders,
+    QueryOrder,
+    QueryPositions,
+    QuerySnapshot,
+    SetPositionStop,
+    SnapshotPage,
+    SubmitOrder,
+    VenueReply,
+    VenueRequest,
+)
+
+if TYPE_CHECKING:
+    from kernel.model.instrument import Instrument
+    from kernel.runtime.scheduler import Runtime
+
+_EVER = TsNs(0)
+PAGES_LIMIT = 200
+"""More pages than any account has: a cursor that never ends is not an answer."""
+
+
+class VenueCalls(ABC):
+    """The requests by name, on top of `ask`.
+
+    Args:
+        runtime: Of the kernel.
+        name: Of the venue.
+    """
+
+    def __init__(self, runtime: Runtime, name: str) -> None:
+        self._runtime = runtime
+        self._name = name
+
+    @abstractmethod
+    async def ask(
+        self,
+        request: VenueRequest,
+        cls: EffectClass,
+        *,
+        entity: str,
+        timeout_ns: int | None = None,
+    ) -> VenueReply:
+        """Send one request and return its reply; whoever holds the gates says how."""
+
+    async def submit(
+        self, order: SubmitOrder, cls: EffectClass, *, timeout_ns: int | None = None
+    ) -> Acked:
+        """Submit an order; see `ask`."""
+        return _expect(
+            Acked,
+            await self.ask(order, cls, entity=order.client_order_id, timeout_ns=timeout_ns),
+        )
+
+    async def place_stop(
+        self,
+        stop: PlaceStop,
+        cls: EffectClass = EffectClass.PROTECT,
+        *,
+        timeout_ns: int | None = None,
+    ) -> Acked:
+        """Place a closing stop of its own; see `ask`."""
+        return _expect(
+            Acked, await self.ask(stop, cls, entity=stop.client_order_id, timeout_ns=timeout_ns)
+        )
+
+    async def set_position_stop(
+        self,
+        stop: SetPositionStop,
+        cls: EffectClass = EffectClass.PROTECT,
+        *,
+        timeout_ns: int | None = None,
+    ) -> Done:
+        """Set, move or remove the attached stop; see `ask`."""
+        return _expect(Done, await self.ask(stop, cls, entity=stop.symbol, timeout_ns=timeout_ns))
+
+    async def cancel(
+        self,
+        order: CancelOrder,
+        cls: EffectClass = EffectClass.PROTECT,
+        *,
+        timeout_ns: int | None = None,
+    ) -> Acked:
+        """Ask for a cancellation; the answer is not one. See `ask`."""
+        entity = order.client_order_id or order.venue_order_id
+        return _expect(Acked, await self.ask(order, cls, entity=entity, timeout_ns=timeout_ns))
+
+    async def order(
+        self,
+        symbol: str,
+        surface: OrderSurface,
+        cls: EffectClass = EffectClass.QUERY,
+        *,
+        client_order_id: str = "",
+        venue_order_id: str = "",
+        timeout_ns: int | None = None,
+    ) -> OrderReport:
+        """Look one order up; see `ask`. Not shown → `UnknownOrder`, which proves nothing."""
+        query = QueryOrder(
+            symbol=symbol,
+            surface=surface,
+            client_order_id=client_order_id,
+            venue_order_id=venue_order_id,
+        )
+        entity = client_order_id or venue_order_id
+        return _expect(
+            OrderReport, await self.ask(query, cls, entity=entity, timeout_ns=timeout_ns)
+        )
+
+    async def snapshot(self) -> SnapshotPage:
+        """Positions and both lists of orders of the whole account, every page of each.
+
+        Any part that fails is the failure of the whole; see `ask`.
+        """
+        reply = await self.ask(QuerySnapshot(), EffectClass.QUERY, entity="account")
+        page = _expect(SnapshotPage, reply)
+        positions, plain, conditional = page.positions, page.plain, page.conditional
+        if not (positions.next_cursor or plain.next_cursor or conditional.next_cursor):
+            return page
+        async with self._runtime.group() as group:
+            held = group.spawn(self.positions(first=positions), "snapshot positions")
+            lists = [
+                group.spawn(self.open_orders(kind, first=first), f"snapshot {kind.value}")
+                for kind, first in (
+                    (OrderClass.PLAIN, plain),
+                    (OrderClass.CONDITIONAL, conditional),
+                )
+            ]
+        return SnapshotPage(
+            positions=PositionPage(positions=held.result()),
+            plain=OrderPage(orders=lists[0].result()),
+            conditional=OrderPage(orders=lists[1].result()),
+        )
+
+    async def open_orders(
+        self,
+        order_class: OrderClass,
+        symbol: str = "",
+        *,
+        first: OrderPage | None = None,
+        cls: EffectClass = EffectClass.QUERY,
+        timeout_ns: int | None = None,
+    ) -> tuple[OrderReport, ...]:
+        """Every page of one list, from the first or behind the `first`; a failed page fails it.
+
+        `timeout_ns` is for each page.
+        """
+        entity = f"{order_class.value}:{symbol or 'account'}"
+        query = QueryOpenOrders(order_class=order_class, symbol=symbol)
+        page = first or _expect(
+            OrderPage, await self.ask(query, cls, entity=entity, timeout_ns=timeout_ns)
+        )
+        rows = list(page.orders)
+        for _ in range(PAGES_LIMIT):
+            if not page.next_cursor:
+                return tuple(rows)
+            query = QueryOpenOrders(
+                order_class=order_class, symbol=symbol, cursor=page.next_cursor
+            )
+            reply = await self.ask(query, cls, entity=entity, timeout_ns=timeout_ns)
+            page = _expect(OrderPage, reply)
+            rows.extend(page.orders)
+        raise self._endless("open_orders")
+
+    async def positions(
+        self,
+        symbol: str = "",
+        *,
+        first: PositionPage | None = None,
+        cls: EffectClass = EffectClass.QUERY,
+        timeout_ns: int | None = None,
+    ) -> tuple[PositionReport, ...]:
+        """Every page of the positions, from the first or behind the `first`."""
+        entity = symbol or "account"
+        query = QueryPositions(symbol=symbol)
+        page = first or _expect(
+            PositionPage, await self.ask(query, cls, entity=entity, timeout_ns=timeout_ns)
+        )
+        rows = list(page.positions)
+        for _ in range(PAGES_LIMIT):
+            if not page.next_cursor:
+                return tuple(rows)
+            query = QueryPositions(symbol=symbol, cursor=page.next_cursor)
+            reply = await self.ask(query, cls, entity=entity, timeout_ns=timeout_ns)
+            page = _expect(PositionPage, reply)
+            rows.extend(page.positions)
+        raise self._endless("positions")
+
+    async def executions(
+        self,
+        symbol: str,
+        since_ns: TsNs = _EVER,
+        *,
+        client_order_id: str = "",
+        venue_order_id: str = "",
+        cls: EffectClass = EffectClass.QUERY,
+        timeout_ns: int | None = None,
+    ) -> tuple[Fill, ...]:
+        """Every page of a symbol's executions, oldest first; a failed page fails the read."""
+        rows: list[Fill] = []
+        cursor = ""
+        for _ in range(PAGES_LIMIT):
+            query = QueryExecutions(
+                symbol=symbol,
+                since_ns=since_ns,
+                client_order_id=client_order_id,
+                venue_order_id=venue_order_id,
+                cursor=cursor,
+            )
+            reply = await self.ask(query, cls, entity=symbol, timeout_ns=timeout_ns)
+            page = _expect(ExecutionPage, reply)
+            rows.extend(page.fills)
+            cursor = page.next_cursor
+            if not cursor:
+                return tuple(rows)
+        raise self._endless("executions")
+
+    async def instruments(self) -> tuple[Instrument, ...]:
+        """Every page of the venue's instruments."""
+        rows: list[Instrument] = []
+        cursor = ""
+        for _ in range(PAGES_LIMIT):
+            query = QueryInstruments(cursor=cursor)
+            page = _expect(
+                InstrumentPage, await self.ask(query, EffectClass.QUERY, entity="account")
+            )
+            rows.extend(page.instruments)
+            cursor = page.next_cursor
+            if not cursor:
+                return tuple(rows)
+        raise self._endless("instruments")
+
+    async def account(self) -> AccountConfig:
+        """Position mode and permissions of the account."""
+        reply = await self.ask(QueryAccountConfig(), EffectClass.QUERY, entity="account")
+        return _expect(AccountConfig, reply)
+
+    def _endless(self, kind: str) -> OutcomeUnknown:
+        return OutcomeUnknown(self._name, kind, "pages", f"more than {PAGES_LIMIT} pages")
+
+
+def _expect[T](kind: type[T], reply: object) -> T:
+    if not isinstance(reply, kind):
+        raise InvariantViolation(f"answered by {type(reply).__name__} instead of {kind.__name__}")
+    return reply
