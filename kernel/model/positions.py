@@ -40,6 +40,8 @@ POSITION_TABLE: dict[PositionState, tuple[PositionState, ...]] = {
     _S.CLOSED: (),
 }
 """state → the states that may follow."""
+ENTERING = (_S.PENDING_ENTRY, _S.ENTRY_PLACED, _S.PENDING_SL)
+"""The states of an entry that is neither ACTIVE nor given up."""
 
 
 class TrailingState(StrEnum):

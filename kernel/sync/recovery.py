@@ -195,12 +195,12 @@ class Recovery:
             position_id=position.id,
             qty=position.qty,
         )
+        unknown = [order for order in children if not order.terminal]
         if state in (PositionState.PENDING_ENTRY, PositionState.ENTRY_PLACED):
-            unknown = [order for order in children if not order.terminal]
             await self._entries.carry_on(position, children, unknown)
         elif state is PositionState.PENDING_SL:
             await self._read_executions(position)
-            await self._entries.protect(position, children)
+            await self._entries.carry_on(position, children, unknown)
         elif state is PositionState.ROLLBACK:
             await self._entries.roll_back(position, "resumed after start")
         elif state is PositionState.CLOSING:

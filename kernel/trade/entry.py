@@ -6,8 +6,9 @@
 2. One intent has one client id for life. An unknown outcome is settled by evidence under that id;
    nothing is sent again, and the symbol stays taken until the proof is there.
 3. Quantity and average entry come from executions, never from a request or an acknowledgement.
-4. From the first known fill the stop owner's deadline runs. Whatever fails after a fill ends in a
-   reduce-only close that is verified flat; cancellation from outside does not interrupt it.
+4. From the first known fill the stop owner's deadline runs, and what is filled is protected,
+   whatever answers are still awaited (`kernel.trade.entry_protection`). Whatever fails after a fill
+   ends in a reduce-only close that is verified flat; cancellation from outside does not interrupt.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from kernel.model.positions import CloseReason, PositionRow, PositionState
 from kernel.model.units import MS, SECOND, Price, Qty
 from kernel.trade.entry_fill import FillWatch
 from kernel.trade.entry_orders import EntryOrders, all_terminal, ended
+from kernel.trade.entry_protection import Entering, EntryProtection
 
 if TYPE_CHECKING:
     from kernel.model.rows import Row
     from kernel.model.signal import Signal
+    from kernel.runtime.groups import TaskGroup
     from kernel.trade.book import Position
     from kernel.trade.entry_orders import Settler
     from kernel.trade.entry_plan import EntryPlan
+    from kernel.trade.entry_protection import Stops
     from kernel.trade.services import Services
     from kernel.trade.symbol_setup import SymbolSetup
     from kernel.trade.tracked_order import TrackedOrder
@@ -36,14 +40,6 @@ _CAME_TO_LIFE = (PositionState.ACTIVE, PositionState.CLOSING, PositionState.CLOS
 """A position that was ACTIVE, whatever became of it since."""
 CLOSE_MARGIN_NS = 5 * SECOND
 """Before the deadline of an unprotected position: a read and a close must fit."""
-
-
-class Stops(Protocol):
-    """What the saga needs of the stop owner."""
-
-    async def protect(self, position: Position) -> bool:
-        """Place and verify the first stop; True: confirmed live."""
-        ...
 
 
 class Closer(Protocol):
@@ -67,11 +63,11 @@ class Entries:
         setup: SymbolSetup,
     ) -> None:
         self._services = services
-        self._stops = stops
         self._exits = exits
         self._setup = setup
         self._orders = EntryOrders(services, settler)
         self._fills = FillWatch(services, self._orders)
+        self._protection = EntryProtection(services, stops, self._fills)
         deadline = services.settings.unprotected_deadline_seconds
         self._close_after_ns = deadline * SECOND - CLOSE_MARGIN_NS
 
@@ -95,77 +91,87 @@ class Entries:
         return await self.run(position, plan)
 
     async def run(self, position: Position, plan: EntryPlan) -> Position | None:
-        """Send the children and go on to the stop."""
+        """Send the children, and protect what fills while they are sent."""
         desk = self._services.desks[position.venue]
-        closed = "closed" if position.state is PositionState.ROLLBACK else ""
-        reason = closed or self._orders.too_late(desk, plan)
+        reason = self._orders.too_late(desk, position, plan)
         if reason:
             self._never(position, reason)
             return None
         children = self._services.orders.of_position(position.id)
-        unknown = await self._orders.send(desk, position, children, plan)
-        return await self.carry_on(position, children, unknown)
+        entering = Entering(self._services.runtime, position, children)
+        runtime = self._services.runtime
+        with runtime.shield():
+            async with runtime.group() as group:
+                group.spawn(self._send(entering, plan, group), f"send {position.id}")
+                await self._carry(entering, group)
+        return position if position.state in _CAME_TO_LIFE else None
 
     async def carry_on(
         self, position: Position, children: list[TrackedOrder], unknown: list[TrackedOrder]
     ) -> Position | None:
-        """From "sent" to ACTIVE or rolled back; recovery joins here after a crash."""
+        """From "sent" to ACTIVE or rolled back, after a crash."""
         runtime = self._services.runtime
+        entering = Entering(runtime, position, children)
+        entering.sent.set()
         with runtime.shield():
             async with runtime.group() as group:
-                for order in unknown:
-                    group.spawn(self._orders.settle(order), f"settle {order.client_order_id}")
-                await self._after_send(position, children)
+                self._settle(unknown, group)
+                await self._carry(entering, group)
         return position if position.state in _CAME_TO_LIFE else None
 
-    async def _after_send(
-        self, position: Position, children: list[TrackedOrder]
-    ) -> Position | None:
+    async def _send(self, entering: Entering, plan: EntryPlan, group: TaskGroup) -> None:
+        position, desk = entering.position, self._services.desks[entering.position.venue]
+        unknown = await self._orders.send(desk, position, entering.children, plan)
+        entering.sent.set()
+        position.changed.set()
+        self._settle(unknown, group)
+
+    def _settle(self, unknown: list[TrackedOrder], group: TaskGroup) -> None:
+        for order in unknown:
+            group.spawn(self._orders.settle(order), f"settle {order.client_order_id}")
+
+    async def _carry(self, entering: Entering, group: TaskGroup) -> None:
+        """Follow the children to their end, and protect what fills of them meanwhile."""
+        position = entering.position
+        group.spawn(self._protect(entering), f"protect {position.id}")
+        while entering.lives and not entering.answered:
+            position.changed.clear()
+            await position.changed.wait()
+        if entering.lives:
+            await self._follow(entering)
+
+    async def _protect(self, entering: Entering) -> None:
+        cause = await self._protection.see_through(entering)
+        if cause:
+            await self._roll_back(entering, cause)
+
+    async def _follow(self, entering: Entering) -> None:
+        """See what fills of the children, and judge whether it is kept."""
+        position, children = entering.position, entering.children
+        entering.polled = True
         if position.state is PositionState.PENDING_ENTRY:
             position.transition(PositionState.ENTRY_PLACED, "children sent")
             self._services.persist((position.row,))  # the next act makes it durable with itself
         deadline_ns = self._services.runtime.now() + self._close_after_ns
         visible = await self._fills.wait(position, children)
-        filled_late = position.qty <= 0
-        while position.qty <= 0 and not all(ended(order) for order in children):
+        filled_late = not position.row.filled_qty
+        while not position.row.filled_qty and not all(ended(order) for order in children):
             await self._orders.give_up(children)
             late = self._services.runtime.now() >= deadline_ns
             missing = any(order.executions_missing for order in children)
-            if position.qty <= 0 and missing and late and all_terminal(children):
-                reason = "reported filled, and no execution is shown in time"
-                await self._roll_back(position, children, reason)
-                return None
-        if position.qty <= 0:
+            if not position.row.filled_qty and missing and late and all_terminal(children):
+                entering.judge("reported filled, and no execution is shown in time")
+                return
+        if not entering.lives:
+            return
+        if not position.row.filled_qty:
             self._never(position, "nothing filled")
-            return None
+            return
         if filled_late:  # the polls for visibility count from a fill
             visible = await self._fills.wait(position, children)
-        reason = self._unusable(position, visible=visible)
-        if reason:
-            await self._roll_back(position, children, reason)
-            return None
-        async with self._services.runtime.group() as group:
-            if not all_terminal(children):
-                group.spawn(self._orders.give_up(children), f"end children {position.id}")
-            return await self.protect(position, children)
-        return None
-
-    async def protect(self, position: Position, children: list[TrackedOrder]) -> Position | None:
-        """PENDING_SL: the stop, or the roll-back."""
-        if position.state is PositionState.ENTRY_PLACED:
-            position.transition(PositionState.PENDING_SL, "filled")
-            self._services.persist((position.row,))  # durable with the intent of the stop
-        confirmed = await self._stops.protect(position)
-        confirmed = confirmed and position.state is not PositionState.ROLLBACK  # an operator's
-        if confirmed and position.qty > 0:
-            if position.state is PositionState.PENDING_SL:
-                position.transition(PositionState.ACTIVE, "stop confirmed")
-                self._services.persist((position.row,))  # it announces no act
-            return position
-        if position.state.terminal:
-            return None
-        await self._roll_back(position, children, "the stop was not confirmed")
-        return None
+        entering.judge(self._unusable(position, visible=visible))
+        if not entering.refused:  # a roll-back ends them itself
+            await self._orders.give_up(children)
 
     # ------------------------------------------------------------ before sending
 
@@ -216,8 +222,6 @@ class Entries:
         row = position.row
         desk = self._services.desks[position.venue]
         minimum = self._services.settings.min_position_size_usd
-        if position.state is PositionState.ROLLBACK:
-            return "a close was asked for while it was entering"
         if not visible:
             return "not visible after ten polls although executions prove a fill"
         if row.filled_qty * 2 < row.intended_qty:
@@ -230,11 +234,12 @@ class Entries:
 
     # ------------------------------------------------------------ giving up and rolling back
 
-    async def _roll_back(
-        self, position: Position, children: list[TrackedOrder], cause: str
-    ) -> None:
-        """Close what filled, prove it flat, end every child; not done before all of that."""
-        services = self._services
+    async def _roll_back(self, entering: Entering, cause: str) -> None:
+        """Close what filled, prove it flat, end every child; not done before all of that.
+
+        What fills of the children while they are being ended is closed at once.
+        """
+        services, position = self._services, entering.position
         if position.state is not PositionState.ROLLBACK:
             position.transition(PositionState.ROLLBACK, cause)
         services.alert(
@@ -245,26 +250,39 @@ class Entries:
             symbol=position.symbol,
         )
         await services.commit_protect((position.row,))
-        while True:
-            all_ended = all(ended(order) for order in children)
-            flat = await self._exits.close(position, CloseReason.ROLLBACK, cause)
-            if flat and all_ended:
-                break  # nothing can fill after the proof
-            for order in children:
-                if not ended(order):
-                    await self._orders.end(order)
-            if not flat:
-                await services.runtime.sleep(SECOND)  # the ladder goes on; ask how it stands
+        async with services.runtime.group() as group:
+            group.spawn(self._end_children(entering), f"end children {position.id}")
+            flat = False
+            while True:
+                position.changed.clear()
+                all_ended = all(ended(order) for order in entering.children)
+                if flat and position.qty <= 0 and not all_ended:
+                    await position.changed.wait()
+                    continue
+                flat = await self._exits.close(position, CloseReason.ROLLBACK, cause)
+                if flat and all_ended:
+                    break  # nothing can fill after the proof
+                if not flat:
+                    await services.runtime.sleep(SECOND)  # the ladder goes on; ask how it stands
         if not position.state.terminal:
             position.transition(PositionState.ROLLED_BACK, "proven flat")
         await services.commit_protect((position.row,))
+
+    async def _end_children(self, entering: Entering) -> None:
+        """Cancel and look up what is open, once nothing more is sent."""
+        await entering.sent.wait()
+        while not all(ended(order) for order in entering.children):
+            await self._orders.give_up(entering.children)
+            entering.position.changed.set()
 
     async def roll_back(self, position: Position, cause: str) -> None:
         """Roll back from wherever it stands (recovery)."""
         orders = self._services.orders.of_position(position.id)
         children = [order for order in orders if not order.row.reduce_only]
+        entering = Entering(self._services.runtime, position, children)
+        entering.sent.set()
         with self._services.runtime.shield():
-            await self._roll_back(position, children, cause)
+            await self._roll_back(entering, cause)
 
 
 def _notional(qty: Qty, price: Price) -> Decimal:

@@ -1,7 +1,7 @@
 """What became of an entry's children: filled or not, and visible where that is needed.
 
-1. Quantity and average entry come from executions; where an order's report tells of more for
-   some polls, the report stands in, so that what is filled is protected in time.
+1. Quantity and average entry come from executions; where an order's report tells of more for a
+   while, the report stands in, so that what is filled is protected in time.
 2. An event wakes a poll early; an answer that does not come is no answer.
 """
 
@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
+from kernel.model.positions import ENTERING
 from kernel.model.units import MS, SECOND, ZERO, MonoNs, canonical
-from kernel.model.venue import EffectClass, PositionPage, QueryPositions
+from kernel.trade import evidence
 from kernel.trade.entry_orders import all_terminal, ended, reported
 
 if TYPE_CHECKING:
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
 
 POLLS_NS = (100 * MS, 200 * MS, 400 * MS, 800 * MS, *(6 * (SECOND,)))
 """The ten polls after the entry was placed (owner)."""
-POLLS_FOR_EXECUTIONS = 3
-"""So many polls may pass before an order's report stands in for its executions (hazards W09)."""
 POLLS_FOR_CHILDREN = 4
-"""So many polls may pass before what is filled is protected, whatever else is open."""
+"""So many polls may pass before the entry is what filled of it, whatever else is open."""
 
 
 class FillWatch:
@@ -35,7 +34,6 @@ class FillWatch:
     def __init__(self, services: Services, orders: EntryOrders) -> None:
         self._services = services
         self._orders = orders
-        self._poll_ns = services.settings.protection_call_timeout_seconds * SECOND
 
     async def wait(self, position: Position, children: list[TrackedOrder]) -> bool:
         """Ten polls, each woken early by an event; True: the position is visible where it must be.
@@ -50,16 +48,14 @@ class FillWatch:
             if self._complete(desk, position, children):
                 return True
             await self._poll(desk, position, children)
-            if number >= POLLS_FOR_EXECUTIONS:
-                self._infer(position, children)
             if number >= POLLS_FOR_CHILDREN and self._usable_now(desk, position):
                 return True
         return self._complete(desk, position, children) or not desk.traits.position_needed_for_stop
 
     def _complete(self, desk: VenueDesk, position: Position, children: list[TrackedOrder]) -> bool:
-        if not all_terminal(children):
-            return False
-        if reported(children) > position.row.filled_qty:
+        if position.state not in ENTERING:
+            return True  # it was given up, or closed: there is nothing to wait for
+        if not all_terminal(children) or reported(children) > position.row.filled_qty:
             return False
         if position.qty <= 0 or not desk.traits.position_needed_for_stop:
             return True
@@ -73,7 +69,22 @@ class FillWatch:
         visible = report is not None and report.qty >= position.qty
         return visible or not desk.traits.position_needed_for_stop
 
-    def _infer(self, position: Position, children: list[TrackedOrder]) -> None:
+    def shown(self, position: Position) -> bool:
+        """Whether a stop for what is filled may be asked for: it is visible where it must be."""
+        if position.qty <= 0:
+            return False
+        report, desk = position.report, self._services.desks[position.venue]
+        visible = report is not None and report.side is position.side and report.qty > 0
+        return visible or not desk.traits.position_needed_for_stop
+
+    async def look_for(self, position: Position) -> None:
+        """Ask for the position, all pages; no answer changes nothing."""
+        try:
+            await evidence.read_position(self._services, position)
+        except VenueError:
+            return
+
+    def infer(self, position: Position, children: list[TrackedOrder]) -> None:
         """Protect what the reports say is filled; its executions come when they come."""
         qty = reported(children)
         if qty <= position.row.filled_qty:
@@ -107,17 +118,4 @@ class FillWatch:
                 if not ended(order):
                     group.spawn(self._orders.read_executions(order), f"executions of {name}")
             if position.qty > 0 and desk.traits.position_needed_for_stop:
-                group.spawn(self._position(desk, position), f"position {position.id}")
-
-    async def _position(self, desk: VenueDesk, position: Position) -> None:
-        request = QueryPositions(symbol=position.symbol)
-        try:
-            page = await desk.gateway.ask(
-                request, EffectClass.EXIT, entity=position.symbol, timeout_ns=self._poll_ns
-            )
-        except VenueError:
-            return
-        assert isinstance(page, PositionPage)
-        for report in page.positions:
-            if report.symbol == position.symbol and report.side is position.side:
-                position.hear(report)
+                group.spawn(self.look_for(position), f"position {position.id}")

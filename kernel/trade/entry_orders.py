@@ -20,15 +20,10 @@ from kernel.errors import (
 )
 from kernel.model.ids import Leg
 from kernel.model.orders import OrderClass, OrderStatus, OrderType, TimeInForce
+from kernel.model.positions import ENTERING
 from kernel.model.rows import OrderRow
 from kernel.model.units import MS, SECOND, ZERO, Price, Qty
-from kernel.model.venue import (
-    CancelOrder,
-    EffectClass,
-    ExecutionPage,
-    QueryExecutions,
-    SubmitOrder,
-)
+from kernel.model.venue import CancelOrder, EffectClass, SubmitOrder
 from kernel.trade import evidence
 from kernel.trade.gateway import NO_BUDGET
 from kernel.trade.stop_levels import first_stop
@@ -80,8 +75,10 @@ class EntryOrders:
             orders.append(self._services.orders.register(row))
         return orders
 
-    def too_late(self, desk: VenueDesk, plan: EntryPlan) -> str:
+    def too_late(self, desk: VenueDesk, position: Position, plan: EntryPlan) -> str:
         """Why what was not sent is not sent any more; "": it is."""
+        if position.state not in ENTERING:
+            return "closed"
         if self._services.runtime.ts() > plan.expires_ns:
             return "signal expired before the entry was sent"
         if not desk.entries_allowed:
@@ -96,7 +93,7 @@ class EntryOrders:
         """Send every child; returns those whose outcome is unknown."""
         unknown: list[TrackedOrder] = []
         for order in children:
-            if order is not children[0] and self.too_late(desk, plan):
+            if order is not children[0] and self.too_late(desk, position, plan):
                 self._services.orders.conclude(order, OrderStatus.REJECTED, "not sent")
                 continue
             if not await self._send_one(desk, position, order, plan):
@@ -119,7 +116,7 @@ class EntryOrders:
             except DuplicateClientOrderId:
                 return False  # an earlier send of this intent exists: look it up
             except (Rejected, NotSent, Throttled, Unauthorized) as error:
-                if self._is_queued(desk, order, error, plan):
+                if self._is_queued(order, error, position, plan):
                     request = self._request(desk, position, order)
                     continue
                 if not order.seen:
@@ -133,12 +130,13 @@ class EntryOrders:
             return True
 
     def _is_queued(
-        self, desk: VenueDesk, order: TrackedOrder, error: VenueError, plan: EntryPlan
+        self, order: TrackedOrder, error: VenueError, position: Position, plan: EntryPlan
     ) -> bool:
         """Whether the same request waits for the budget that it lacked."""
+        desk = self._services.desks[position.venue]
         waits = isinstance(error, Throttled) and not error.banned
         lacks = isinstance(error, NotSent) and error.code == NO_BUDGET
-        if not (waits or lacks) or order.seen or self.too_late(desk, plan):
+        if not (waits or lacks) or order.seen or self.too_late(desk, position, plan):
             return False
         self._services.decide(
             "entry.queued",
@@ -222,22 +220,20 @@ class EntryOrders:
             return
 
     async def read_executions(self, order: TrackedOrder) -> None:
-        """Book the executions of one child; no answer changes nothing."""
+        """Book the executions of one child, all pages; no answer changes nothing."""
         row = order.row
         desk = self._services.desks[row.venue]
-        request = QueryExecutions(
-            symbol=row.symbol,
-            client_order_id=row.client_order_id,
-            venue_order_id=row.venue_order_id,
-        )
         try:
-            page = await desk.gateway.ask(
-                request, EffectClass.EXIT, entity=row.client_order_id, timeout_ns=self._poll_ns
+            fills = await desk.gateway.executions(
+                row.symbol,
+                client_order_id=row.client_order_id,
+                venue_order_id=row.venue_order_id,
+                cls=EffectClass.EXIT,
+                timeout_ns=self._poll_ns,
             )
         except VenueError:
             return
-        assert isinstance(page, ExecutionPage)
-        for fill in page.fills:
+        for fill in fills:
             self._services.orders.on_fill(desk.name, fill)
 
     # ------------------------------------------------------------ ending

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
 from kernel.model.orders import OrderClass
-from kernel.model.positions import CloseReason, PositionState
+from kernel.model.positions import ENTERING, CloseReason, PositionState
 from kernel.model.traits import StopStyle
 from kernel.model.units import MS, SECOND, ZERO, Qty, text
 from kernel.trade import evidence
@@ -56,11 +56,6 @@ ABSENT_NS = 5 * SECOND
 RUNGS = 4
 TOUCH_NS = 10 * SECOND
 """How long an order rests at the touch before the rest goes at market (SPEC §8)."""
-_NOT_YET_ACTIVE = (
-    PositionState.PENDING_ENTRY,
-    PositionState.ENTRY_PLACED,
-    PositionState.PENDING_SL,
-)
 _ENDS_CLOSED = (PositionState.PENDING_SL, PositionState.ACTIVE, PositionState.CLOSING)
 MAX_RESTARTS = 3
 
@@ -214,7 +209,7 @@ class Exits:
         """The state that announces the act."""
         if not position.row.close_reason:
             position.update(close_reason=reason.value)
-        if position.state in _NOT_YET_ACTIVE:
+        if position.state in ENTERING:
             position.transition(PositionState.ROLLBACK, cause)
         elif position.state is PositionState.ACTIVE and position.qty > 0:
             position.transition(PositionState.CLOSING, cause)

@@ -1,4 +1,8 @@
-"""The first stop of each position: computed once, kept until a stop is confirmed (SPEC §4)."""
+"""The first stop of each position (SPEC §4).
+
+Drift is judged once, at the first fill that is known. Without drift the base is the average entry,
+also of what fills later.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class FirstStops:
-    """First stops that are not confirmed yet."""
+    """First stops of positions that are not ACTIVE yet."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -29,9 +33,14 @@ class FirstStops:
         """
         kept = self._kept.get(position.id)
         if kept is None:
-            kept = self._compute(position)
-            self._kept[position.id] = kept
+            kept = self._kept[position.id] = self._compute(position, self._market(position))
+        elif not kept.drifted and kept.base != _entry_price(position):
+            kept = self._kept[position.id] = self._compute(position, ZERO)
         return kept.level
+
+    def known(self, position: Position) -> bool:
+        """Whether its first stop was computed here and not forgotten since."""
+        return position.id in self._kept
 
     def must_close(self, position: Position) -> bool:
         """Whether the owner wants this one closed rather than protected from the market."""
@@ -40,12 +49,11 @@ class FirstStops:
         return close and kept is not None and kept.adverse
 
     def forget(self, position: Position) -> None:
-        """It is confirmed, or was mis-computed and is to be computed anew."""
+        """It is ACTIVE or over, or was mis-computed and is to be computed anew."""
         self._kept.pop(position.id, None)
 
-    def _compute(self, position: Position) -> FirstStop:
+    def _compute(self, position: Position, market: Price) -> FirstStop:
         services, settings = self._services, self._services.settings
-        market = self._market(position)
         found = stop_levels.first_stop(
             services.desks[position.venue].instruments[position.symbol],
             position.side,

@@ -27,7 +27,7 @@ from kernel.errors import (
     WouldTriggerNow,
 )
 from kernel.model.orders import OrderClass, OrderReport, OrderStatus
-from kernel.model.positions import CloseReason, PositionState
+from kernel.model.positions import ENTERING, CloseReason, PositionState
 from kernel.model.traits import StopStyle
 from kernel.model.units import MS, SECOND, ZERO, MonoNs, Price, Qty, text
 from kernel.runtime.errors import TimedOut
@@ -211,12 +211,21 @@ class StopOwner:
             self._attached.observe(position)
 
     def level(self, position: Position) -> Price:
-        """The protected level; before the first stop is confirmed, the first stop's level.
+        """The protected level; while it enters also the first stop's level, where that is tighter.
 
         Raises:
             ValueError: No average entry is known.
         """
-        return position.row.protected_level or self._first.level(position)
+        protected = position.row.protected_level
+        if not protected:
+            return self._first.level(position)
+        if position.state in ENTERING and self._first.known(position):
+            return stop_levels.tighter_of(position.side, self._first.level(position), protected)
+        return protected
+
+    def due(self, position: Position) -> bool:
+        """Whether what is filled of an entry lacks a confirmed stop of its size and level."""
+        return not self.covered(position) or self.level(position) != position.row.protected_level
 
     def covered(self, position: Position) -> bool:
         """Whether a confirmed stop covers the whole position at its level, by what is known."""
@@ -323,6 +332,8 @@ class StopOwner:
         """Whether exactly the right stop is confirmed: level, size, inside liquidation."""
         protected = position.row.protected_level
         if not protected or position.id not in self._known:
+            return False
+        if self.level(position) != protected:
             return False
         if self._inside(position, protected) != protected:
             return False
@@ -472,7 +483,8 @@ class StopOwner:
         """A stop stands at `level`: it is the protected level from now on."""
         services, before = self._services, position.row.protected_level
         stop_levels.ratchet(position.side, level, before)
-        self._first.forget(position)
+        if position.state not in ENTERING:
+            self._first.forget(position)
         self._breaker.confirmed(position.venue)
         self._alarms.cancel(position)
         gap_ns = position.stops.gap_ns

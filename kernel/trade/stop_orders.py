@@ -24,7 +24,7 @@ from kernel.errors import (
 )
 from kernel.model.ids import is_ours
 from kernel.model.instrument import Instrument
-from kernel.model.units import MS, SECOND, MonoNs, Price, Qty, text
+from kernel.model.units import MS, SECOND, ZERO, MonoNs, Price, Qty, text
 from kernel.model.venue import CancelOrder
 from kernel.trade import evidence
 from kernel.trade.protective_set import StopOrder, StopPhase
@@ -119,12 +119,12 @@ class ConditionalStops:
             StopsCrowded: There is no room for a third set.
         """
         stops, runtime = position.stops, self._services.runtime
-        kept = self._standing(position, level, qty)
-        if not kept:
+        kept, parts = self._standing(position, level, qty)
+        if parts:
             await self._make_room(position)
             if is_tighter(position.side, position.row.protected_level, level):
                 raise StopUnconfirmed(f"{position.id}: a tighter stop was confirmed meanwhile")
-            kept = await self._place_set(position, level, qty, cause)
+            kept = await self._place_set(position, level, kept, parts, cause=cause)
         stops.cover(level, runtime.now())
         self._services.decide(
             "stop.confirmed",
@@ -137,7 +137,8 @@ class ConditionalStops:
             qty=text(qty),
         )
         replaced = False
-        for stop in stops.open():
+        grown = position.qty > qty  # meanwhile: a still larger set takes the place of all of them
+        for stop in () if grown else stops.open():
             if stop not in kept and stop.wanted:
                 stop.wanted = False
                 replaced = True
@@ -170,29 +171,44 @@ class ConditionalStops:
                     position.stops.list_lied_ns = self._services.runtime.now()
                 stop.missing = False
 
-    def _standing(self, position: Position, level: Price, qty: Qty) -> list[StopOrder]:
-        """The live stops that are exactly what is asked for; empty where they are not."""
+    def _standing(
+        self, position: Position, level: Price, qty: Qty
+    ) -> tuple[list[StopOrder], list[Qty]]:
+        """The live stops at `level` that stay, and what is to be placed beside them.
+
+        Where the market maximum asks for several stops anyway, those that stand stay when the
+        position grows; a single one is replaced by a larger one.
+        """
         found = [stop for stop in self.covering(position, level) if stop.level == level]
         whole = [stop for stop in found if stop.whole]
         if whole:
-            return whole[:1]
+            return whole[:1], []
+        instrument = self._services.desks[position.venue].instruments[position.symbol]
         chosen: list[StopOrder] = []
         rest = qty
         for stop in found:  # where there are too many, those that fit are kept
             if stop.qty <= rest:
                 chosen.append(stop)
                 rest -= stop.qty
-        return chosen if not rest else []
+        parts, whole_set = split_qty(instrument, rest) if rest else [], split_qty(instrument, qty)
+        if len(chosen) + len(parts) <= len(whole_set):
+            return chosen, parts
+        return [], whole_set
 
     async def _place_set(
-        self, position: Position, level: Price, qty: Qty, cause: str
+        self,
+        position: Position,
+        level: Price,
+        kept: list[StopOrder],
+        parts: list[Qty],
+        *,
+        cause: str,
     ) -> list[StopOrder]:
-        instrument = self._services.desks[position.venue].instruments[position.symbol]
-        parts = split_qty(instrument, qty)
-        made: list[StopOrder] = []
+        """Place the parts beside what is kept; all of them."""
+        made = list(kept)
         swept = False
-        while len(made) < len(parts):
-            part = parts[len(made)]
+        while len(made) < len(kept) + len(parts):
+            part = parts[len(made) - len(kept)]
             try:
                 made.append(
                     await self._placement.place(position, level, part, child=len(made), cause=cause)
@@ -201,8 +217,8 @@ class ConditionalStops:
                 if not swept:
                     swept = True
                     await sweep(self._services, position.venue)
-                elif position.stops.live():
-                    return await self._cancel_first(position, level, qty, cause)
+                elif position.stops.live() and not kept:
+                    return await self._cancel_first(position, level, sum(parts, ZERO), cause)
                 else:
                     raise
         return made
