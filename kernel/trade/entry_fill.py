@@ -2,7 +2,7 @@
 
 1. Quantity and average entry come from executions; where an order's report tells of more for a
    while, the report stands in, so that what is filled is protected in time.
-2. An event wakes a poll early; an answer that does not come is no answer.
+2. Events are looked at between the polls; an answer that does not come is no answer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
 from kernel.model.positions import ENTERING
-from kernel.model.units import MS, SECOND, ZERO, MonoNs, canonical
+from kernel.model.units import MS, SECOND, ZERO, canonical
 from kernel.trade import evidence
 from kernel.trade.entry_orders import all_terminal, ended, reported
 
@@ -36,17 +36,19 @@ class FillWatch:
         self._orders = orders
 
     async def wait(self, position: Position, children: list[TrackedOrder]) -> bool:
-        """Ten polls, each woken early by an event; True: the position is visible where it must be.
+        """Ten polls; True: the position is visible where it must be.
 
         Ends as soon as every child is terminal with all its executions.
         """
-        desk = self._services.desks[position.venue]
+        desk, runtime = self._services.desks[position.venue], self._services.runtime
         for number, wait_ns in enumerate(POLLS_NS):
-            if self._complete(desk, position, children):
-                return True
-            await self._pause(position, wait_ns)
-            if self._complete(desk, position, children):
-                return True
+            due_ns = runtime.now() + wait_ns
+            while True:
+                position.changed.clear()
+                if self._complete(desk, position, children):
+                    return True
+                if not await evidence.wait_until(runtime, position.changed, due_ns):
+                    break
             await self._poll(desk, position, children)
             if number >= POLLS_FOR_CHILDREN and self._usable_now(desk, position):
                 return True
@@ -97,14 +99,6 @@ class FillWatch:
         price = paid / qty if known else market
         if price:
             position.infer(qty, canonical(price), "reported filled, executions are not shown")
-
-    async def _pause(self, position: Position, wait_ns: int) -> None:
-        runtime = self._services.runtime
-        position.changed.clear()
-        with runtime.scope() as scope:
-            timer = runtime.call_at(MonoNs(runtime.now() + wait_ns), scope.cancel)
-            await position.changed.wait()
-            timer.cancel()
 
     async def _poll(
         self, desk: VenueDesk, position: Position, children: list[TrackedOrder]

@@ -409,7 +409,8 @@ class Exits:
         found = ended_by(services, position)
         if found is not None and position.qty <= 0:
             reason = found.value  # not ours: the stop, the venue, or somebody else was faster
-        if reason == CloseReason.ALREADY_THROUGH:
+        again = bool(position.row.closed_ns)  # a roll-back may prove it flat more than once
+        if reason == CloseReason.ALREADY_THROUGH and not again:
             self._breaker.through(position.venue)
         position.update(closed_ns=services.runtime.ts(), close_reason=reason)
         services.decide(
