@@ -24,8 +24,9 @@ from kernel.model.messages import (
     VenueCall,
     VenueSaid,
 )
-from kernel.model.orders import Fill
+from kernel.model.orders import Fill, PositionReport
 from kernel.model.positions import PositionState
+from kernel.model.traits import TRAITS
 from kernel.model.units import HOUR, SECOND
 from kernel.model.venue import (
     Failure,
@@ -108,7 +109,7 @@ class Checker:
             self._answer(item.key, body, result, now)
         elif type(body) is VenueSaid:
             self.requests.shown(body.venue, body.event)
-            if isinstance(body.event, Fill):
+            if isinstance(body.event, _told_by(body.venue)):
                 self.protection.told_of_fill(body.venue, body.event.symbol)
             if isinstance(body.event, StreamUp | StreamDown | VenueNotice):
                 self._doubt(body, now)
@@ -213,3 +214,8 @@ class Checker:
             return given
 
         venue.gate.answer = tapped  # type: ignore[method-assign]
+
+
+def _told_by(venue: str) -> type[Fill | PositionReport]:
+    """The event that tells of what a stop can be set for."""
+    return PositionReport if TRAITS[venue].position_needed_for_stop else Fill

@@ -32,10 +32,13 @@ type Place = tuple[str, str, str]
 CAP_WINDOW_NS = 5 * SECOND
 """How long after a refusal for the cap one stop may be cancelled before the new one is live, and
 how long the position may be without one then."""
-TOLD_NS = 15 * SECOND
-"""So long after it is told of a fill that nothing protects a kernel asks for protection (I20). An
-entry waits for the answers to all of its own orders before its first stop; see docs/scenarios.md.
-"""
+TOLD_NS = SECOND
+"""So long after it is told of a fill that nothing protects a kernel asks for protection (I20)."""
+EFFORT_NS = 10 * SECOND
+"""The same where it had asked already: a call without an answer, reads for what it did, the pause
+before the next try come first."""
+GROWTH_NS = 10 * SECOND
+"""So long after a position grew a third set of stops may stand: it may grow during a move (I9)."""
 
 
 class Limits:
@@ -55,8 +58,8 @@ class Held:
     """One position at one venue as its truth is, with the stops on its symbol."""
 
     __slots__ = (
-        "active", "cover", "episode", "naked_since_ns", "notional", "ours", "qty", "stops",
-        "tightest",
+        "active", "cover", "episode", "grown_ns", "naked_since_ns", "notional", "ours", "qty",
+        "stops", "tightest",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -69,6 +72,7 @@ class Held:
         self.active = False
         """The kernel called it ACTIVE: from then on its stop never loosens."""
         self.tightest = ZERO
+        self.grown_ns = -1
         self.episode = 0
         """Counts from flat to flat."""
 
@@ -150,19 +154,25 @@ class ProtectionChecks:
         self._closing_ns[(venue, symbol)] = self._agenda.now_ns
 
     def told_of_fill(self, venue: str, symbol: str) -> None:
-        """The kernel was told of an execution: what is naked now, it asks to protect at once."""
+        """The kernel was told of an execution: what is naked now, it asks to protect at once.
+
+        Where a stop is a property of the position it counts from being told of the position.
+        """
         life, now = self._lives, self._agenda.now_ns
         for place, held in self._held.items():
             if place[:2] == (venue, symbol) and held.naked_since_ns >= 0 and held.ours:
-                self._later(TOLD_NS, partial(self._look_asked, place, held, now, life))
+                tries = now - self._asked_ns.get((venue, symbol), -EFFORT_NS) < EFFORT_NS
+                span_ns = EFFORT_NS if tries else TOLD_NS
+                self._later(span_ns, partial(self._look_asked, place, held, now, life))
 
     def _look_asked(self, place: Place, held: Held, told_ns: int, life: int) -> None:
         """Whether the kernel asked for protection since it was told of a fill."""
         naked = 0 <= held.naked_since_ns <= told_ns
         asked = self._asked_ns.get(place[:2], -1) >= told_ns
         if naked and not asked and self._alive and life == self._lives:
+            span = Decimal(self._agenda.now_ns - told_ns) / SECOND
             self._tell("I20", place, f"{text(held.qty)} was told filled, and no stop or close"
-                                     f" was asked for in {TOLD_NS // SECOND} s")  # fmt: skip
+                                     f" was asked for in {text(span)} s")  # fmt: skip
 
     def became_active(self, venue: str, symbol: str) -> None:
         """The kernel says that the position is ACTIVE: its stop is confirmed."""
@@ -196,6 +206,8 @@ class ProtectionChecks:
         place = (venue, fill.symbol, event.hedge_leg)
         held = self._held.setdefault(place, Held())
         before, held.qty = held.qty, event.position_qty
+        if abs(held.qty) > abs(before):
+            held.grown_ns = self._agenda.now_ns
         ours = is_ours(fill.client_order_id) or event.reduce_only
         if not before or before * held.qty < 0:
             held.ours = ours and not before
@@ -352,7 +364,8 @@ class ProtectionChecks:
         whole, rest = divmod(abs(held.qty), biggest) if biggest else (Decimal(1), ZERO)
         needed = max(1, int(whole) + (rest > 0))
         own = [name for name, stop in held.stops.items() if self._own(stop)]
-        if len(own) > 2 * needed:
+        grows = held.grown_ns >= 0 and self._agenda.now_ns - held.grown_ns < GROWTH_NS
+        if len(own) > (3 if grows else 2) * needed:
             self._tell("I9", place, f"{len(own)} stops of ours for one position")
         elif len(own) > needed:
             episode = held.episode

@@ -132,7 +132,7 @@ class StopCheck:
     def _due(self, position: Position) -> bool:
         """Whether this position is ours to look at now."""
         return (
-            position.state is PositionState.ACTIVE
+            position.state in (PositionState.PENDING_SL, PositionState.ACTIVE)
             and not position.stops.busy
             and position.stops.fired is None
             and not self._stops.closing(position)

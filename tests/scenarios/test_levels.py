@@ -101,9 +101,9 @@ def _left_out(row: Any) -> tuple[str, ...]:
 
 
 def ended(run: Run) -> list[dict[str, Any]]:
-    """What the store keeps in the end, without times and without the venue's ids."""
+    """What the store keeps in the end, table by table, without times and the venue's ids."""
     kept = []
-    for row in run.world.store.rows():
+    for row in sorted(run.world.store.rows(), key=lambda row: type(row).__name__):
         if isinstance(row, PositionRow | OrderRow | FillRow | TrailingRow):
             fields = msgspec.structs.asdict(row)
             kept.append({
