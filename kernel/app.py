@@ -100,6 +100,8 @@ class Kernel:
         self._incidents = Incidents(services, parts)
         self._commands = Commands(services, parts, self._stopping)
         self._handlers: dict[type, Callable[[str, Any], None]] = self._routes()
+        self.next_deadline = runtime.next_deadline
+        """Monotonic time of the next timer; None: only an input can change anything."""
 
     def _add_desk(self, name: str, venue: Venue) -> None:
         desk = VenueDesk(self._runtime, self._outbox, self.settings, venue)
@@ -132,10 +134,6 @@ class Kernel:
         self._handlers[type(body)](item.key, body)
         runtime.run_ready()
         return StepResult(*self._outbox.drain())
-
-    def next_deadline(self) -> int | None:
-        """Monotonic time of the next timer; None: only an input can change anything."""
-        return self._runtime.next_deadline()
 
     def close(self) -> None:
         """Die as in a crash: cut off from the world first, then thrown away."""

@@ -174,7 +174,7 @@ class RequestChecks:
 
     def shown(self, venue: str, evidence: VenueEvent | VenueReply) -> None:
         """The venue showed an order or a fill: that proves what was unknown, or will be."""
-        if isinstance(evidence, OrderReport | Fill):
+        if type(evidence) is OrderReport or type(evidence) is Fill:
             key = (venue, evidence.client_order_id)
             if key in self._sent:
                 self._proven[key] = None

@@ -222,10 +222,9 @@ class Runtime:
         if core.ready:
             core.run_ready()
 
-    def next_deadline(self) -> MonoNs | None:
+    def next_deadline(self) -> int | None:
         """Deadline of the first pending timer; it may have passed."""
-        deadline_ns = self._core.timers.next_deadline()
-        return None if deadline_ns is None else MonoNs(deadline_ns)
+        return self._core.timers.next_deadline()
 
     def fire_due(self, until_ns: int, inclusive: bool) -> None:  # noqa: FBT001 - the step's contract
         """Fire timers by (deadline, number), draining the ready tasks before and after each.

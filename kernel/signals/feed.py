@@ -275,7 +275,7 @@ class Feed:
     def _pause_ns(self) -> int:
         """Until the next request: short in a check, long outside, never past a check's start."""
         now = self._runtime.ts()
-        to_check = self._schedule.next_window(now).start_ns - now
+        to_check = self._schedule.next_start(now) - now
         idle = self._settings.signal_idle_request_interval_seconds * SECOND
         window = self._schedule.window_at(now)
         if window is not None:

@@ -65,17 +65,21 @@ class WaveSchedule(msgspec.Struct, frozen=True, kw_only=True):
 
     def window_at(self, ts_ns: int) -> CheckWindow | None:
         """The check that is on at this time, the latest where two meet; None between checks."""
-        window = self._last_started(ts_ns)
-        return window if window.contains(ts_ns) else None
+        start_ns = self._last_start(ts_ns)
+        return self._window(start_ns) if ts_ns <= start_ns + self.duration_ns else None
 
     def next_window(self, ts_ns: int) -> CheckWindow:
         """The first check that starts after this time."""
+        return self._window(self.next_start(ts_ns))
+
+    def next_start(self, ts_ns: int) -> int:
+        """When the first check after this time starts."""
         hour_ns = ts_ns - ts_ns % HOUR
-        for minute in (*self.check_minutes, self.check_minutes[0] + 60):
+        for minute in self.check_minutes:
             start_ns = hour_ns + minute * MINUTE
             if start_ns > ts_ns:
-                return self._window(start_ns)
-        raise AssertionError("a check starts in every hour")
+                return start_ns
+        return hour_ns + HOUR + self.check_minutes[0] * MINUTE
 
     def window_of(self, wave_ns: int) -> CheckWindow | None:
         """The first check that expects this wave; None where none ever does."""
@@ -86,13 +90,13 @@ class WaveSchedule(msgspec.Struct, frozen=True, kw_only=True):
             window = self.next_window(window.start_ns)
         return None
 
-    def _last_started(self, ts_ns: int) -> CheckWindow:
+    def _last_start(self, ts_ns: int) -> int:
         hour_ns = ts_ns - ts_ns % HOUR
-        for minute in (*reversed(self.check_minutes), self.check_minutes[-1] - 60):
+        for minute in reversed(self.check_minutes):
             start_ns = hour_ns + minute * MINUTE
             if start_ns <= ts_ns:
-                return self._window(start_ns)
-        raise AssertionError("a check has started in the hour before")
+                return start_ns
+        return hour_ns - HOUR + self.check_minutes[-1] * MINUTE
 
     def _window(self, start_ns: int) -> CheckWindow:
         return CheckWindow(

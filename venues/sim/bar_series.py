@@ -39,7 +39,7 @@ class _Segment(NamedTuple):
 class BarSeries:
     """`venues.sim.series.Series` over bars."""
 
-    __slots__ = ("_bar", "_index", "_open_ns", "_path", "_size", "grid", "holes", "tape")
+    __slots__ = ("_bar", "_bar_ns", "_index", "_open_ns", "_path", "_size", "grid", "holes", "tape")
 
     def __init__(self, tape: BarTape) -> None:
         self.tape = tape
@@ -48,6 +48,7 @@ class BarSeries:
         self._index = index_of(tape)
         self._open_ns = tape.open_ns
         self._size = len(tape)
+        self._bar_ns = tape.bar_ns if not tape.holes else 0  # 0: bars are not where they would be
         self._bar = 0
         self._path = self._make_segments(0)
 
@@ -64,14 +65,14 @@ class BarSeries:
         raise IndexError(f"no point {step} in bar {bar}")
 
     def cursor_at(self, ts_ns: int) -> int:
-        bar = bisect_right(self._open_ns, ts_ns) - 1
+        bar = self._bar_at(ts_ns)
         if bar < 0:
             return -1
         segment, j = self._place(bar, ts_ns)
         return bar << _STEP_BITS | (segment.base + j)
 
     def last(self, ts_ns: int) -> Point | None:
-        bar = bisect_right(self._open_ns, ts_ns) - 1
+        bar = self._bar_at(ts_ns)
         if bar < 0:
             return None
         segment, j = self._place(bar, ts_ns)
@@ -125,6 +126,12 @@ class BarSeries:
                 found.append(self._index.range_max(bar + 1, last_bar))
             self._collect(found, last_bar, 0, last_step)
         return min(found), max(found)
+
+    def _bar_at(self, ts_ns: int) -> int:
+        # The last bar that opened by then; below 0: none did.
+        if self._bar_ns:
+            return min((ts_ns - self._open_ns[0]) // self._bar_ns, self._size - 1)
+        return bisect_right(self._open_ns, ts_ns) - 1
 
     def _place(self, bar: int, ts_ns: int) -> tuple[_Segment, int]:
         # Where the path of a bar stands at a time behind its opening.
