@@ -114,9 +114,11 @@ def profit_price(side: PositionSide, *, entry: Price, percent: Decimal) -> Decim
 
 def is_better(side: PositionSide, price: Price, than: Price) -> bool:
     """Whether `price` is more profitable than `than`; any price is better than none."""
-    if not than:
+    if not than or not price:
         return bool(price)
-    return bool(price) and (price - than) * side.sign > 0
+    if side is PositionSide.LONG:
+        return price > than
+    return side is PositionSide.SHORT and price < than
 
 
 def reaches(side: PositionSide, price: Price, target: Decimal) -> bool:

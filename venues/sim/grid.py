@@ -18,6 +18,9 @@ NEVER_BELOW = -1
 NEVER_ABOVE = 1 << 62
 """The level, in ticks, that no price is at or above."""
 
+PRICES_KEPT = 512
+"""The same prices are asked for again and again: by a look, by the quote around them, as a mark."""
+
 
 class Grid:
     """The grid of one series.
@@ -29,20 +32,23 @@ class Grid:
         SettingsError: `tick_size` is not a positive number.
     """
 
-    __slots__ = ("_den", "_num", "_price", "_px", "tick_size")
+    __slots__ = ("_den", "_num", "_prices", "tick_size")
 
     def __init__(self, tick_size: Decimal) -> None:
         if not tick_size.is_finite() or tick_size <= 0:
             raise SettingsError([f"tick_size {tick_size}: must be a positive number"])
         self.tick_size = canonical(tick_size)
         self._num, self._den = self.tick_size.as_integer_ratio()
-        self._px, self._price = 0, Decimal(0)  # asked for last: often asked for again
+        self._prices: dict[int, Decimal] = {}
 
     def price(self, px: int) -> Decimal:
         """The price of `px` ticks, canonical."""
-        if px != self._px:
-            self._px, self._price = px, canonical(self.tick_size * px)
-        return self._price
+        price = self._prices.get(px)
+        if price is None:
+            if len(self._prices) == PRICES_KEPT:
+                self._prices.clear()
+            price = self._prices[px] = canonical(self.tick_size * px)
+        return price
 
     def ceil(self, price: Decimal) -> int:
         """Smallest number of ticks whose price is at or above `price`."""

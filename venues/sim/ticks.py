@@ -9,14 +9,11 @@ from venues.sim.index import index_of
 from venues.sim.series import Point
 from venues.sim.tape import Tape
 
-NEAR = 64
-"""Ticks behind the one found last that are searched before all of them are."""
-
 
 class TickSeries:
     """`venues.sim.series.Series` over a tape."""
 
-    __slots__ = ("_index", "_near", "_px", "_size", "_ts", "grid", "holes", "tape")
+    __slots__ = ("_index", "_px", "_size", "_ts", "grid", "holes", "tape")
 
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
@@ -26,7 +23,6 @@ class TickSeries:
         self._ts = tape.ts
         self._px = tape.px
         self._size = len(tape)
-        self._near = 0  # what was found last: what is asked next is seldom far behind it
 
     @property
     def first_ns(self) -> int:
@@ -36,17 +32,11 @@ class TickSeries:
         return Point(cursor, self._ts[cursor], self._px[cursor])
 
     def cursor_at(self, ts_ns: int) -> int:
-        ts, near = self._ts, self._near
-        end = min(near + NEAR, self._size)
-        if ts[near] > ts_ns or ts[end - 1] <= ts_ns:
-            near, end = 0, self._size
-        found = bisect_right(ts, ts_ns, near, end) - 1
-        self._near = max(found, 0)
-        return found
+        return bisect_right(self._ts, ts_ns) - 1
 
     def last(self, ts_ns: int) -> Point | None:
-        cursor = self.cursor_at(ts_ns)
-        return self.at(cursor) if cursor >= 0 else None
+        cursor = bisect_right(self._ts, ts_ns) - 1
+        return Point(cursor, self._ts[cursor], self._px[cursor]) if cursor >= 0 else None
 
     def first_at_or_after(self, ts_ns: int) -> Point | None:
         cursor = bisect_left(self._ts, ts_ns)
