@@ -209,6 +209,14 @@ class FaultBook:
         """Whether any fault of these kinds is installed at all."""
         return any(kind in self._armed for kind in kinds)
 
+    def concern(self, message_kind: str, *kinds: type[Matched]) -> bool:
+        """Whether any installed fault of these kinds may ever meet such a message."""
+        return any(
+            not armed.target.kinds or message_kind in armed.target.kinds
+            for kind in kinds
+            for armed in self._armed.get(kind, ())
+        )
+
     def acted(self, fault: Act) -> None:
         """Count an act that happened."""
         self._acted[fault.name or str(fault.__struct_config__.tag)] += 1

@@ -67,13 +67,18 @@ class Gate:
         self._quota = quota
         self._throttle_code = throttle_code
         self._execute = execute
-        self._faulty = faults.installed(*_FAULTS)
+        self._faulty: dict[str, bool] = {}
+        """By kind of request: whether a fault may meet it at all."""
         self._seen = Occurrences()
 
     def answer(self, request: VenueRequest) -> Answer:
         """Let a request through to the venue, and its answer back."""
-        excess = self._quota.take(kind_of(request), self._agenda.now_ns)
-        if not self._faulty:
+        kind = kind_of(request)
+        excess = self._quota.take(kind, self._agenda.now_ns)
+        faulty = self._faulty.get(kind)
+        if faulty is None:
+            faulty = self._faulty[kind] = self._faults.concern(kind, *_FAULTS)
+        if not faulty:
             if excess is None:
                 return Answer(self._execute(request, None))
             return Answer(

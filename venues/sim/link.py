@@ -65,7 +65,9 @@ class SimVenueLink:
         self._emit = emit
         self._alive = True
         self._limits_told = False
-        delays = venue.faults.installed(RequestDelay, AckDelay)
+        delays = any(
+            venue.faults.concern(kind_of(part), RequestDelay, AckDelay) for part in SNAPSHOT_PARTS
+        )
         self._in_step = not (delays or venue.legs.jittered)
         """Whether the parts of a snapshot arrive, and come back, at one instant each."""
         self._stream: Stream[VenueEvent] = Stream(
