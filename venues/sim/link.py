@@ -65,6 +65,7 @@ class SimVenueLink:
         self._emit = emit
         self._alive = True
         self._limits_told = False
+        self._late = venue.faults.installed(RequestDelay)
         delays = any(
             venue.faults.concern(kind_of(part), RequestDelay, AckDelay) for part in SNAPSHOT_PARTS
         )
@@ -122,7 +123,7 @@ class SimVenueLink:
         venue, agenda, legs = self._venue, self._agenda, self._venue.legs
         content = content_of(request) if legs.jittered else ""
         delay = legs.delay("request", content)
-        if venue.faults.installed(RequestDelay):
+        if self._late:
             for fault in venue.faults.every(RequestDelay, message_of(request), agenda.now_ns):
                 delay += fault.dt_ns
 

@@ -56,6 +56,7 @@ class Stream[P]:
     ) -> None:
         self._agenda = agenda
         self._faults = faults
+        self._faulty = faults.installed(*_FAULTS)
         self._legs = legs
         self._deliver = deliver
         self._came_up = came_up
@@ -122,7 +123,7 @@ class Stream[P]:
         leg = topic if topic in TOPICS else "order"
         delay = self._legs.delay(leg, entity)
         place = (lane or topic, symbol)
-        if not faults.installed(*_FAULTS):
+        if not self._faulty:
             self._arrive(max(now + delay, self._latest.get(place, 0)), place, payload)
             return
         message = Message("stream", entity, symbol, client_order_id, "", topic)
