@@ -284,11 +284,10 @@ class OrderRegistry:
             "status": report.status,
             "filled_qty": max(row.filled_qty, report.filled_qty),
             "updated_ns": max(row.updated_ns, report.updated_ns),
+            "venue_order_id": report.venue_order_id,
         }
         if report.avg_price:
             changes["avg_price"] = report.avg_price
-        if report.venue_order_id:
-            changes["venue_order_id"] = report.venue_order_id
         order.report = report
         order.update(**changes)
         self._link(order, report.order_class, report.venue_order_id)
