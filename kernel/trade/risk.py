@@ -252,8 +252,7 @@ class Risk:
             margin=self.margin_of(notional),
         )
         self._reservations[made.reservation_id] = made
-        if venue in self._margin:
-            self._margin[venue] -= made.margin
+        self._margin[venue] -= made.margin
         return made
 
     def opened(self, reservation_id: str) -> None:
@@ -265,7 +264,7 @@ class Risk:
         """Proven that nothing of it is left: everything is free again."""
         self._doubtful.pop(reservation_id, None)
         reservation = self._reservations.pop(reservation_id, None)
-        if reservation is not None and reservation.venue in self._margin:
+        if reservation is not None:
             self._margin[reservation.venue] += reservation.margin
 
     def under_way(self, venue: str) -> int:

@@ -525,9 +525,7 @@ def test_an_execution_after_the_end_of_its_position_is_booked_and_told(bench):
 
 def test_an_execution_of_a_forgotten_position_changes_nothing(bench):
     bench.orders.register(order_row("c1", position_id="gone"))
-    assert not bench.orders.on_fill(
-        VENUE, fill("t1", Side.BUY, "1", "100", client_order_id="c1")
-    )
+    assert not bench.orders.on_fill(VENUE, fill("t1", Side.BUY, "1", "100", client_order_id="c1"))
     assert "fill.booked" not in bench.kinds()
 
 
