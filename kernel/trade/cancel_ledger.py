@@ -5,7 +5,8 @@
 2. A cancel proves nothing, and an error is a question: each attempt is followed by a look-up, and
    it ends with a terminal report or with proof that the order never was (hazards P02, T04).
 3. It is tried with growing pauses, for ever. However many orders wait on one symbol, failures there
-   are `APART_NS` apart, and unknown outcomes are settled one after another (hazards I14).
+   are `APART_NS` apart, and unknown outcomes are settled one after another (hazards I14). What
+   worked lets the next one on its symbol go at once.
 
 The orders of a position that was closed come from `kernel.trade.leftovers`, what fills a venue's
 cap from `kernel.trade.stop_sweep`, zombies from `kernel.sync.zombie_sweep`. The stops of a living
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kernel.model.orders import OrderReport
-    from kernel.runtime.primitives import Lock
+    from kernel.runtime.primitives import Event, Lock
     from kernel.trade.services import Services
     from kernel.trade.tracked_order import TrackedOrder
 
@@ -60,7 +61,9 @@ class CancelLedger:
         self._settler = settler
         self._kept: dict[tuple[str, str], None] = {}
         self._due_ns: dict[tuple[str, str], int] = {}
-        """(venue, symbol) → not before then another attempt there, after a failed one."""
+        """(venue, symbol) → not before then another attempt there, unless one worked."""
+        self._worked: dict[tuple[str, str], Event] = {}
+        """(venue, symbol) → set where an attempt there worked."""
         self._turns: dict[tuple[str, str], Lock] = {}
 
     def holds(self, venue: str, client_order_id: str) -> bool:
@@ -155,14 +158,19 @@ class CancelLedger:
     async def _paced(self, order: TrackedOrder) -> bool:
         """One attempt, when the symbol's turn has come; True: the order is terminal."""
         runtime, place = self._services.runtime, (order.row.venue, order.row.symbol)
-        while (wait_ns := self._due_ns.get(place, 0) - runtime.now()) > 0:
-            await runtime.sleep(wait_ns)
+        worked = self._worked.setdefault(place, runtime.event())
+        while self._due_ns.get(place, 0) > runtime.now():
+            worked.clear()
+            await worked.wait_until(self._due_ns[place])
         return order.terminal or await self.attempt(order)
 
     def _ended(self, order: TrackedOrder) -> bool:
         """After an attempt: what worked lets the next one on its symbol go at once."""
+        place = (order.row.venue, order.row.symbol)
         if order.terminal:
-            self._due_ns.pop((order.row.venue, order.row.symbol), None)
+            self._due_ns.pop(place, None)
+            if place in self._worked:
+                self._worked[place].set()
         return order.terminal
 
     async def _pause(self, order: TrackedOrder, pause_ns: int) -> None:
