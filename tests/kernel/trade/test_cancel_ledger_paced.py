@@ -1,6 +1,7 @@
 """The to-cancel ledger: what is asked, when it is asked again, and what proves an end."""
 
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
@@ -138,7 +139,7 @@ def test_attempts_for_one_order_come_with_growing_pauses_for_ever(bench):
     bench.run(400 * SECOND)
     cancels = bench.times("cancel")
     pauses = [10, 20, 40, 60, 60, 60]
-    rounded = [(later - earlier) // 1000 for earlier, later in zip(cancels, cancels[1:], strict=False)]
+    rounded = [(later - earlier) // 1000 for earlier, later in pairwise(cancels)]
     assert rounded == pauses[: len(rounded)]
     assert len(rounded) >= 5
 

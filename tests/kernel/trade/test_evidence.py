@@ -42,7 +42,7 @@ class Reading(Bench):
         super().__post_init__()
         self.asked = []
         for venue in self.venues.values():
-            venue.ask = self.noting(venue, venue.ask)
+            venue.ask = self.noting(venue, venue.ask)  # type: ignore[method-assign]
         self.orders = self.services.orders
         self.orders.persist = lambda rows: None
 
@@ -119,8 +119,8 @@ def test_a_position_is_what_the_venue_shows_of_its_symbol_side_and_leg(bench, re
 @pytest.mark.parametrize(
     "read",
     [
-        lambda services, position: evidence.read_position(services, position),
-        lambda services, position: evidence.read_executions(services, position),
+        evidence.read_position,
+        evidence.read_executions,
         lambda services, position: evidence.read_open_orders(
             services, position.venue, position.symbol, PLAIN
         ),

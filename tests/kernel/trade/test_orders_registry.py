@@ -463,7 +463,7 @@ def test_an_execution_is_stored_with_its_position_and_wakes_its_order(bench):
     one = fill("t1", Side.BUY, "1", "100", client_order_id="c1", fee=Decimal("0.1"))
     assert bench.orders.on_fill(VENUE, one)
     row, of_position = bench.stored
-    assert (row.trade_id, row.client_order_id, row.position_id) == ("t1", "c1", "p1")  # type: ignore[attr-defined]
+    assert (row.trade_id, row.client_order_id, row.position_id) == ("t1", "c1", "p1")
     assert of_position == position.row
     assert order.changed.is_set
     (said,) = bench.outbox.decisions
@@ -536,5 +536,5 @@ def test_an_execution_at_the_opening_of_a_position_is_its_own(bench):
     assert not bench.orders.on_fill(VENUE, at)
     assert position.qty == Decimal(1)
     row = bench.stored[0]
-    assert (row.client_order_id, row.position_id) == ("", "p1")  # type: ignore[attr-defined]
+    assert (row.client_order_id, row.position_id) == ("", "p1")
     assert bench.kinds() == ["fill.booked"]

@@ -150,6 +150,7 @@ def test_what_is_under_way_is_told_by_venue():
     for venue in ("binance", "bybit"):
         bench.risk.note_available(venue, D(100_000), D(100_000))
     made = bench.risk.reserve("binance", FIRST, LONG, D(200))
+    assert isinstance(made, Reservation)
     bench.risk.reserve("binance", SECOND_SYMBOL, LONG, D(200))
     bench.risk.reserve("bybit", THIRD, LONG, D(200))
     assert bench.risk.under_way("binance") == 2

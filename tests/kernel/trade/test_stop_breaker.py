@@ -1,5 +1,7 @@
 """When stops go wrong on a venue as a whole, entries end there, and only there."""
 
+from typing import Any
+
 import pytest
 
 from kernel.config import Settings
@@ -10,7 +12,7 @@ from tests.kernel.fakes import Bench
 
 def breaker(**settings):
     values = {"VENUE_BREAKER_FAILURES": "3", "VENUE_BREAKER_MINUTES": "5"} | settings
-    bench = Bench(Settings.load(values), venue_names=("binance", "bybit"))
+    bench: Any = Bench(Settings.load(values), venue_names=("binance", "bybit"))
     bench.desk, bench.other = bench.services.desks["binance"], bench.services.desks["bybit"]
     bench.run(10 * SECOND)
     return bench, StopBreaker(bench.services)
