@@ -4,6 +4,8 @@
     ├── SettingsError            wrong settings or files: all problems at once, exit code 2
     ├── InvariantViolation       our bug: the run stops
     ├── StoreError               the store did not commit
+    │   ├── StoreFenced          a later process has loaded: nothing of this one is written
+    │   └── RowsRefused          the store takes these rows neither now nor later
     └── VenueError               carries venue, request, raw code and text
         ├── NotSent              proven not executed: may be sent again under the same id
         ├── OutcomeUnknown       may have executed: gather evidence under the same id (SPEC §3)
@@ -66,6 +68,14 @@ class InvariantViolation(KernelError):
 
 class StoreError(KernelError):
     """The store did not commit: nothing may be assumed to be durable."""
+
+
+class StoreFenced(StoreError):
+    """A later process has loaded this store: nothing of an earlier one is written any more."""
+
+
+class RowsRefused(StoreError):
+    """The store works and takes these rows neither now nor later; nothing of them was written."""
 
 
 class VenueError(KernelError):

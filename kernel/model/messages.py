@@ -128,14 +128,22 @@ class StoreDone(msgspec.Struct, frozen=True, kw_only=True, tag="stored", array_l
     """A commit is durable. `claimed` answers the commit's claims in order."""
 
     claimed: tuple[bool, ...] = ()
+    spooled: str = ""
+    """Why it is in the spool only; "": it is in the database, and the spool is empty."""
+    drained: int = 0
+    """So many spooled commits were written to the database before it."""
+    damage: tuple[str, ...] = ()
+    """What was found broken, refused or older than it should be, a sentence each."""
 
 
 class StoreLoaded(
     msgspec.Struct, frozen=True, kw_only=True, tag="loaded", array_like=True, gc=False
 ):
-    """Answer to `StoreLoad`."""
+    """Answer to `StoreLoad`; `drained` and `damage` as of `StoreDone`."""
 
     state: StoredState
+    drained: int = 0
+    damage: tuple[str, ...] = ()
 
 
 class StoreFailed(

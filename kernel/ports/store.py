@@ -2,16 +2,18 @@
 
 1. `commit` returns only when all its rows are durable, together; it raises `StoreError` where
    that is not known, and then nothing may be assumed.
-2. A commit with a `ClaimRow` that exists already writes nothing and answers False.
-3. Commits of one kernel are applied in the order in which they were asked.
+2. An entry's rows are then in the database. Others may be in the spool: on the disk beside it,
+   until the database takes them, in their order, before anything else.
+3. A commit with a `ClaimRow` that exists already writes nothing; its claim is not won.
+4. Commits of one kernel are applied in the order in which they were asked.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from kernel.errors import StoreError
-from kernel.model.messages import StoreCommit, StoreDone, StoreFailed, StoreLoad, StoreLoaded
+from kernel.model.messages import Alert, StoreCommit, StoreDone, StoreFailed, StoreLoad, StoreLoaded
 from kernel.model.rows import Row, StoredState
 from kernel.model.venue import EffectClass
 
@@ -19,11 +21,21 @@ if TYPE_CHECKING:
     from kernel.ports.outbox import Outbox
 
 
+class Committed(NamedTuple):
+    """Rows are durable, or (not `won`) a claim among them existed and nothing was written.
+
+    `spooled`: why they are in the spool only; "": they are in the database.
+    """
+
+    won: bool = True
+    spooled: str = ""
+
+
 class Store(Protocol):
     """The only truth for recovery."""
 
-    async def commit(self, rows: tuple[Row, ...], cls: EffectClass) -> bool:
-        """Make rows durable; False: a claim among them existed, nothing was written.
+    async def commit(self, rows: tuple[Row, ...], cls: EffectClass) -> Committed:
+        """Make rows durable.
 
         Raises:
             StoreError: Not known to be durable.
@@ -45,14 +57,15 @@ class EffectStore:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
 
-    async def commit(self, rows: tuple[Row, ...], cls: EffectClass) -> bool:
+    async def commit(self, rows: tuple[Row, ...], cls: EffectClass) -> Committed:
         """See `Store.commit`."""
         key = self._outbox.next_key("commit", "store", str(rows[0].__struct_config__.tag))
         answer = await self._outbox.ask(key, StoreCommit(rows=rows), cls)
         if isinstance(answer, StoreFailed):
             raise StoreError(answer.reason)
         assert isinstance(answer, StoreDone)
-        return all(answer.claimed)
+        self._tell(answer.drained, answer.damage)
+        return Committed(all(answer.claimed), answer.spooled)
 
     async def load(self) -> StoredState:
         """See `Store.load`."""
@@ -61,4 +74,12 @@ class EffectStore:
         if isinstance(answer, StoreFailed):
             raise StoreError(answer.reason)
         assert isinstance(answer, StoreLoaded)
+        self._tell(answer.drained, answer.damage)
         return answer.state
+
+    def _tell(self, drained: int, damage: tuple[str, ...]) -> None:
+        if drained:
+            self._outbox.record("store.drained", "the spool is empty again", commits=drained)
+        for sentence in damage:
+            self._outbox.record("store.damaged", sentence)
+            self._outbox.alert(Alert(severity="ERROR", kind="store.damaged", text=sentence))

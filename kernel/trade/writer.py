@@ -8,6 +8,8 @@
    operation ends or somebody waits, at the latest `HOLD_NS` later.
 4. Everything else is kept and tried again until it is durable; protection never waits for it
    longer than `STORE_WAIT_MS`.
+5. Rows that the store could only spool are durable, and the store is failing all the same: no
+   entries until the database takes rows again.
 """
 
 from __future__ import annotations
@@ -61,7 +63,8 @@ class StoreWriter:
     """The one writer of one kernel.
 
     Attributes:
-        failing: The last commit failed; entries are refused.
+        failing: The last commit failed or was spooled; entries are refused.
+        volatile: Rows that protect are in memory only: neither database nor spool takes them.
         on_health: Told when `failing` changes.
     """
 
@@ -80,6 +83,7 @@ class StoreWriter:
         self._holds = 0
         self._hold_ends: TimerHandle | None = None
         self.failing = False
+        self.volatile = False
         self.on_health: Callable[[bool], None] = _ignore
 
     # ------------------------------------------------------------ asking
@@ -212,6 +216,10 @@ class StoreWriter:
             except StoreError as error:
                 self._failed(error)
                 self._refuse_entries(error)
+                if all(isinstance(row, EventRow) for row in batch.rows.values()):
+                    self._count_events(batch)
+                    return  # a probe: what protects must not wait behind it
+                self._only_in_memory(error)
                 await self._runtime.sleep(RETRY_NS[min(attempt, len(RETRY_NS) - 1)])
                 attempt += 1
                 continue
@@ -223,13 +231,22 @@ class StoreWriter:
         rows = tuple(batch.rows.values())
         try:
             with self._runtime.timeout(COMMIT_TIMEOUT_NS):
-                written = await self._store.commit(rows, cls)
+                committed = await self._store.commit(rows, cls)
         except TimedOut:
             raise StoreError("no answer from the store") from None
+        self._count_events(batch)
+        self._durable_again()
+        if committed.spooled:
+            error = StoreError(committed.spooled)
+            self._failed(error)
+            self._refuse_entries(error)
+        else:
+            self._recovered()
+        return committed.won
+
+    def _count_events(self, batch: _Batch) -> None:
         if self._events:
-            self._events -= sum(isinstance(row, EventRow) for row in rows)
-        self._recovered()
-        return written
+            self._events -= sum(isinstance(row, EventRow) for row in batch.rows.values())
 
     def _refuse_entries(self, error: StoreError) -> None:
         """Entries behind a batch that fails are refused now, not when the store is back."""
@@ -253,6 +270,26 @@ class StoreWriter:
             )
         )
         self.on_health(True)
+
+    def _only_in_memory(self, error: StoreError) -> None:
+        if self.volatile:
+            return
+        self.volatile = True
+        self._outbox.record("store.volatile", str(error))
+        self._outbox.alert(
+            Alert(
+                severity="CRITICAL",
+                kind="store.volatile",
+                text=f"neither database nor disk takes what protects ({error}): it goes on from"
+                " memory, and what is not stored is lost with the process",
+                dedupe="store.volatile",
+            )
+        )
+
+    def _durable_again(self) -> None:
+        if self.volatile:
+            self.volatile = False
+            self._outbox.record("store.kept", "what protects is durable again")
 
     def _recovered(self) -> None:
         if self.failing:

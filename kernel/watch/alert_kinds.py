@@ -261,9 +261,14 @@ ALERTS: dict[str, AlertKind] = {
         "Look at the symbol on the venue.",
         (End("position.state"),),
     ),
+    "store.damaged": AlertKind(
+        _O,
+        "Something stored is damaged, refused, or older than it should be: the venue decides.",
+        "Look at the positions and at `spool/refused` in the data folder.",
+    ),
     "store.failing": AlertKind(
         _S,
-        "The database does not commit: no entries, protection goes on, rows wait.",
+        "The database does not commit: no entries, protection goes on, rows wait on the disk.",
         "Repair the database.",
         (End("store.recovered"),),
     ),
@@ -272,6 +277,12 @@ ALERTS: dict[str, AlertKind] = {
         "The database did not load at start: protection only.",
         "Repair the database.",
         (End("recovery.loaded"),),
+    ),
+    "store.volatile": AlertKind(
+        _S,
+        "Neither database nor disk takes rows: protection goes on from memory alone.",
+        "Make room on the disk, repair the database; do not end the process before.",
+        (End("store.kept"),),
     ),
     "task.crashed": AlertKind(
         _O,

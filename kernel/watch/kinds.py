@@ -76,10 +76,14 @@ KINDS: dict[str, Kind] = {
     "task.crashed": Kind(CRITICAL, "a task failed unexpectedly: {cause}"),
     "watch.failed": Kind(ERROR, "watching failed and goes on: {cause}"),
     # the store
+    "store.damaged": Kind(ERROR, "{cause}"),
+    "store.drained": Kind(INFO, "wrote {commits} commits from the spool to the database"),
     "store.failing": Kind(ERROR, "the database does not commit: {cause}"),
+    "store.kept": Kind(INFO, "{cause}"),
     "store.late": Kind(WARNING, "{cause}"),
     "store.recovered": Kind(INFO, "the database commits again"),
     "store.unloaded": Kind(CRITICAL, "the database did not load: {cause}"),
+    "store.volatile": Kind(CRITICAL, "neither database nor disk takes rows: {cause}"),
     # the feed, its signals and waves
     "feed.auth_failed": Kind(ERROR, "the signal server refuses the token: {cause}"),
     "feed.down": Kind(ERROR, "the signal feed is gone: {cause}"),

@@ -52,6 +52,7 @@ from kernel.model.venue import (
     SubmitOrder,
 )
 from kernel.ports.direct import request_kind
+from kernel.ports.store import Committed
 
 D = Decimal
 WALL = 1_700_000_000 * SECOND
@@ -152,7 +153,7 @@ class FakeStore:
         if self.delay_ns:
             await self.runtime.sleep(self.delay_ns)
         self.rows.extend(rows)
-        return True
+        return Committed()
 
     async def load(self):
         raise errors.StoreError("nothing is stored")

@@ -3,6 +3,8 @@
 from kernel.errors import StoreError
 from kernel.model.rows import LockRow
 from kernel.model.units import MS, SECOND, TsNs
+from kernel.model.venue import EffectClass
+from kernel.ports.store import Committed
 from kernel.trade.writer import HOLD_NS, StoreWriter
 from tests.kernel.trade.parts import Bench
 
@@ -14,14 +16,18 @@ class ScriptedStore:
         self.bench = bench
         self.delay_ns = MS
         self.down = False
+        self.away = False
+        """Rows are spooled, but not those of entries, nor events."""
         self.commits: list[list[str]] = []
 
     async def commit(self, rows, cls):
         await self.bench.runtime.sleep(self.delay_ns)
         if self.down:
             raise StoreError("down")
+        if self.away and (cls is EffectClass.ENTRY or not any(row.symbol for row in rows)):
+            raise StoreError("away")
         self.commits.append([f"{row.symbol}={row.reason}" for row in rows if row.symbol])
-        return True
+        return Committed(spooled="away" if self.away else "")
 
     async def load(self):
         raise StoreError("nothing to load")
@@ -174,3 +180,50 @@ def test_a_store_that_never_answers_refuses_waiting_entries():
     outcome = writing.run(writing.writer.commit_entry((lock("E", "1"),)), 10 * SECOND)
     assert isinstance(outcome[0], StoreError)
     assert outcome[1] == 5 * SECOND
+
+
+def test_rows_that_were_spooled_are_durable_and_no_entry_follows():
+    writing = Writing()
+    writing.store.away = True
+    outcome = writing.run(writing.writer.commit_protect((lock("S", "1"),)), SECOND)
+    assert outcome == [True, MS]
+    assert writing.health == [True]
+    assert not writing.writer.volatile
+    entry = writing.run(writing.writer.commit_entry((lock("E", "1"),)), SECOND)
+    assert isinstance(entry[0], StoreError)
+    writing.store.away = False
+    writing.bench.at(5 * SECOND)
+    assert writing.health == [True, False]
+
+
+def test_an_entry_behind_rows_that_are_spooled_is_refused():
+    writing = Writing()
+    writing.store.away = True
+    writing.writer.persist((lock("A", "1"),))
+    outcome = writing.run(writing.writer.commit_entry((lock("E", "1"),)), SECOND)
+    assert isinstance(outcome[0], StoreError)
+    assert writing.store.commits == [["A=1"]]
+
+
+def test_no_row_that_protects_waits_behind_a_probe():
+    writing = Writing()
+    writing.store.down = True
+    writing.run(writing.writer.commit_entry((lock("E", "1"),)), SECOND)
+    writing.bench.at(10 * SECOND)  # some probes have failed
+    writing.store.down, writing.store.away = False, True
+    outcome = writing.run(writing.writer.commit_protect((lock("S", "1"),)), 11 * SECOND)
+    assert outcome[0] is True
+    assert outcome[1] <= 10 * SECOND + 2 * MS
+
+
+def test_what_neither_database_nor_spool_takes_is_told_until_it_is_durable():
+    writing = Writing()
+    writing.store.down = True
+    writing.writer.persist((lock("S", "1"),))
+    writing.bench.at(SECOND)
+    assert writing.writer.volatile
+    writing.store.down, writing.store.away = False, True
+    writing.bench.at(10 * SECOND)
+    assert not writing.writer.volatile
+    assert writing.writer.failing
+    assert writing.store.commits == [["S=1"]]

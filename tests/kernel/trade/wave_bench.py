@@ -20,6 +20,7 @@ from kernel.model.units import SECOND, TsNs, install_decimal_context
 from kernel.model.venue import QueryBalance
 from kernel.ports.outbox import Outbox
 from kernel.ports.prices import JournaledPrices
+from kernel.ports.store import Committed
 from kernel.runtime.scheduler import Runtime
 from kernel.signals.buffer import Batch, SignalBuffer
 from kernel.signals.schedule import WaveSchedule
@@ -134,10 +135,10 @@ class Rows:
             raise StoreError("down")
         keys = [row.once_key for row in rows if isinstance(row, ClaimRow)]
         if any(key in self.claims for key in keys):
-            return False
+            return Committed(won=False)
         self.claims.update(dict.fromkeys(keys))
         self.commits.append(rows)
-        return True
+        return Committed()
 
     async def load(self):
         raise StoreError("down")
