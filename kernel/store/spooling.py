@@ -1,4 +1,4 @@
-"""The spool between a kernel and its database: what protects is durable though the database is away.
+"""The spool before a database: what protects is durable though the database is away.
 
 1. What is spooled is written to the database in its order, before anything else and before a load,
    and is deleted when the database has all of it. A crash between the two writes it again: rows
