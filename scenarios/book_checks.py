@@ -9,7 +9,7 @@ from kernel.model.orders import FillKind
 from kernel.model.positions import Origin, PositionRow, PositionState
 from kernel.model.rows import FillRow
 from kernel.model.units import ZERO, Usd, text
-from kernel.store.memory import MemoryStore
+from kernel.store.simulated import SimulatedStore
 from scenarios.protection_checks import ProtectionChecks
 from scenarios.violations import Violations
 from venues.sim.truth import LedgerKind, Traded, TruthEvent
@@ -44,7 +44,7 @@ class BookChecks:
     """Compares the kernel's books with the venues' truth."""
 
     def __init__(
-        self, store: MemoryStore, protection: ProtectionChecks, violations: Violations
+        self, store: SimulatedStore, protection: ProtectionChecks, violations: Violations
     ) -> None:
         self._store = store
         self._protection = protection
@@ -89,7 +89,7 @@ class BookChecks:
 
     def differences(self) -> list[Difference]:
         """I10 and I11: where the kernel's stored books are not what the venues hold by now."""
-        rows = [row for row in self._store.rows() if isinstance(row, PositionRow)]
+        rows = [row for row in self._store.rows(PositionRow) if isinstance(row, PositionRow)]
         found: list[Difference] = []
         for name, books in self._books.items():
             found += self._positions(name, books, rows)
@@ -145,7 +145,7 @@ class BookChecks:
         """I10: each trade of ours is booked once, with the venue's own money."""
         found: list[Difference] = []
         booked: dict[tuple[str, str], None] = {}
-        for row in self._store.rows():
+        for row in self._store.rows(FillRow):
             funding = FillKind.FUNDING.value
             if isinstance(row, FillRow) and row.venue == name and row.kind != funding:
                 booked[(row.symbol, row.trade_id)] = None

@@ -89,7 +89,8 @@ class Observation:
 
     def positions(self) -> list[PositionRow]:
         """Every position that was ever stored, by venue, symbol and time."""
-        rows = [row for row in self._world.store.rows() if isinstance(row, PositionRow)]
+        stored = self._world.store.rows(PositionRow)
+        rows = [row for row in stored if isinstance(row, PositionRow)]
         return sorted(rows, key=lambda row: (row.venue, row.symbol, row.opened_ns))
 
     # ------------------------------------------------------------ inside

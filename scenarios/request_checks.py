@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kernel.config import Settings
 from kernel.model.ids import Leg, OrderIdParts, is_ours, parse_client_order_id
 from kernel.model.orders import Fill, OrderClass, OrderReport, OrderType
+from kernel.model.rows import OrderRow
 from kernel.model.units import MINUTE, SECOND, text
 from kernel.model.venue import (
     CancelOrder,
@@ -36,7 +37,7 @@ from scenarios.violations import Violations
 
 if TYPE_CHECKING:
     from kernel.model.instrument import Instrument
-    from kernel.store.memory import MemoryStore
+    from kernel.store.simulated import SimulatedStore
     from scenarios.protection_checks import ProtectionChecks
     from venues.sim.venue import SimVenue
 
@@ -65,7 +66,7 @@ class RequestChecks:
         self,
         settings: Settings,
         venues: dict[str, SimVenue],
-        store: MemoryStore,
+        store: SimulatedStore,
         *,
         protection: ProtectionChecks,
         violations: Violations,
@@ -248,7 +249,7 @@ class RequestChecks:
         self._check_age(venue, request, parts, now_ns)
         if parts.epoch > self._buried:
             self._check_readiness(venue, request, now_ns)
-        if self._write_ahead and self._store.get(f"order|{venue}|{client}") is None:
+        if self._write_ahead and self._store.get(OrderRow, venue, client) is None:
             self._tell("I21", now_ns, venue, request, f"{client} is sent but not durable")
 
     def _check_readiness(self, venue: str, request: SubmitOrder, now_ns: int) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from kernel.errors import KernelError, SettingsError
 from kernel.model.units import MS
 from kernel.runtime.errors import TaskCrashed
+from kernel.store.memory import MemoryBackend
 from replay.report_html import write_report
 from replay.timeline import Timeline, fact_lines
 from scenarios.assembly import Assembly, assemble
@@ -17,6 +18,7 @@ from scenarios.files import Entry
 from scenarios.report_build import build_report
 from scenarios.report_collector import Collector
 from scenarios.run import Run
+from scenarios.stores import MakeBackend
 
 PASSED, FAILED, ERROR = "passed", "failed", "error"
 STORY_FACTS = 25
@@ -61,6 +63,7 @@ def run_entry(
     seed: int | None = None,
     outputs: Outputs | None = None,
     isolate: bool = False,
+    fresh: MakeBackend = MemoryBackend,
 ) -> Result:
     """Run one scenario of a suite; never raises for what a scenario or the kernel does wrong.
 
@@ -78,7 +81,7 @@ def run_entry(
             problems=tuple(error.problems), file=entry.file,
         )  # fmt: skip
     outputs = outputs or Outputs()
-    run = Run(assembly, level=level, journal=outputs.journal, isolate=isolate)
+    run = Run(assembly, level=level, journal=outputs.journal, backend=fresh(), isolate=isolate)
     timeline, collector = Timeline(), None
     told = outputs.report is not None or outputs.timeline is not None
     if outputs.report is not None:
@@ -103,7 +106,7 @@ def run_entry(
         max_unprotected_ms=-(-run.checker.protection.max_unprotected_ns // MS),
         steps=run.driver.steps,
         problems=tuple(problems),
-        story=tuple(_story(assembly, level, run)) if problems else (),
+        story=tuple(_story(assembly, level, run, fresh)) if problems else (),
         file=entry.file,
         isolate=isolate,
     )
@@ -116,10 +119,10 @@ def _play(run: Run) -> list[str]:
         return [f"the run ended with {type(error).__name__}: {error}"]
 
 
-def _story(assembly: Assembly, level: str, failed: Run) -> list[str]:
+def _story(assembly: Assembly, level: str, failed: Run, fresh: MakeBackend) -> list[str]:
     """Run it again, which gives the same run, and keep what was told until it went wrong."""
     timeline = Timeline()
-    _play(Run(assembly, level=level, sinks=(timeline,)))
+    _play(Run(assembly, level=level, backend=fresh(), sinks=(timeline,)))
     found = failed.checker.violations.found
     until = found[0].ts_ns if found else failed.world.agenda.now_ns
     facts = [fact for fact in timeline.facts if fact.ts_ns <= until]

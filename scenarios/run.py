@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kernel.model.messages import Effect, HostReport, Input, StepResult
 from kernel.model.units import MS
+from kernel.store.backend import Backend
 from kernel.watch.events import EventLog
 from replay.journal import Header, Recorder
 from replay.outside import code_hash, commit_of, python_build
@@ -31,6 +32,7 @@ class Run:
         assembly: Its parts.
         level: "sim" or "wire".
         journal: Where the journal goes; None: only its digest is kept.
+        backend: What keeps the rows of its store; None: memory.
         sinks: More sinks; they come before the checker.
         isolate: Each kernel in a process of its own.
 
@@ -44,11 +46,12 @@ class Run:
         *,
         level: str,
         journal: Path | None = None,
+        backend: Backend | None = None,
         sinks: tuple[Sink, ...] = (),
         isolate: bool = False,
     ) -> None:
         self.assembly = assembly
-        self.world = World(assembly.setup)
+        self.world = World(assembly.setup, backend)
         self.checker = Checker(
             self.world,
             assembly.settings,

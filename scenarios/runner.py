@@ -23,6 +23,7 @@ from scenarios.files import BOTH, SUITES, Entry, field_problems, read_suite, rea
 from scenarios.pool import each
 from scenarios.results import ERROR, FAILED, PASSED, Outputs, Result, run_entry
 from scenarios.schema import VENUES
+from scenarios.stores import backends
 
 OK, USAGE, SCENARIO_FAILED, COULD_NOT_RUN = 0, 2, 10, 11
 
@@ -36,6 +37,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     isolate: bool = False
     """The kernel in a process of its own."""
+    server: str = ""
+    """Of its store, as `store_server` gives it; "": memory."""
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,10 +135,11 @@ def run_job(job: Job, outputs: Outputs | None = None) -> Result:
     Raises:
         SettingsError: A file of `outputs` cannot be written.
     """
-    return run_entry(
-        job.entry, job.venue, level=job.level, seed=job.seed, outputs=outputs,
-        isolate=job.isolate,
-    )  # fmt: skip
+    with backends(job.server) as fresh:
+        return run_entry(
+            job.entry, job.venue, level=job.level, seed=job.seed, outputs=outputs,
+            isolate=job.isolate, fresh=fresh,
+        )  # fmt: skip
 
 
 def run_all(jobs: list[Job], *, processes: int = 1) -> Iterator[Result]:

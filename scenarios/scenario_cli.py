@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -36,6 +37,7 @@ from scenarios.runner import (
     which,
 )
 from scenarios.schema import VENUES
+from scenarios.stores import MEMORY, STORES, store_server
 
 MAX_JOBS = 256
 LARGEST_SEED = 2**63 - 1
@@ -71,6 +73,8 @@ def register(subparsers: Subparsers, *, commit: str) -> None:
                         help="sim: direct; wire: adapters and emulators in bytes")  # fmt: skip
     parser.add_argument("--isolate", action="store_true",
                         help="each kernel in a process of its own; crashes kill it")  # fmt: skip
+    parser.add_argument("--store", choices=STORES, default=MEMORY,
+                        help="memory, or an embedded PostgreSQL; same decisions")  # fmt: skip
     parser.add_argument("--seed", type=_seed, help="instead of the scenarios' own seeds")
     parser.add_argument("-j", "--jobs", type=_jobs, default=1, metavar="N", help="processes")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="also write a JUnit file")
@@ -134,7 +138,9 @@ def run(args: argparse.Namespace, commit: str) -> int:
             print(f"{job.entry.name} [{job.venue}]")  # noqa: T201 - the command line
         return OK
     try:
-        results = _run(jobs, args)
+        with store_server(args.store) as server:
+            placed = [msgspec.structs.replace(job, server=server) for job in jobs]
+            results = _run(placed, args)
         _write(results, args, commit)
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the command line

@@ -35,7 +35,9 @@ from kernel.model.messages import (
     WatchFired,
     WatchSet,
 )
-from kernel.store.memory import MemoryStore
+from kernel.store.backend import Backend
+from kernel.store.memory import MemoryBackend
+from kernel.store.simulated import SimulatedStore
 from scenarios.composition import Link, LinkFactory
 from venues.sim.agenda import RANK_MESSAGE, Agenda
 from venues.sim.binance import BinanceVenue
@@ -69,6 +71,10 @@ class WorldSetup(msgspec.Struct, kw_only=True):
 class World:
     """One simulated world.
 
+    Args:
+        setup: What it is made of.
+        backend: What keeps the rows of its store; None: memory.
+
     Attributes:
         agenda: Everything that will happen; its clock is the wall time of the world.
         prices: The price service; a `PriceReader` for the kernel.
@@ -76,7 +82,7 @@ class World:
         store: The store, which survives every crash.
     """
 
-    def __init__(self, setup: WorldSetup) -> None:
+    def __init__(self, setup: WorldSetup, backend: Backend | None = None) -> None:
         self.start_ns = setup.start_ns
         self.agenda = Agenda(setup.start_ns)
         service = DensePriceService if setup.dense else PriceService
@@ -90,7 +96,7 @@ class World:
             )
             for name, venue_setup in setup.setups.items()
         }
-        self.store = MemoryStore()
+        self.store = SimulatedStore(backend or MemoryBackend())
         self._posted, self._feed_setup = setup.posted, setup.feed
         self._emit: Emit = _nobody
         self._links: dict[str, Link] = {}

@@ -6,7 +6,9 @@ Neither has a deadline: how fast a machine is says nothing about a rule.
 """
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 _SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large)
@@ -21,3 +23,18 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(scope="session", name="postgres")
+def postgres_server() -> Iterator:
+    """One embedded PostgreSQL for all tests of a process; it starts with the first that asks."""
+    from kernel.errors import StoreError
+    from kernel.store.scratch import scratch_server
+
+    server = scratch_server()
+    try:
+        started = server.__enter__()
+    except StoreError as error:
+        pytest.skip(f"the embedded PostgreSQL cannot start here: {error}")
+    yield started
+    server.__exit__(None, None, None)

@@ -21,6 +21,7 @@ PLANTED = {
     "two-venues": ("venues/live/bybit/planted.py", "import venues.live.binance"),
     "pure": ("kernel/ports/planted.py", "import time"),
     "light": ("replay/planted.py", "import pandas"),
+    "database": ("kernel/store/planted.py", "import sqlalchemy"),
 }
 """Contract → a module that breaks it, and how."""
 

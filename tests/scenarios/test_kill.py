@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from kernel.model.rows import FillRow
-from kernel.store.memory import MemoryStore
+from kernel.store.memory import MemoryBackend
+from kernel.store.simulated import SimulatedStore
 from kernel.trade.stop_loss import StopOwner
 from scenarios.deaths import How, plan_deaths
 from scenarios.driver import Death
@@ -38,7 +39,7 @@ def test_every_way_to_die_leads_to_a_start_with_exact_books(seed):
 
 
 def test_a_store_that_forgets_a_durable_trade_is_found(monkeypatch):
-    crash = MemoryStore.crash
+    crash = SimulatedStore.crash
     forgotten: list[str] = []
 
     def forget(self, applied=0):
@@ -49,7 +50,7 @@ def test_a_store_that_forgets_a_durable_trade_is_found(monkeypatch):
             kept = [one for one in self.snapshot().items() if forgotten[0] not in one[0]]
             self.restore(dict(kept))
 
-    monkeypatch.setattr(MemoryStore, "crash", forget)
+    monkeypatch.setattr(SimulatedStore, "crash", forget)
     found = run_round(Round(seed=3, deaths=12, isolate=False))
     assert forgotten
     assert any("is not booked" in problem for problem in found.problems)

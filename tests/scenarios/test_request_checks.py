@@ -18,7 +18,8 @@ from kernel.model.venue import (
     SubmitOrder,
     SymbolConfig,
 )
-from kernel.store.memory import MemoryStore
+from kernel.store.memory import MemoryBackend
+from kernel.store.simulated import SimulatedStore
 from scenarios.request_checks import STORM, RequestChecks
 from tests.scenarios.worlds import START, SYMBOL, Bench, own_id
 from venues.sim.order import SimOrder
@@ -30,7 +31,7 @@ class Asked(Bench):
     def __init__(self):
         super().__init__(faults=True)
         self.requests = RequestChecks(
-            self.settings, {"binance": self.venue}, MemoryStore(),
+            self.settings, {"binance": self.venue}, SimulatedStore(MemoryBackend()),
             protection=self.checks, violations=self.violations, write_ahead=False,
         )  # fmt: skip
         self.answer(QuerySymbolConfig(symbol=SYMBOL),

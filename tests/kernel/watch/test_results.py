@@ -11,7 +11,8 @@ from kernel.model.orders import PositionSide
 from kernel.model.positions import Origin, PositionRow, PositionState
 from kernel.model.rows import PerformanceRow, row_key
 from kernel.model.units import DAY, HOUR, ZERO, TsNs, text
-from kernel.store.memory import MemoryStore
+from kernel.store.memory import MemoryBackend
+from kernel.store.simulated import SimulatedStore
 from kernel.watch.results import RUNNING, YEAR, ResultBook, Tally, counts
 
 MONEY = st.decimals(-500, 500, places=2)
@@ -96,7 +97,7 @@ def test_sums_are_what_the_definitions_say(closes: list[tuple[int, Decimal, Deci
 def test_a_restart_changes_no_figure(
     closes: list[tuple[int, Decimal, Decimal]], cut: int
 ) -> None:
-    whole, store = ResultBook(("binance",)), MemoryStore()
+    whole, store = ResultBook(("binance",)), SimulatedStore(MemoryBackend())
     split, hour = ResultBook(("binance",)), 0
     for number, (wait, pnl, fee) in enumerate(closes):
         hour += wait
@@ -110,7 +111,7 @@ def test_a_restart_changes_no_figure(
     assert split.whole.results(at(hour)) == whole.whole.results(at(hour))
 
 
-def loaded(store: MemoryStore) -> tuple[PerformanceRow, ...]:
+def loaded(store: SimulatedStore) -> tuple[PerformanceRow, ...]:
     store.submit("load", StoreLoad(), 0)
     answer = store.complete("load", 0)
     assert isinstance(answer, StoreLoaded)

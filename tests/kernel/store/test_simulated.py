@@ -1,4 +1,4 @@
-"""The in-memory store: atomic, claims once, loses what a crash loses, fails on demand."""
+"""The simulated store on memory: claims once, loses what a crash loses, fails on demand."""
 
 from decimal import Decimal
 
@@ -10,7 +10,8 @@ from kernel.model.orders import PositionSide
 from kernel.model.positions import PositionRow, PositionState
 from kernel.model.rows import ClaimRow, LockRow, WaveRow
 from kernel.model.units import DAY, MS, SECOND, TsNs
-from kernel.store.memory import MemoryStore
+from kernel.store.memory import MemoryBackend
+from kernel.store.simulated import SimulatedStore
 
 
 def claim(key: str, at: int = 0) -> ClaimRow:
@@ -28,12 +29,12 @@ def position(name: str, state: PositionState) -> PositionRow:
     )
 
 
-def commit(store: MemoryStore, key: str, *rows, now: int = 0):
+def commit(store: SimulatedStore, key: str, *rows, now: int = 0):
     due = store.submit(key, StoreCommit(rows=rows), now)
     return store.complete(key, due)
 
 
-def load(store: MemoryStore, now: int = 0):
+def load(store: SimulatedStore, now: int = 0):
     store.submit("load", StoreLoad(), now)
     answer = store.complete("load", now)
     assert isinstance(answer, StoreLoaded)
@@ -41,7 +42,7 @@ def load(store: MemoryStore, now: int = 0):
 
 
 def test_a_claim_that_exists_refuses_the_whole_commit():
-    store = MemoryStore()
+    store = SimulatedStore(MemoryBackend())
     assert commit(store, "1", claim("a")) == StoreDone(claimed=(True,))
     refused = commit(store, "2", claim("b"), claim("a"), position("p", PositionState.ACTIVE))
     assert refused == StoreDone(claimed=(True, False))
@@ -50,7 +51,7 @@ def test_a_claim_that_exists_refuses_the_whole_commit():
 
 
 def test_a_crash_loses_what_was_not_completed_but_for_what_was_applied():
-    store = MemoryStore()
+    store = SimulatedStore(MemoryBackend())
     for name in ("1", "2", "3"):
         store.submit(name, StoreCommit(rows=(position(name, PositionState.ACTIVE),)), 0)
     store.crash(applied=1)
@@ -59,7 +60,7 @@ def test_a_crash_loses_what_was_not_completed_but_for_what_was_applied():
 
 
 def test_a_load_takes_the_next_epoch_and_gives_what_is_not_finished():
-    store = MemoryStore()
+    store = SimulatedStore(MemoryBackend())
     commit(
         store,
         "1",
@@ -80,11 +81,11 @@ def test_a_load_takes_the_next_epoch_and_gives_what_is_not_finished():
     assert [row.wave_ns for row in state.waves] == [1]
     assert [row.symbol for row in state.locks] == ["X"]
     assert load(store).epoch == 2
-    assert store.get("position|over") is not None
+    assert store.get(PositionRow, "over") is not None
 
 
 def test_while_it_is_down_it_fails_and_changes_nothing():
-    store = MemoryStore()
+    store = SimulatedStore(MemoryBackend())
     store.down(SECOND, 2 * SECOND)
     failed = commit(store, "1", position("p", PositionState.ACTIVE), now=SECOND)
     assert isinstance(failed, StoreFailed)
@@ -93,7 +94,7 @@ def test_while_it_is_down_it_fails_and_changes_nothing():
 
 
 def test_while_it_is_stalled_answers_come_at_its_end_and_in_order():
-    store = MemoryStore()
+    store = SimulatedStore(MemoryBackend())
     store.stall(SECOND, 5 * SECOND)
     first = store.submit("1", StoreCommit(rows=(claim("a"),)), SECOND)
     second = store.submit("2", StoreCommit(rows=(claim("b"),)), 5 * SECOND - 2 * MS)
@@ -103,7 +104,7 @@ def test_while_it_is_stalled_answers_come_at_its_end_and_in_order():
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(list(PositionState))), max_size=40))
 def test_the_index_of_what_lives_is_what_a_scan_would_find(writes):
-    store = MemoryStore()
+    store = SimulatedStore(MemoryBackend())
     for number, (name, state) in enumerate(writes):
         commit(store, str(number), position(f"p{name}", state))
     newest = {f"p{name}": state for name, state in writes}
@@ -112,7 +113,7 @@ def test_the_index_of_what_lives_is_what_a_scan_would_find(writes):
 
 
 def test_a_restored_backup_is_an_earlier_state():
-    store = MemoryStore()
+    store = SimulatedStore(MemoryBackend())
     commit(store, "1", position("p", PositionState.ACTIVE))
     backup = store.snapshot()
     commit(store, "2", position("p", PositionState.CLOSED), claim("a"))

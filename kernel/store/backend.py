@@ -1,0 +1,84 @@
+"""What keeps rows, one call at a time: memory, or PostgreSQL.
+
+1. `apply` writes all rows of a commit or none, and returns when they are durable.
+2. A claim that exists refuses its whole commit.
+3. Rows are read in the order in which their keys were first written.
+4. Event rows are kept apart, the newest `EVENTS_KEPT` of the last `EVENTS_AGE_NS`.
+5. Orders that nothing can ask for any more are forgotten `ORDERS_AGE_NS` after their last change,
+   at a load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from kernel.model.rows import EventRow, Row, StoredState
+from kernel.model.units import DAY, TsNs
+
+EVENTS_KEPT = 100_000
+EVENTS_AGE_NS = 90 * DAY
+ORDERS_AGE_NS = 90 * DAY
+CLAIMS_READ_NS = DAY
+"""A start reads the claims and waves of so long; a commit knows all claims."""
+
+
+class Backend(Protocol):
+    """Keeps rows for one client at a time."""
+
+    @property
+    def epoch(self) -> int:
+        """Run epoch that the last load took; 0 before it."""
+        ...
+
+    @property
+    def since_ns(self) -> TsNs:
+        """Wall time of the first load ever; 0 before it."""
+        ...
+
+    def apply(self, rows: tuple[Row, ...]) -> tuple[bool, ...]:
+        """Write a commit; the answers to its claims in order, one False: nothing was written.
+
+        Raises:
+            StoreError: Not known to be durable.
+        """
+        ...
+
+    def load(self, now_ns: int) -> StoredState:
+        """Take the next run epoch and read what is not finished at this wall time.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        ...
+
+    def keep_events(self, rows: tuple[EventRow, ...]) -> None:
+        """Keep event rows, outside of every commit.
+
+        Raises:
+            StoreError: They are not kept.
+        """
+        ...
+
+    def events(self) -> tuple[EventRow, ...]:
+        """The event rows, oldest first."""
+        ...
+
+    def get(self, kind: type[Row], *key: str | int) -> Row | None:
+        """One row by the key that its kind names."""
+        ...
+
+    def rows(self, *kinds: type[Row]) -> Iterable[Row]:
+        """Every row of these kinds; without any: every row but events."""
+        ...
+
+    def replace(self, rows: Iterable[Row]) -> None:
+        """Hold these rows and no others, as a restored backup does. The epoch goes on.
+
+        Without any rows it is a new store.
+        """
+        ...
+
+    def close(self) -> None:
+        """Nothing is asked any more."""
+        ...

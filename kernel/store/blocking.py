@@ -1,0 +1,83 @@
+"""PostgreSQL as a `Backend`: each call blocks until the database has answered.
+
+For simulations, whose time stands still meanwhile, and for commands. It has an event loop of its
+own and belongs to the thread and to the process that made it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from kernel.model.units import TsNs
+from kernel.store.postgres import Limits, PostgresStore
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable
+
+    from kernel.model.rows import EventRow, Row, StoredState
+    from kernel.store.address import Address
+
+
+class BlockingPostgres:
+    """See `Backend`. Nothing is connected before the first call.
+
+    Args:
+        address: Where it is; its tables are at the newest revision.
+        limits: See `Limits`.
+    """
+
+    def __init__(self, address: Address, limits: Limits | None = None) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._store = PostgresStore(address, limits)
+
+    @property
+    def epoch(self) -> int:
+        """See `Backend.epoch`."""
+        return self._store.epoch
+
+    @property
+    def since_ns(self) -> TsNs:
+        """See `Backend.since_ns`."""
+        return self._store.since_ns
+
+    def apply(self, rows: tuple[Row, ...]) -> tuple[bool, ...]:
+        """See `Backend.apply`."""
+        return self._run(self._store.apply(rows))
+
+    def load(self, now_ns: int) -> StoredState:
+        """See `Backend.load`."""
+        return self._run(self._store.load(now_ns))
+
+    def keep_events(self, rows: tuple[EventRow, ...]) -> None:
+        """See `Backend.keep_events`."""
+        self._run(self._store.keep_events(rows))
+
+    def events(self) -> tuple[EventRow, ...]:
+        """See `Backend.events`."""
+        return self._run(self._store.events())
+
+    def get(self, kind: type[Row], *key: str | int) -> Row | None:
+        """See `Backend.get`."""
+        return self._run(self._store.get(kind, *key))
+
+    def rows(self, *kinds: type[Row]) -> list[Row]:
+        """See `Backend.rows`."""
+        return self._run(self._store.rows(*kinds))
+
+    def replace(self, rows: Iterable[Row]) -> None:
+        """See `Backend.replace`."""
+        self._run(self._store.replace(rows))
+
+    def reset(self) -> None:
+        """Be a new store that nobody ever loaded."""
+        self._run(self._store.reset())
+
+    def close(self) -> None:
+        """Give up the connections and the event loop."""
+        if not self._loop.is_closed():
+            self._run(self._store.close())
+            self._loop.close()
+
+    def _run[T](self, work: Coroutine[Any, Any, T]) -> T:
+        return self._loop.run_until_complete(work)

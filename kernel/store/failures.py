@@ -1,0 +1,45 @@
+"""What a database says when it fails, in words that show no secret."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+if TYPE_CHECKING:
+    from kernel.store.address import Address
+
+FAILURES: tuple[type[Exception], ...] = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+    EOFError,
+    ValueError,
+)
+"""What asyncpg raises: the server's errors, its own, the connection's, refused values."""
+UNDONE = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+)
+"""The transaction was rolled back for certain, and may succeed when it is tried again."""
+
+
+def told(error: BaseException, address: Address) -> str:
+    """One sentence about a failure at this address, without its password."""
+    cause: BaseException = error
+    while not isinstance(cause, asyncpg.PostgresError) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    kind = type(cause).__name__
+    words = ""
+    if isinstance(cause, asyncpg.PostgresError):
+        words = f"{cause.sqlstate} {cause.args[0] if cause.args else ''}".strip()
+    elif isinstance(cause, OSError):
+        words = cause.strerror or ""
+    elif not isinstance(cause, ValueError):  # that of a value may show it
+        words = str(cause).splitlines()[0] if str(cause) else ""
+    if address.password:
+        words = words.replace(address.password, "***")
+    return f"database {address.told}: {kind}{f': {words}' if words else ''}"

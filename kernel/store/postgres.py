@@ -1,0 +1,312 @@
+"""The store in PostgreSQL: what `kernel.ports.store` promises, through asyncpg.
+
+1. One connection writes, one commit at a time in the order of asking; each is one transaction.
+2. A commit is refused when another process has loaded since: nothing is written behind its back.
+3. What was rolled back for certain (deadlock, serialisation) is tried again, `TRIES` times.
+4. Whatever else fails is a `StoreError` whose words show no secret. If the connection broke while
+   it committed, nothing is known; the next call connects anew.
+5. Events have a connection of their own: they neither wait for a commit nor delay one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from itertools import groupby
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from kernel.errors import StoreError
+from kernel.model.rows import ClaimRow, EventRow, Row, StoredState
+from kernel.model.units import MS, SECOND, TsNs
+from kernel.store import sql
+from kernel.store.address import Address
+from kernel.store.backend import EVENTS_AGE_NS, EVENTS_KEPT, ORDERS_AGE_NS
+from kernel.store.codec import EVENTS, TABLES, Table, from_values, table_of, tables_of, to_values
+from kernel.store.failures import FAILURES, UNDONE, told
+
+TRIES = 5
+PAUSES_S = (0.0, 0.01, 0.05, 0.2)
+IDLE_S = 300
+"""Connections that nobody used for so long are closed."""
+FORGET_EVERY_NS = 3600 * SECOND
+"""Events are forgotten once in so much of their time."""
+_UPSERTS = {table.name: sql.upsert(table) for table in TABLES}
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How many connections, and how long anything may take."""
+
+    pool_size: int = 10
+    max_overflow: int = 20
+    connect_ns: int = 5 * SECOND
+    statement_ns: int = 4 * SECOND
+    """Also for a lock, and for a transaction whose client says nothing (a frozen process)."""
+
+
+class PostgresStore:
+    """Rows in one database, for one kernel.
+
+    Args:
+        address: Where it is.
+        limits: See `Limits`.
+
+    Attributes:
+        epoch: Run epoch that the last load took; 0 before it.
+        since_ns: Wall time of the first load ever; 0 before it.
+    """
+
+    def __init__(self, address: Address, limits: Limits | None = None) -> None:
+        self._address = address
+        self._limits = limits or Limits()
+        self._pool: asyncpg.Pool | None = None
+        self._turn = asyncio.Lock()
+        self._opening = asyncio.Lock()
+        self._writer: asyncpg.Connection | None = None
+        self._forgotten_ns = 0
+        self.epoch = 0
+        self.since_ns = TsNs(0)
+
+    # ------------------------------------------------------------ the port
+
+    async def apply(self, rows: tuple[Row, ...]) -> tuple[bool, ...]:
+        """See `Backend.apply`."""
+
+        async def write(connection: asyncpg.Connection) -> tuple[bool, ...]:
+            async with connection.transaction():
+                await self._fence(connection)
+                claimed = await _claim(connection, rows)
+                if all(claimed):
+                    await _write(connection, rows)
+                    return claimed
+                raise _ClaimedBefore(claimed)
+
+        async with self._turn:
+            try:
+                return await self._repeated(write)
+            except _ClaimedBefore as answer:
+                return answer.claimed
+
+    async def load(self, now_ns: int, *, least_epoch: int = 1) -> StoredState:
+        """See `Backend.load`; the epoch is at least `least_epoch`."""
+
+        async def read(connection: asyncpg.Connection) -> StoredState:
+            async with connection.transaction(isolation="read_committed"):
+                taken = await connection.fetchrow(sql.TAKE_EPOCH, now_ns, least_epoch)
+                assert taken is not None
+                await connection.execute(sql.FORGET_ORDERS, now_ns - ORDERS_AGE_NS)
+                found: dict[str, tuple[Row, ...]] = {}
+                for field, (table, query, back_ns) in sql.START.items():
+                    given = () if back_ns is None else (now_ns - back_ns,)
+                    found[field] = await _fetch(connection, table, query, *given)
+            switches = found.pop("switches")
+            self.epoch, self.since_ns = taken["epoch"], TsNs(taken["since_ns"])
+            return StoredState(
+                epoch=self.epoch,
+                since_ns=self.since_ns,
+                switches=switches[0] if switches else None,  # type: ignore[arg-type]
+                **found,  # type: ignore[arg-type]
+            )
+
+        async with self._turn:
+            return await self._repeated(read)
+
+    async def keep_events(self, rows: tuple[EventRow, ...]) -> None:
+        """See `Backend.keep_events`; a crash of the server may lose the newest."""
+        if not rows:
+            return
+        newest_ns = max(row.ts_ns for row in rows)
+
+        async def keep(connection: asyncpg.Connection) -> None:
+            async with connection.transaction():
+                await connection.execute("SET LOCAL synchronous_commit = off")
+                await connection.copy_records_to_table(
+                    "events",
+                    schema_name="monitoring",
+                    columns=EVENTS.names,
+                    records=[to_values(row) for row in rows],
+                )
+                if abs(newest_ns - self._forgotten_ns) >= FORGET_EVERY_NS:
+                    await connection.execute(sql.FORGET_OLD_EVENTS, newest_ns - EVENTS_AGE_NS)
+                    await connection.execute(sql.FORGET_MANY_EVENTS, EVENTS_KEPT)
+            if abs(newest_ns - self._forgotten_ns) >= FORGET_EVERY_NS:
+                self._forgotten_ns = newest_ns
+
+        async with self._reading() as connection:
+            await keep(connection)
+
+    async def events(self) -> tuple[EventRow, ...]:
+        """See `Backend.events`."""
+        async with self._reading() as connection:
+            found = await _fetch(connection, EVENTS, sql.select(EVENTS))
+        return tuple(row for row in found if isinstance(row, EventRow))
+
+    async def get(self, kind: type[Row], *key: str | int) -> Row | None:
+        """See `Backend.get`."""
+        async with self._reading() as connection:
+            for table in tables_of(kind):
+                if len(table.key) == len(key):
+                    found = await _fetch(connection, table, sql.by_key(table), *key)
+                    if found:
+                        return found[0]
+        return None
+
+    async def rows(self, *kinds: type[Row]) -> list[Row]:
+        """See `Backend.rows`."""
+        found: list[Row] = []
+        async with self._reading() as connection, connection.transaction(
+            isolation="repeatable_read", readonly=True
+        ):
+            for table in TABLES:
+                if table is not EVENTS and (not kinds or table.row in kinds):
+                    found += await _fetch(connection, table, sql.select(table))
+        return found
+
+    async def replace(self, rows: Iterable[Row]) -> None:
+        """See `Backend.replace`."""
+        held = tuple(rows)
+
+        async def put(connection: asyncpg.Connection) -> None:
+            async with connection.transaction():
+                for statement in sql.CLEAR:
+                    await connection.execute(statement)
+                await _claim(connection, held)
+                await _write(connection, held)
+                if not held:
+                    await connection.execute(sql.RESET_STORE)
+
+        async with self._turn:
+            await self._repeated(put)
+        self.since_ns = self.since_ns if held else TsNs(0)
+
+    async def reset(self) -> None:
+        """Be a new store that nobody ever loaded."""
+
+        async def empty(connection: asyncpg.Connection) -> None:
+            async with connection.transaction():
+                for statement in sql.EMPTY:
+                    await connection.execute(statement)
+
+        async with self._turn:
+            await self._repeated(empty)
+        self.epoch, self.since_ns, self._forgotten_ns = 0, TsNs(0), 0
+
+    async def close(self) -> None:
+        """Give up every connection; what runs is cut off."""
+        pool, self._pool, self._writer = self._pool, None, None
+        if pool is not None:
+            pool.terminate()
+
+    # ------------------------------------------------------------ connections
+
+    async def _repeated[T](self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """Do it on the writing connection; again, where it was certainly undone."""
+        for attempt in range(TRIES):
+            try:
+                return await work(await self._writing())
+            except UNDONE as error:
+                if attempt == TRIES - 1:
+                    raise StoreError(told(error, self._address)) from None
+                await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
+            except FAILURES as error:
+                self._drop_writer()
+                raise StoreError(told(error, self._address)) from None
+            except asyncio.CancelledError:
+                self._drop_writer()
+                raise
+        raise AssertionError("every attempt returns or raises")
+
+    async def _writing(self) -> asyncpg.Connection:
+        if self._writer is None or self._writer.is_closed():
+            self._drop_writer()
+            pool = await self._opened()
+            self._writer = await pool.acquire(timeout=self._limits.connect_ns / SECOND)
+        return self._writer
+
+    def _drop_writer(self) -> None:
+        """It is in an unknown state: it goes back to nobody."""
+        connection, self._writer = self._writer, None
+        if connection is not None and not connection.is_closed():
+            connection.terminate()
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[asyncpg.Connection]:
+        try:
+            pool = await self._opened()
+            async with pool.acquire(timeout=self._limits.connect_ns / SECOND) as connection:
+                yield connection
+        except FAILURES as error:
+            raise StoreError(told(error, self._address)) from None
+
+    async def _opened(self) -> asyncpg.Pool:
+        async with self._opening:
+            if self._pool is None:
+                limits = self._limits
+                wait = str(limits.statement_ns // MS)
+                self._pool = await asyncpg.create_pool(
+                    self._address.url,
+                    min_size=0,
+                    max_size=limits.pool_size + limits.max_overflow,
+                    max_inactive_connection_lifetime=IDLE_S,
+                    timeout=limits.connect_ns / SECOND,
+                    command_timeout=limits.statement_ns / SECOND + 1,
+                    server_settings={
+                        "application_name": "wave-kernel",
+                        "statement_timeout": wait,
+                        "lock_timeout": wait,
+                        "idle_in_transaction_session_timeout": wait,
+                        "timezone": "UTC",
+                        "default_transaction_isolation": "read committed",
+                    },
+                )
+            return self._pool
+
+    async def _fence(self, connection: asyncpg.Connection) -> None:
+        if not self.epoch:
+            return
+        held = await connection.fetchval(sql.FENCE)
+        if held != self.epoch:
+            raise StoreError(
+                f"database {self._address.told}: run epoch {held} holds it, this process has"
+                f" {self.epoch}: another process has started, or the database was exchanged"
+            )
+
+
+class _ClaimedBefore(Exception):
+    """Rolls a commit back and carries the answer."""
+
+    def __init__(self, claimed: tuple[bool, ...]) -> None:
+        self.claimed = claimed
+
+
+async def _claim(connection: asyncpg.Connection, rows: tuple[Row, ...]) -> tuple[bool, ...]:
+    claims = [row for row in rows if type(row) is ClaimRow]
+    if not claims:
+        return ()
+    keys, waves, times = zip(*(to_values(claim) for claim in claims), strict=True)
+    won = await connection.fetch(sql.CLAIM, keys, waves, times)
+    taken = {record[0]: None for record in won}
+    return tuple(key in taken for key in keys)
+
+
+async def _write(connection: asyncpg.Connection, rows: tuple[Row, ...]) -> None:
+    """Upserts, table by table; of one table in the order of the commit."""
+    places = {table.name: place for place, table in enumerate(TABLES)}
+    tables = [(table_of(row).name, row) for row in rows if type(row) is not ClaimRow]
+    tables.sort(key=lambda one: places[one[0]])
+    for name, group in groupby(tables, key=lambda one: one[0]):
+        values = [to_values(row) for _, row in group]
+        if len(values) == 1:
+            await connection.execute(_UPSERTS[name], *values[0])
+        else:
+            await connection.executemany(_UPSERTS[name], values)
+
+
+async def _fetch(
+    connection: asyncpg.Connection, table: Table, query: str, *given: Any
+) -> tuple[Row, ...]:
+    return tuple(from_values(table, record) for record in await connection.fetch(query, *given))
+

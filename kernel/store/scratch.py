@@ -1,0 +1,89 @@
+"""Databases for simulations: a server of their own in a temporary folder, gone with its maker.
+
+Nothing here ever touches a database with which anybody trades. Each process that asks gets one
+database, made from a template, and empties it before each run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+
+from kernel.errors import StoreError
+from kernel.store.address import Address
+from kernel.store.blocking import BlockingPostgres
+from kernel.store.embedded import FAST, EmbeddedServer
+from kernel.store.failures import FAILURES, told
+
+TEMPLATE = "template_run"
+_MADE = (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError)
+
+
+@contextmanager
+def scratch_server(options: tuple[str, ...] = FAST) -> Iterator[EmbeddedServer]:
+    """A server in a temporary folder, with a template that has every table.
+
+    Raises:
+        StoreError: It cannot be started.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="wave-kernel-"))
+    server = EmbeddedServer(folder, options=options)
+    try:
+        server.start()
+        make_database(server, TEMPLATE, template="template1")
+        from kernel.store.migrate import upgrade  # noqa: PLC0415  workers need none of it
+
+        upgrade(Address(server.address(TEMPLATE)))
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_database(server: EmbeddedServer, name: str, *, template: str = TEMPLATE) -> Address:
+    """A database that nobody uses yet; one of this name that exists stays as it is.
+
+    Raises:
+        StoreError: The server does not answer.
+    """
+    _make(Address(server.address()), name, template)
+    return Address(server.address(name))
+
+
+def own_database(server: str) -> BlockingPostgres:
+    """The database of this process on a server, which `scratch_server` has started.
+
+    Args:
+        server: Its address, with `{}` for the name of the database.
+
+    Raises:
+        StoreError: The server does not answer.
+    """
+    name = f"run_{os.getpid()}"
+    _make(Address(server.format("postgres")), name, TEMPLATE)
+    return BlockingPostgres(Address(server.format(name)))
+
+
+def _make(address: Address, name: str, template: str) -> None:
+    async def create() -> None:
+        connection = await asyncpg.connect(address.url, timeout=10)
+        try:
+            known = "SELECT 1 FROM pg_database WHERE datname = $1"
+            if await connection.fetchval(known, name) is None:
+                await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        finally:
+            await connection.close()
+
+    try:
+        asyncio.run(create())
+    except _MADE:
+        return
+    except FAILURES as error:
+        raise StoreError(told(error, address)) from None
