@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from kernel.model.rows import FillRow
-from kernel.store.memory import MemoryBackend
 from kernel.store.simulated import SimulatedStore
 from kernel.trade.stop_loss import StopOwner
 from scenarios.deaths import How, plan_deaths
@@ -47,8 +46,9 @@ def test_a_store_that_forgets_a_durable_trade_is_found(monkeypatch):
         trades = [row for row in self.rows() if isinstance(row, FillRow)]
         if trades and not forgotten:
             forgotten.append(trades[0].trade_id)
-            kept = [one for one in self.snapshot().items() if forgotten[0] not in one[0]]
-            self.restore(dict(kept))
+            self.restore(
+                row for row in self.snapshot() if getattr(row, "trade_id", "") != forgotten[0]
+            )
 
     monkeypatch.setattr(SimulatedStore, "crash", forget)
     found = run_round(Round(seed=3, deaths=12, isolate=False))
