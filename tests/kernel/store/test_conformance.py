@@ -211,7 +211,11 @@ def test_only_the_newest_events_are_kept(store: Backend, monkeypatch):
 # ------------------------------------------------------------------------ any row, any history
 
 
-@settings(max_examples=10, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=10,
+    phases=[Phase.generate],  # to make an example smaller would take minutes
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(data=st.data())
 def test_every_row_of_every_kind_comes_back_as_it_was(store: Backend, data):
     rows = [data.draw(any_row(kind)) for kind in KINDS if kind is not ClaimRow]
