@@ -235,6 +235,7 @@ class Fake:
     does: Callable[[], tuple[list[str], str]]
     seconds: float = 0.01
     digest: str = "same"
+    version: str = ""
     lines: dict[str, frozenset[int]] = field(
         default_factory=lambda: {FILE: frozenset(range(1, 99))}
     )

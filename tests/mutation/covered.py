@@ -1,7 +1,7 @@
 """Which scenarios and tests run which lines of the kernel, and how long each of them takes.
 
 Lines are seen by `sys.monitoring` (PEP 669): each line tells once a run and costs nothing after
-that. The map is kept under out/, by a hash of everything that can change it.
+that. The map is kept under out/, each check with a hash of everything that can change it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, Protocol
 
@@ -25,7 +26,7 @@ from tests.mutation.mutants import ROOT
 
 FOLDER = ROOT / "out" / "mutation"
 _READ = (("kernel", "py"), ("venues", "py"), ("replay", "py"), ("scenarios", "py"),
-         ("scenarios", "yaml"), ("tests/kernel", "py"))  # fmt: skip
+         ("scenarios", "yaml"))  # fmt: skip
 _TOOL = 4
 """An id of `sys.monitoring` that nothing else in this process uses."""
 
@@ -37,12 +38,14 @@ class Check(Protocol):
         seconds: How long it took without a mutant.
         digest: Of its journal without a mutant; "": it has none.
         lines: The lines of the kernel that it runs, by file.
+        version: Of everything that decides what it does.
     """
 
     name: str
     seconds: float
     digest: str
     lines: dict[str, frozenset[int]]
+    version: str
 
     def run(self) -> tuple[list[str], str]:
         """What differs from what is expected, and the digest."""
@@ -57,6 +60,7 @@ class Played:
     seconds: float = 0.0
     digest: str = ""
     lines: dict[str, frozenset[int]] = field(default_factory=dict)
+    version: str = ""
 
     def run(self) -> tuple[list[str], str]:
         """What differs from what is expected, and the digest."""
@@ -67,11 +71,17 @@ class Played:
 
 def tree_hash() -> str:
     """Of every file that decides what a scenario does."""
+    return files_hash(
+        path for folder, ext in _READ for path in sorted((ROOT / folder).rglob(f"*.{ext}"))
+    )
+
+
+def files_hash(paths: Iterable[Path]) -> str:
+    """Of these files and their names."""
     whole = blake2b(digest_size=12)
-    for folder, ext in _READ:
-        for path in sorted((ROOT / folder).rglob(f"*.{ext}")):
-            whole.update(str(path.relative_to(ROOT)).encode())
-            whole.update(blake2b(path.read_bytes()).digest())
+    for path in paths:
+        whole.update(str(path.relative_to(ROOT)).encode())
+        whole.update(blake2b(path.read_bytes()).digest())
     return whole.hexdigest()
 
 
@@ -81,36 +91,38 @@ def scenarios() -> list[Played]:
     Raises:
         SettingsError: A suite is wrong.
     """
-    return [_played(job) for job in choose(Choice())]
+    version = tree_hash()
+    return [_played(job, version) for job in choose(Choice())]
 
 
 def measure(checks: Sequence[Check], kind: str, processes: int) -> None:
-    """Find out what each of them covers; kept in a file while the tree is the same.
+    """Find out what each of them covers; kept in a file as long as its version stays.
 
     Raises:
         RuntimeError: One of them fails without a mutant.
     """
-    path = FOLDER / f"{kind}-{tree_hash()}.json"
-    if path.exists():
-        parts = json.loads(path.read_text(encoding="utf-8"))
-    else:
-        parts = _seen_in_processes(checks, processes)
+    path = FOLDER / f"{kind}.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    new = [one for one in checks if kept.get(one.name, {}).get("version") != one.version]
+    if new:
+        seen = _seen_in_processes(new, processes)
+        kept |= {one.name: part for one, part in zip(new, seen, strict=True)}
+        kept = {one.name: kept[one.name] for one in checks}
         FOLDER.mkdir(parents=True, exist_ok=True)
-        for old in FOLDER.glob(f"{kind}-*.json"):
-            old.unlink()
-        path.write_text(json.dumps(parts), encoding="utf-8")
-    for one, part in zip(checks, parts, strict=True):
+        path.write_text(json.dumps(kept), encoding="utf-8")
+    for one in checks:
+        part = kept[one.name]
         if part["problems"]:
             raise RuntimeError(f"{one.name} fails without a mutant: {part['problems'][0]}")
         one.seconds, one.digest = part["seconds"], part["digest"]
         one.lines = {file: frozenset(lines) for file, lines in part["lines"].items()}
 
 
-def _played(job: Job) -> Played:
+def _played(job: Job, version: str) -> Played:
     scenario = job.entry.scenario(job.venue)
     folder = job.entry.path.parent
     assembly = assemble(scenario, job.venue, seed=scenario.seed, folder=folder)
-    return Played(f"{job.entry.name} [{job.venue}]", assembly)
+    return Played(f"{job.entry.name} [{job.venue}]", assembly, version=version)
 
 
 def _seen_in_processes(checks: Sequence[Check], processes: int) -> list[dict[str, Any]]:
@@ -155,6 +167,7 @@ def _see(checks: Sequence[Check]) -> list[dict[str, Any]]:
         problems, digest = one.run()
         parts.append(
             {
+                "version": one.version,
                 "problems": problems,
                 "digest": digest,
                 "seconds": round(time.process_time() - began, 4),

@@ -2,8 +2,8 @@
 
     python -m tests.mutation.run [--file GLOB] [--sample N --seed S] [-j 2] [--json FILE]
 
-Every mutant is planted in a forked process, which runs the scenarios and then the tests that reach
-its line, until one fails. Exit codes: 0 done; 1 below `--floor`; 2 wrong arguments.
+Every mutant is planted in a forked process, which runs the tests and scenarios that reach its
+line, until one fails. Exit codes: 0 done; 1 below `--floor`; 2 wrong arguments.
 docs/mutation.md says more.
 """
 
@@ -56,10 +56,12 @@ def _work(
     sources: dict[str, Source],
     tests: list[UnitTest],
 ) -> int:
-    played, reasons = scenarios(), explained()
-    measure(played, "scenarios", args.j)
-    measure(tests, "tests" if tests else "none", args.j)
-    trials = Trials(played, tests, sources, first=_scenarios_of_rules(), runs=args.runs)
+    played, reasons = [] if args.near else scenarios(), explained()
+    for checks, kind in ((played, "scenarios"), (tests, "tests")):
+        if checks:
+            measure(checks, kind, args.j)
+    trials = Trials(played, tests, sources, first=_scenarios_of_rules(), runs=args.runs,
+                    near=args.near)  # fmt: skip
     outcomes = _run(trials, mutants, args, lambda one: _tell_one(one, sources, reasons))
     _tell(outcomes, sources, reasons)
     if args.json:
@@ -90,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--floor", type=float, default=0.0, metavar="PERCENT",
                         help="fail below this score")  # fmt: skip
     parser.add_argument("--no-tests", action="store_true", help="scenarios alone judge")
+    parser.add_argument("--near", action="store_true",
+                        help="the quick tests of each module alone judge")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="only print the names")
     return parser
 

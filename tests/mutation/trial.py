@@ -1,8 +1,9 @@
 """Tries mutants: one forked process each, which runs what reaches the mutant until it fails.
 
 A mutant is killed when a scenario fails: an expectation misses, an invariant is violated, a task
-or the kernel crashes, or a scenario needs so much time that it must be in a loop. What no scenario
-kills is given to the tests of the kernel, and counted apart.
+or the kernel crashes, or a scenario needs so much time that it must be in a loop. The quick tests
+of its module come before the scenarios, for they cost least; other tests of the kernel come after
+them. What a test killed is counted apart.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from tests.mutation.plant import CannotPlant, plant
 
 LIMIT_S = 5.0
 """Processor time of a scenario or test, or five times its own where that is more."""
+QUICK_S = 0.05
+"""A test of the module that takes no longer is tried before any scenario, whatever the limit."""
 WALL_S = 600.0
 MEMORY = 6 << 30
 KILLED, SURVIVED, UNREACHED, BROKEN = "killed", "survived", "unreached", "broken"
@@ -82,7 +85,8 @@ class Trials:
         sources: The modules of the mutants, by file.
         first: Scenarios that come early for a file: those of its rules.
         runs: So many runs at most for a mutant that changes no journal, twice as many for
-            one that does, and so many tests; 0: all that reach it.
+            one that does, and so many tests that are not of its module; 0: all that reach it.
+        near: The quick tests of the mutant's module alone judge.
     """
 
     def __init__(
@@ -93,10 +97,12 @@ class Trials:
         first: dict[str, frozenset[str]],
         *,
         runs: int,
+        near: bool = False,
     ) -> None:
         self._checks = [*scenarios, *tests]
         self._tests_from = len(scenarios)
         self._runs = runs
+        self._near = near
         self._rank = ranks([(one.seconds, _points(one)) for one in scenarios])
         self._sources = sources
         self._first = first
@@ -118,15 +124,24 @@ class Trials:
         near = self._killers.get(mutant.file, {})
         first = self._first.get(mutant.file, frozenset())
 
-        def order(index: int) -> tuple[bool, int, int, bool, float]:
-            one, test = self._checks[index], index >= self._tests_from
-            if test:
+        def order(index: int) -> tuple[int, int, int, bool, float]:
+            one, stage = self._checks[index], self._stage(index, mutant.file)
+            if index >= self._tests_from:
                 far, late = not _tests_of(one.name, mutant.file), one.seconds
             else:
                 far, late = one.name.partition(" ")[0] not in first, float(self._rank[index])
-            return (test, -here.get(index, 0), -near.get(index, 0), far, late)
+            return (stage, -here.get(index, 0), -near.get(index, 0), far, late)
 
+        if self._near:
+            found = [index for index in found if self._stage(index, mutant.file) == 0]
         return sorted(found, key=order)
+
+    def _stage(self, index: int, file: str) -> int:
+        """0: a quick test of the module; 1: a scenario; 2: any other test."""
+        if index < self._tests_from:
+            return 1
+        one = self._checks[index]
+        return 0 if one.seconds <= QUICK_S and _tests_of(one.name, file) else 2
 
     def _at(self, file: str, lines: tuple[int, int]) -> list[int]:
         found: dict[int, None] = {}
@@ -196,14 +211,15 @@ class Trials:
             noticed: list[int] = []
             runs = tests = 0
             for index in order:
-                if index >= self._tests_from:
-                    tests += 1
-                    if self._runs and tests > self._runs:
-                        break
-                else:
+                stage = self._stage(index, mutant.file)
+                if stage == 1:
                     runs += 1
                     if self._runs and runs > self._runs * (2 if noticed else 1):
                         continue
+                elif stage == 2:
+                    tests += 1
+                    if self._runs and tests > self._runs:
+                        break
                 one = self._checks[index]
                 pipe.send(("begins", index))
                 signal.setitimer(signal.ITIMER_VIRTUAL, max(LIMIT_S, 5 * one.seconds))

@@ -7,11 +7,15 @@ test at once, without collecting again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from _pytest.runner import runtestprotocol
+
+from tests.mutation.covered import files_hash, tree_hash
+from tests.mutation.mutants import ROOT
 
 FOLDER = "tests/kernel"
 BLIND = "tests/kernel/runtime"
@@ -27,6 +31,7 @@ class UnitTest:
     seconds: float = 0.0
     lines: dict[str, frozenset[int]] = field(default_factory=dict)
     digest: str = ""
+    version: str = ""
 
     def run(self) -> tuple[list[str], str]:
         """Why it fails, if it does, and no digest."""
@@ -66,7 +71,19 @@ class _Inside:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if not session.testsfailed:
             try:
-                self.result = self._work([UnitTest(item, item.nodeid) for item in session.items])
+                self.result = self._work(_tests(session.items))
             except BaseException as error:  # pytest would make a report of it
                 self.error = error
         return True
+
+
+def _tests(items: Sequence[pytest.Item]) -> list[UnitTest]:
+    """Each with the version of its file and of what all of them use."""
+    helpers = (path for path in sorted((ROOT / FOLDER).rglob("*.py")) if not _has_tests(path))
+    whole = tree_hash() + files_hash(helpers)
+    versions = {path: whole + files_hash([path]) for path in dict.fromkeys(i.path for i in items)}
+    return [UnitTest(item, item.nodeid, version=versions[item.path]) for item in items]
+
+
+def _has_tests(path: Path) -> bool:
+    return path.name.startswith("test_")
