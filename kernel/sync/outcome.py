@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
 from kernel.model.orders import OrderStatus
-from kernel.model.units import DAY, MINUTE, MS, SECOND, MonoNs, TsNs
+from kernel.model.units import DAY, MINUTE, MS, SECOND, TsNs
 from kernel.model.venue import (
     EffectClass,
     ExecutionPage,
@@ -133,7 +133,6 @@ class OutcomeSettler:
         if not complete or order.seen or asked_ns < lifetime_end:
             return False
         if not desk.stream_up or desk.stream_generation != stream:
-            count.stream = -1
             return False
         if count.stream != stream:
             count.empty, count.first_ns, count.stream = 0, asked_ns, stream
@@ -153,7 +152,7 @@ class OutcomeSettler:
             if not await ask(desk, order):
                 complete = False
             if order.seen:
-                return complete
+                break
         return complete
 
     async def _by_id(self, desk: VenueDesk, order: TrackedOrder) -> bool:
@@ -209,13 +208,9 @@ class OutcomeSettler:
     async def _wait(self, order: TrackedOrder, wait_ns: int) -> None:
         """Sleep, but wake at once when an event of the order comes in."""
         runtime = self._services.runtime
-        if order.seen:
-            return
-        order.changed.clear()
-        with runtime.scope() as scope:
-            timer = runtime.call_at(MonoNs(runtime.now() + wait_ns), scope.cancel)
-            await order.changed.wait()
-            timer.cancel()
+        if not order.seen:
+            order.changed.clear()
+            await evidence.wait_until(runtime, order.changed, runtime.now() + wait_ns)
 
     def _never_placed(self, order: TrackedOrder, count: _Count) -> Settled:
         services, row = self._services, order.row

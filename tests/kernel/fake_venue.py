@@ -34,19 +34,25 @@ from kernel.model.traits import TRAITS
 from kernel.model.units import MS, SECOND, ZERO, MonoNs, TsNs
 from kernel.model.venue import (
     SNAPSHOT_PARTS,
+    AccountConfig,
     Acked,
     CancelOrder,
     Done,
     ExecutionPage,
+    InstrumentPage,
     OrderPage,
     OrderSurface,
     PlaceStop,
     PositionPage,
+    QueryAccountConfig,
     QueryExecutions,
+    QueryInstruments,
     QueryOpenOrders,
     QueryOrder,
     QueryPositions,
+    QueryServerTime,
     QuerySnapshot,
+    ServerTime,
     SetPositionStop,
     SnapshotPage,
     SubmitOrder,
@@ -177,6 +183,8 @@ class FakeVenue:
         self.silent = False
         """Events are lost."""
         self.sent: list[tuple[Any, Any]] = []
+        self.classes: list[Any] = []
+        """How urgent each of them was."""
         self.held: dict[str, Held] = {}
         self.orders: dict[str, Placed] = {}
         self.fills: list[Fill] = []
@@ -184,11 +192,16 @@ class FakeVenue:
         self.number = 1000
         self.trigger_fills = True
         """Whether the child of a triggered stop fills."""
+        self.clock_ns = 0
+        """How far its clock is ahead."""
+        self.instruments: tuple[Any, ...] = ()
+        self.account = AccountConfig(hedge_mode=False)
+        self.started_ns: list[int] = []
 
     # the port
 
     def start(self):
-        return None
+        self.started_ns.append(self.runtime.now())
 
     def reconnect(self, reason):
         return None
@@ -200,6 +213,7 @@ class FakeVenue:
             positions, plain, conditional = (part.result() for part in parts)
             return SnapshotPage(positions=positions, plain=plain, conditional=conditional)
         self.sent.append((self.runtime.now(), request))
+        self.classes.append(cls)
         kind = request_kind(request)
         rule = next(
             (r for r in self.rules if r.kind == kind and r.times > 0 and r.when(request)), None
@@ -230,6 +244,9 @@ class FakeVenue:
             QueryExecutions: lambda r: ExecutionPage(
                 fills=tuple(f for f in self.fills if f.symbol == r.symbol)
             ),
+            QueryServerTime: lambda _: ServerTime(ts_ns=TsNs(self.runtime.ts() + self.clock_ns)),
+            QueryInstruments: lambda _: InstrumentPage(instruments=self.instruments),
+            QueryAccountConfig: lambda _: self.account,
         }
         return handlers[type(request)](request)  # type: ignore[index]
 
@@ -290,7 +307,14 @@ class FakeVenue:
     # questions
 
     def _query(self, request):
-        placed = self.orders.get(request.client_order_id)
+        placed = self.orders.get(request.client_order_id) or next(
+            (
+                one
+                for one in self.orders.values()
+                if one.report.venue_order_id == request.venue_order_id
+            ),
+            None,
+        )
         surface = OrderSurface(placed.report.order_class.value) if placed else None
         if placed is None or surface is not request.surface:
             raise errors.UnknownOrder(self.traits.name, "query_order", "-2013")
