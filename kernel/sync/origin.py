@@ -57,7 +57,7 @@ async def opening_of(services: Services, venue: str, report: PositionReport) -> 
     Raises:
         VenueError: Nobody can tell.
     """
-    since = TsNs(max(0, services.runtime.ts() - LOOK_BACK_NS))
+    since = TsNs(services.runtime.ts() - LOOK_BACK_NS)
     fills = await services.desks[venue].gateway.executions(
         report.symbol, since, cls=EffectClass.EXIT
     )

@@ -47,6 +47,7 @@ class Whole(Bench):
             venue.instruments = tuple(desk.instruments.values())
             services.supervise(f"events {name}", self.parts.routers[name].run)
         self.exits, self.stops = self.parts.exits, self.parts.stops
+        self.run(0)
 
     @property
     def desk(self) -> Any:
