@@ -158,7 +158,7 @@ class Adoption:
         One of ours that cannot be protected is closed. A foreign one is never closed for that: it
         is tried until the stop stands or the position is proven gone; the stop owner alerts.
         """
-        efforts = 0
+        tried = False
         while _is_pending(position):
             if await self._stops.protect(position) and _is_pending(position):
                 position.transition(PositionState.ACTIVE, "stop confirmed")
@@ -166,14 +166,11 @@ class Adoption:
             if ours or not _is_pending(position):
                 break
             await self._stops.tidy(position)  # what was placed in vain does not pile up
-            gone = await self._exits.conclude(
-                position, CloseReason.EXTERNAL, unexplained=efforts > 0
-            )
-            if gone:
+            if await self._exits.conclude(position, CloseReason.EXTERNAL, unexplained=tried):
                 return
-            efforts += 1
+            tried = True
             await self._services.runtime.sleep(AGAIN_NS)
-        if position.state is not PositionState.ACTIVE and not position.state.terminal:
+        if position.state is not PositionState.ACTIVE:
             self._services.supervise(
                 f"end {position.id}", lambda: self._end(position), position=position
             )

@@ -95,7 +95,7 @@ def book_opening(services: Services, position: Position, opening: Opening) -> No
             order = services.orders.register(_row(position, fill, fills))
         elif fill.trade_id in order.fills:
             continue
-        elif order.row.position_id != position.id:
+        else:
             services.orders.move(order, position.id)
         services.persist((order.row,))
         services.orders.on_fill(position.venue, fill)

@@ -160,14 +160,14 @@ class Recovery:
             try:
                 await evidence.read_executions(self._services, position)
             except VenueError:
-                if report is not None and position.qty > 0:  # the venue shows it: its stop first
+                if report is not None:  # the venue shows it: its stop first
                     await self._stops.ensure(position, "start")
                 await self._services.runtime.sleep(RETRY_NS[min(attempt, len(RETRY_NS) - 1)])
                 continue
             break
         if position.qty > 0:
             await self._stops.ensure(position, "start")
-        elif not position.state.terminal:
+        else:
             await self._exits.close(position, CloseReason.STOP_LOSS, "closed while not running")
 
     # ------------------------------------------------------------ the stories that go on

@@ -9,7 +9,7 @@ from kernel import errors
 from kernel.config import Settings
 from kernel.model.ids import Leg
 from kernel.model.orders import PositionSide
-from kernel.model.positions import Origin, PositionState
+from kernel.model.positions import CloseReason, Origin, PositionState
 from kernel.model.units import MINUTE, SECOND
 from kernel.sync.adoption import Adoption
 from tests.kernel.fakes import WALL, D, Rule
@@ -173,8 +173,9 @@ def test_a_foreign_one_that_is_proven_gone_before_its_stop_stands_is_over(bench)
     task = bench.guard(seconds=1)
     position = bench.held
     del bench.venue.held[SYMBOL]
-    bench.after(200)
-    assert position.state.terminal
+    while not position.state.terminal:
+        bench.after(0.1)
+    assert task.done
     assert position.row.close_reason == "EXTERNAL"
     assert task.result() is position
     assert bench.asked("submit") == []
@@ -186,6 +187,7 @@ def test_one_of_ours_that_cannot_be_protected_is_closed_and_rolled_back(bench):
     assert bench.services.book.open() == []
     position = task.result()
     assert position.state is PositionState.ROLLED_BACK
+    assert position.row.close_reason == "UNPROTECTED"
     assert len(bench.asked("submit")) == 1
     assert SYMBOL not in bench.venue.held
     assert bench.store.rows[-1].state is PositionState.ROLLED_BACK
@@ -200,6 +202,62 @@ def test_a_sync_does_not_wait_for_the_close_of_one_that_cannot_be_protected(benc
     bench.venue.rules.clear()
     bench.after(60)
     assert task.result().state is PositionState.ROLLED_BACK
+
+
+def test_a_foreign_one_that_nothing_explains_is_over_only_after_another_effort(bench):
+    bench.refuse_stops()
+    bench.guard(seconds=0.2)
+    position = bench.held
+    del bench.venue.held[SYMBOL]
+    while not position.state.terminal:
+        bench.after(0.1)
+    placed = [at for at, _ in bench.asked("place_stop")]
+    assert bench.runtime.now() - placed[0] > 10 * SECOND
+    assert len(bench.alerts("exit.unexplained")) == 1
+
+
+@pytest.mark.parametrize("policy", ["protect", "alert"])
+def test_one_that_was_found_is_durable_before_its_stop_is_asked_for(policy):
+    bench = begun(policy).own()
+    bench.take(seconds=0.041)
+    stored = [one.state for one in bench.store.rows if hasattr(one, "origin")]
+    assert stored == [PositionState.PENDING_SL]
+    assert bench.asked("place_stop") == []
+
+
+def test_should_its_protection_crash_the_position_is_handed_to_the_last_resort(bench):
+    crashed = []
+    bench.services.on_crash = lambda task, error, n, position: crashed.append((task, position))
+
+    def broken(position):
+        raise ValueError("a mistake")
+
+    bench.stops.protect = broken
+    bench.guard(seconds=1)
+    assert crashed[0] == (f"adopt {bench.held.id}", bench.held)
+
+
+def test_should_its_close_crash_the_position_is_handed_to_the_last_resort():
+    bench = begun("protect").own()
+    bench.refuse_stops()
+    crashed = []
+    bench.services.on_crash = lambda task, error, n, position: crashed.append((task, position))
+
+    def broken(position, reason, cause):
+        raise ValueError("a mistake")
+
+    bench.exits.close = broken
+    bench.guard(seconds=60)
+    assert (f"end {bench.held.id}", bench.held) in crashed
+
+
+def test_a_close_that_comes_while_the_stop_is_placed_wins(bench):
+    bench.venue.rules.append(Rule("place_stop", delay_ns=SECOND, times=1))
+    bench.guard(seconds=0.5)
+    position = bench.held
+    bench.spawn(bench.exits.close(position, CloseReason.OPERATOR, "by a person"))
+    bench.after(60)
+    assert position.state is PositionState.ROLLED_BACK
 
 
 # ---------------------------------------------------------------- identified
@@ -238,7 +296,7 @@ def test_a_proven_one_of_ours_is_adopted_with_its_entry_and_trailed(bench):
     assert bench.told() == [("adopt", "True")]
     assert [one.severity for one in bench.alerts("position.untracked")] == ["WARNING"]
     assert list(position.fills) == ["t1"]
-    assert position.row.fees == D("0.1")
+    assert (position.row.fees, position.qty) == (D("0.1"), D("0.005"))
     assert any(getattr(one, "origin", "") is Origin.OURS for one in bench.store.rows)
     bench.price("45000")
     bench.after(5)
@@ -249,12 +307,14 @@ def test_by_policy_a_foreign_one_is_adopted():
     bench = begun("adopt")
     assert bench.take().result().row.origin is Origin.OURS
     assert bench.told() == [("adopt", "False")]
+    stored = [one.origin for one in bench.store.rows if hasattr(one, "origin")]
+    assert stored[-1] is Origin.OURS
 
 
 def test_by_policy_a_foreign_one_is_closed():
     bench = begun("close")
     position = bench.take(10).result()
-    assert position.state is PositionState.CLOSED
+    assert (position.state, position.row.close_reason) == (PositionState.CLOSED, "OPERATOR")
     assert bench.told() == [("close", "False")]
     (sent,) = bench.asked("submit")
     assert sent[1].reduce_only
