@@ -158,13 +158,10 @@ class Resync:
     async def _explain(self, snapshot: VenueSnapshot) -> bool:
         """Fetch what the lists do not say: ended orders and executions that were missed."""
         services, venue = self._services, self._desk.name
-        shown = {report.client_order_id: None for report in snapshot.orders()}
-        # The venue knows an attached stop by its own id alone.
         by_id = {(one.order_class, one.venue_order_id): None for one in snapshot.orders()}
         try:
             for order in services.orders.open_orders(venue):
                 known = (order.row.order_class, order.row.venue_order_id) in by_id
-                known = known or order.client_order_id in shown
                 if not known and self._is_question(order):
                     await evidence.look_up(services, order)
             for position in services.book.on_venue(venue):
