@@ -30,7 +30,7 @@ from tests.mutation.plant import CannotPlant, plant
 
 LIMIT_S = 5.0
 """Processor time of a scenario or test, or five times its own where that is more."""
-QUICK_S = 0.05
+QUICK_S = 0.3
 """A test of the module that takes no longer is tried before any scenario, whatever the limit."""
 WALL_S = 600.0
 MEMORY = 6 << 30

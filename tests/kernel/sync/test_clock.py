@@ -1,5 +1,7 @@
 """The venue's clock against ours: when it is asked, and which offset blocks entries."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from kernel import errors
@@ -15,17 +17,27 @@ WAY_NS = 20 * MS
 LIMIT_NS = 500 * MS
 
 
+@dataclass
+class Bench(Whole):
+    """With a clock check of its own, which runs."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.clock = ClockCheck(self.services)
+
+
 def begun(ahead_ns=0, venue_names=("binance",), **settings):
     values = {"CLOCK_OFFSET_LIMIT_MS": "500"} | settings
-    bench = Whole(settings=Settings.load(values), venue_names=venue_names)
+    bench = Bench(settings=Settings.load(values), venue_names=venue_names)
     bench.venue.clock_ns = ahead_ns
-    bench.clock = ClockCheck(bench.services)
     bench.spawn(bench.clock.run())
     return bench
 
 
 def asked(bench, name="binance"):
-    return [at for at, request in bench.venues[name].sent if type(request).__name__.endswith("Time")]
+    return [
+        at for at, request in bench.venues[name].sent if type(request).__name__.endswith("Time")
+    ]
 
 
 def test_the_offset_is_the_venues_clock_without_the_way():

@@ -23,6 +23,7 @@ class Bench(Whole):
         super().__post_init__()
         self.epoch(OURS)
         self.heard = ForeignEpochs(self.services)
+        self.begun_ns = 0
 
     def epoch(self, number):
         self.services.epoch = self.services.orders.epoch = number

@@ -1,5 +1,7 @@
 """Unknown outcomes: what is asked when, what proves what, and who waits for whom."""
 
+from itertools import pairwise
+
 import msgspec
 import pytest
 
@@ -15,6 +17,7 @@ from kernel.model.venue import (
     QueryExecutions,
     QueryOpenOrders,
 )
+from kernel.ports.direct import request_kind
 from kernel.sync.outcome import OutcomeSettler, Settled
 from tests.kernel.fakes import WALL, Placed, Rule
 from tests.kernel.sync.whole import SYMBOL, Whole, execution, order_report, own_id
@@ -61,7 +64,7 @@ def bench():
 def test_look_ups_begin_at_once_and_their_pauses_double_up_to_five_seconds(bench):
     bench.settle(bench.order(ID))
     bench.after(30)
-    pauses = [b - a - ROUND_NS for a, b in zip(bench.rounds(), bench.rounds()[1:], strict=False)]
+    pauses = [b - a - ROUND_NS for a, b in pairwise(bench.rounds())]
     assert bench.rounds()[0] == 0
     assert pauses[:7] == [n * MS for n in (200, 400, 800, 1600, 3200, 5000, 5000)]
 
@@ -146,7 +149,7 @@ def test_a_span_of_exactly_the_venues_time_is_enough(bench):
 @pytest.mark.parametrize("kind", ["query_order", "open_orders", "executions"])
 def test_a_look_up_in_which_a_surface_failed_is_none(bench, kind):
     bench.proof(0)
-    rule = Rule(kind, errors.OutcomeUnknown, when=lambda _: 6 * SECOND < bench.runtime.now())
+    rule = Rule(kind, errors.OutcomeUnknown, when=lambda _: bench.runtime.now() > 6 * SECOND)
     bench.venue.rules.append(rule)
     bench.settle(bench.order(ID))
     bench.after(40)
@@ -230,8 +233,7 @@ def pages(venue, kind, shown):
         return msgspec.structs.replace(empty, **{name: shown})
 
     whole = venue.apply
-    wanted = {"open_orders": QueryOpenOrders, "executions": QueryExecutions}[kind]
-    venue.apply = lambda request: page(request) if isinstance(request, wanted) else whole(request)
+    venue.apply = lambda request: page(request) if request_kind(request) == kind else whole(request)
 
 
 def test_what_its_own_surface_shows_ends_the_search_before_another_is_asked(bench):

@@ -1,6 +1,7 @@
 """A start after a crash: what is stored becomes working objects, is protected, and goes on."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -81,11 +82,9 @@ class Bench(Whole):
 
     def load(self, *rows):
         """What was stored: positions, orders and executions."""
-        kinds = [
-            tuple(one for one in rows if isinstance(one, kind))
-            for kind in (PositionRow, OrderRow, FillRow)
-        ]
-        positions, orders, fills = kinds
+        positions = tuple(one for one in rows if isinstance(one, PositionRow))
+        orders = tuple(one for one in rows if isinstance(one, OrderRow))
+        fills = tuple(one for one in rows if isinstance(one, FillRow))
         self.recovery.load(StoredState(epoch=2, positions=positions, orders=orders, fills=fills))
         self.after(0)
         return self
@@ -210,7 +209,7 @@ def test_the_positions_are_asked_until_an_answer_comes(bench):
     bench.venue.rules.append(Rule("positions", errors.OutcomeUnknown, times=6))
     task = bench.protect(20)
     times = [at for at, _ in bench.asked("positions")][:7]
-    gaps = [b - a - 20 * MS for a, b in zip(times, times[1:], strict=False)]
+    gaps = [b - a - 20 * MS for a, b in pairwise(times)]
     assert gaps == [200 * MS, 500 * MS, SECOND, 2 * SECOND, 2 * SECOND, 2 * SECOND]
     assert task.done
     assert len(bench.venue.stops()) == 1
@@ -293,7 +292,7 @@ def test_executions_are_asked_again_with_growing_pauses_so_often():
     bench.venue.rules.append(Rule("place_stop", errors.OutcomeUnknown))
     bench.protect(9)
     times = [at for at, _ in bench.asked("executions")]
-    gaps = [b - a - 20 * MS for a, b in zip(times, times[1:], strict=False)]
+    gaps = [b - a - 20 * MS for a, b in pairwise(times)]
     assert gaps[:5] == [200 * MS, 500 * MS, SECOND, 2 * SECOND, 2 * SECOND]
 
 
@@ -324,9 +323,7 @@ def test_closing_orders_that_a_position_left_behind_are_ended(flat):
 
 def test_closing_orders_of_a_position_that_lives_are_left_to_their_owner(bench):
     bench.venue.orders[EXIT] = Placed(order_report(EXIT, side=Side.SELL))
-    bench.load(
-        row(protected_level=D(41000)), order_row(EXIT, side=Side.SELL, reduce_only=True)
-    )
+    bench.load(row(protected_level=D(41000)), order_row(EXIT, side=Side.SELL, reduce_only=True))
     bench.protect(20)
     assert bench.asked("cancel") == []
 

@@ -340,10 +340,7 @@ def test_a_report_that_was_forgotten_meanwhile_is_nothing_to_tell(bench):
 
 def busy(bench, how):
     """A position that the venue does not show, with something in progress."""
-    if how == "no stop yet":
-        position = bench.filled()
-    else:
-        position = bench.active()
+    position = bench.filled() if how == "no stop yet" else bench.active()
     if how == "an operation":
         bench.spawn(hold(bench, position.lock))
     elif how == "its stop":

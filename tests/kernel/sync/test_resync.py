@@ -1,6 +1,7 @@
 """When a venue is compared with the books, what is asked for it, and what opens entries again."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -46,7 +47,7 @@ class Bench(Whole):
     def pauses(self):
         """Between the end of one bulk read and the begin of the next, in seconds."""
         times = [at for at, one in self.asked("positions") if not one.symbol]
-        return [(b - a - READ_NS) / SECOND for a, b in zip(times, times[1:], strict=False)]
+        return [(b - a - READ_NS) / SECOND for a, b in pairwise(times)]
 
     def once(self, max_age_ns=0, seconds=5):
         task = self.spawn(self.resync.once(max_age_ns=max_age_ns))

@@ -1,6 +1,8 @@
 """The order of a start, and what each part of it waits for."""
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
@@ -23,12 +25,12 @@ class Bench(Whole):
 
     def __post_init__(self):
         super().__post_init__()
-        self.ready = []
-        self.restarts = []
-        self.answers = []
+        self.ready: list[Any] = []
+        self.restarts: list[Any] = []
+        self.answers: list[Any] = []
         """What the store answers, each once: (delay, state or error)."""
-        self.loads = []
-        self.store.load = self._load
+        self.loads: list[int] = []
+        setattr(self.store, "load", self._load)  # noqa: B010 - a store of this test
         for desk in self.services.desks.values():
             desk.instruments_loaded = False
         self.startup = Startup(
@@ -151,7 +153,7 @@ def test_a_read_that_fails_is_tried_again_with_growing_pauses_and_told_of_twice(
     bench.venue.rules.append(Rule(kind, errors.OutcomeUnknown, times=7))
     bench.begin().after(120)
     times = [at for at, _ in bench.asked(kind)][:8]
-    pauses = [(b - a - 20 * MS) // SECOND for a, b in zip(times, times[1:], strict=False)]
+    pauses = [(b - a - 20 * MS) // SECOND for a, b in pairwise(times)]
     assert pauses == [1, 2, 5, 10, 30, 30, 30]
     assert [one.values["attempt"] for one in bench.kinds("venue.unread")] == list("1234567")
     assert [one.severity for one in bench.alerts("venue.unread")] == ["ERROR", "INFO"]
@@ -207,5 +209,3 @@ def test_without_a_periodic_sync_instruments_are_read_once():
     bench = Bench(settings=Settings.load({"SYNC_INTERVAL_SECONDS": "0"}))
     bench.begin().after(3 * 3600)
     assert len(bench.asked("instruments")) == 1
-
-

@@ -117,9 +117,7 @@ def test_an_order_of_no_position_is_cleared_after_two_reads_but_never_in_the_fir
 def test_every_one_is_counted_by_its_kind(bench):
     bench.stop()
     bench.stop(own_id(Leg.STOP, generation=1))
-    bench.stop(
-        own_id(Leg.EXIT), order_class=OrderClass.PLAIN, order_type=OrderType.LIMIT
-    )
+    bench.stop(own_id(Leg.EXIT), order_class=OrderClass.PLAIN, order_type=OrderType.LIMIT)
     bench.read().read().read(seconds=60)
     assert bench.sweep.found == {"stop": 2, "reduce-only": 1}
     assert bench.sweep.cleared == 3

@@ -40,7 +40,7 @@ class Whole(Bench):
         self.parts = Parts(services)
         self.incidents = Incidents(services, self.parts)
         services.epoch = services.orders.epoch = self.loaded.epoch
-        services.on_crash = self._crashed  # type: ignore[no-untyped-call]
+        services.on_crash = self._crashed
         for name, venue in self.venues.items():
             desk = services.desks[name]
             desk.instruments_loaded = desk.stream_up = True
@@ -80,7 +80,12 @@ class Whole(Bench):
 
 
 def own_id(
-    leg: Leg, *, epoch: int = 1, venue: str = "binance", minute: int = 28_333_334, generation: int = 0
+    leg: Leg,
+    *,
+    epoch: int = 1,
+    venue: str = "binance",
+    minute: int = 28_333_334,
+    generation: int = 0,
 ) -> str:
     """An id by our grammar."""
     return client_order_id(
@@ -126,4 +131,3 @@ def execution(number: int, side: Side = Side.BUY, qty: str = "0.005", **changes:
         "ts_ns": TsNs(WALL + number),
     }
     return Fill(**(fields | changes))
-
