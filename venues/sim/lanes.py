@@ -34,7 +34,7 @@ def series_of(tape: Tape | BarTape) -> Series:
 class Lane:
     """One series as one side sees it."""
 
-    __slots__ = ("_agenda", "_feed", "_gap_ends", "_gaps", "_index", "_rank", "series")
+    __slots__ = ("_agenda", "_direct", "_feed", "_gap_ends", "_gaps", "_index", "_rank", "series")
 
     def __init__(
         self, agenda: Agenda, rank: int, index: int, series: Series, feed: FeedModel
@@ -44,6 +44,7 @@ class Lane:
         self._rank = rank
         self._index = index
         self._feed = feed
+        self._direct = not (feed.delays or feed.gaps or feed.candle_ns)  # as it was made, at once
         self._gaps = merged([*feed.gaps, *series.holes])
         self._gap_ends = [end for _, end in self._gaps]
 
@@ -59,6 +60,8 @@ class Lane:
         agenda, series = self._agenda, self.series
         if agenda.rank == self._rank and agenda.order and agenda.order[0] == self._index:
             point: Point | None = series.at(agenda.order[1])
+        elif self._direct:
+            return series.last(self._through())
         else:
             point = series.last(self._feed.reached(self._through()))
         while point is not None and (gap := self._feed.gap_at(point.ts_ns)) is not None:
