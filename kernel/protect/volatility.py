@@ -104,9 +104,9 @@ class Volatility:
 
         Where nothing moved in a whole day it is 0: calm.
         """
-        if len(self._day) < LEAST_RETURNS:
-            return None
         if self._ratio is None:
+            if len(self._day) < LEAST_RETURNS:
+                return None
             hour, day = self._hour.spread(), self._day.spread()
             share = ZERO
             if day:
