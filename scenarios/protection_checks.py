@@ -37,8 +37,9 @@ TOLD_NS = SECOND
 EFFORT_NS = 10 * SECOND
 """The same where it had asked already: a call without an answer, reads for what it did, the pause
 before the next try come first."""
-GROWTH_NS = 10 * SECOND
-"""So long after a position grew a third set of stops may stand: it may grow during a move (I9)."""
+RESIZE_NS = 10 * SECOND
+"""So long after a position grew a third set of stops may stand, for it may grow during a move; and
+so long after it shrank those of the set that it had (I9)."""
 
 
 class Limits:
@@ -58,8 +59,8 @@ class Held:
     """One position at one venue as its truth is, with the stops on its symbol."""
 
     __slots__ = (
-        "active", "cover", "episode", "grown_ns", "naked_since_ns", "notional", "ours", "qty",
-        "stops", "tightest",
+        "active", "cover", "episode", "grown_ns", "largest", "naked_since_ns", "notional", "ours",
+        "qty", "shrunk_ns", "stops", "tightest",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -72,7 +73,9 @@ class Held:
         self.active = False
         """The kernel called it ACTIVE: from then on its stop never loosens."""
         self.tightest = ZERO
-        self.grown_ns = -1
+        self.grown_ns = self.shrunk_ns = -RESIZE_NS
+        self.largest = ZERO
+        """What it was before it shrank lately."""
         self.episode = 0
         """Counts from flat to flat."""
 
@@ -206,8 +209,7 @@ class ProtectionChecks:
         place = (venue, fill.symbol, event.hedge_leg)
         held = self._held.setdefault(place, Held())
         before, held.qty = held.qty, event.position_qty
-        if abs(held.qty) > abs(before):
-            held.grown_ns = self._agenda.now_ns
+        self._note_size(held, abs(before))
         ours = is_ours(fill.client_order_id) or event.reduce_only
         if not before or before * held.qty < 0:
             held.ours = ours and not before
@@ -226,6 +228,15 @@ class ProtectionChecks:
         if not held.qty:
             self._flat(place, held)
         self._cover(place, held)
+
+    def _note_size(self, held: Held, before: Decimal) -> None:
+        now = self._agenda.now_ns
+        if abs(held.qty) > before:
+            held.grown_ns = now
+        elif abs(held.qty) < before:
+            lately = now - held.shrunk_ns < RESIZE_NS
+            held.largest = max(before, held.largest) if lately else before
+            held.shrunk_ns = now
 
     def _check_size(self, place: Place, held: Held, price: Decimal) -> None:
         settings = self._settings
@@ -360,12 +371,11 @@ class ProtectionChecks:
     def _count_stops(self, place: Place, held: Held) -> None:
         if not held.qty:
             return
-        biggest = self._venues[place[0]].instruments[place[1]].max_market_qty
-        whole, rest = divmod(abs(held.qty), biggest) if biggest else (Decimal(1), ZERO)
-        needed = max(1, int(whole) + (rest > 0))
+        now, needed = self._agenda.now_ns, self._needed(place, abs(held.qty))
+        lately = now - held.shrunk_ns < RESIZE_NS
+        most = self._needed(place, held.largest) if lately else needed
         own = [name for name, stop in held.stops.items() if self._own(stop)]
-        grows = held.grown_ns >= 0 and self._agenda.now_ns - held.grown_ns < GROWTH_NS
-        if len(own) > (3 if grows else 2) * needed:
+        if len(own) > (3 if now - held.grown_ns < RESIZE_NS else 2) * most:
             self._tell("I9", place, f"{len(own)} stops of ours for one position")
         elif len(own) > needed:
             episode = held.episode
@@ -376,6 +386,12 @@ class ProtectionChecks:
                     self._tell("I9", place, f"{len(rest)} stops of ours stay for one position")
 
             self._later(self._limits.orphan_ns, look)
+
+    def _needed(self, place: Place, qty: Decimal) -> int:
+        """How many stops a quantity takes."""
+        biggest = self._venues[place[0]].instruments[place[1]].max_market_qty
+        whole, rest = divmod(qty, biggest) if biggest else (Decimal(1), ZERO)
+        return max(1, int(whole) + (rest > 0))
 
     def _flat(self, place: Place, held: Held) -> None:
         episode, (venue, symbol, leg) = held.episode, place

@@ -6,15 +6,18 @@
    candles between them.
 2. A level holds for two evaluations before it counts. Reaching it is told; whether something is
    done is `GUARD_ACTIONS`. What is done is done once a position and level, across restarts too;
-   a close is announced by the state of the position alone, so that none is lost in a crash.
+   a close is announced by the state of the position alone, so that none is lost in a crash, and a
+   half-close is recorded with its order: one that is proven never placed was not done.
 3. The guard owns no order: it asks the stop owner to tighten and `Exits` to reduce or close.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
+from kernel.model.orders import OrderClass, OrderType
 from kernel.model.positions import CloseReason, PositionState
 from kernel.model.units import DAY, HOUR, MINUTE, SECOND, ZERO, Price, Qty, TsNs, text
 from kernel.protect.health_score import (
@@ -37,18 +40,21 @@ if TYPE_CHECKING:
     from kernel.trade.exits import Exits
     from kernel.trade.services import Services
     from kernel.trade.stop_loss import StopOwner
+    from kernel.trade.tracked_order import TrackedOrder
 
 FRESH_NS = 2 * MINUTE
 """What is older says nothing about now."""
 QUOTE_KEPT_NS = 75 * SECOND
 """A quote as young as this is used again while the level stays; a change of it asks anew."""
+FAILURES = 3
+"""So many errors about one position; then it is guarded no more."""
 _TENTH = Decimal("0.1")
 
 
 class _Guarded:
     """What the guard remembers of one position."""
 
-    __slots__ = ("acting", "best", "blind", "level", "seen_ns")
+    __slots__ = ("acting", "best", "blind", "failures", "level", "seen_ns")
 
     def __init__(self, level: Concern) -> None:
         self.level = ConcernLevel(level)
@@ -57,6 +63,7 @@ class _Guarded:
         """The candles that closed until then are in `best`."""
         self.blind = ""
         self.acting = False
+        self.failures = 0
 
 
 class _Market:
@@ -117,7 +124,52 @@ class Guard:
             self._forget_others(watched)
         for position in watched:
             if self._is_due(position):
-                self._look(position)
+                guarded = self._guarded.get(position.id) or self._begin(position)
+                if guarded.failures <= FAILURES:
+                    self._look_safely(position, guarded)
+
+    def _look_safely(self, position: Position, guarded: _Guarded) -> None:
+        """An error about one position is told, and ends the guard of no other."""
+        try:
+            self._look(position, guarded)
+        except Exception as error:  # noqa: BLE001 - the failure domain of one position
+            guarded.failures += 1
+            self._services.on_crash(f"guard {position.id}", error, guarded.failures, position)
+
+    def _begin(self, position: Position) -> _Guarded:
+        guarded = _Guarded(max(_acted(position), default=Concern.LOW))
+        self._guarded[position.id] = guarded
+        if Concern.HIGH in _acted(position):
+            self._settle_half(position)
+        return guarded
+
+    def _settle_half(self, position: Position) -> None:
+        """Prove what became of a half-close whose outcome is open; what never left is undone."""
+        if any(order.row.intent_open and not order.terminal for order in self._halves(position)):
+            self._services.supervise(
+                f"settle half {position.id}", partial(self._resolve, position), position=position
+            )
+
+    async def _resolve(self, position: Position) -> None:
+        for order in self._halves(position):
+            if order.row.intent_open and not order.terminal:
+                await self._exits.settler.settle(order)
+        if position.state.terminal or any(order.seen for order in self._halves(position)):
+            return
+        rest = [one.name for one in _acted(position) if one is not Concern.HIGH]
+        position.update(guard_acted=",".join(rest))
+        self._services.persist((position.row,))
+        self._decide("guard.undone", "its half-close was never placed", position)
+
+    def _halves(self, position: Position) -> list[TrackedOrder]:
+        """The orders that closed a part at market, or were meant to."""
+        return [
+            order
+            for order in self._services.orders.of_position(position.id)
+            if order.row.reduce_only
+            and order.row.order_class is OrderClass.PLAIN
+            and order.row.order_type is OrderType.MARKET
+        ]
 
     def _forget_others(self, watched: list[Position]) -> None:
         """Keep nothing of positions that ended, and no market whose candles are all too old."""
@@ -136,11 +188,7 @@ class Guard:
 
     # ------------------------------------------------------------ looking
 
-    def _look(self, position: Position) -> None:
-        guarded = self._guarded.get(position.id)
-        if guarded is None:
-            level = max(_acted(position), default=Concern.LOW)
-            guarded = self._guarded[position.id] = _Guarded(level)
+    def _look(self, position: Position, guarded: _Guarded) -> None:
         health = self._health(position, guarded, quote_age_ns=QUOTE_KEPT_NS)
         if not isinstance(health, str) and concern_at(health.score) is not guarded.level.level:
             health = self._health(position, guarded, quote_age_ns=0)
@@ -265,6 +313,7 @@ class Guard:
         if level < Concern.CRITICAL:
             names = [*position.row.guard_acted.split(","), level.name]
             position.update(guard_acted=",".join(name for name in names if name))
+        if level is Concern.MEDIUM:
             await self._services.commit_protect((position.row,))
         self._decide("guard.act", level.name.lower(), position)
         try:
@@ -301,8 +350,10 @@ class Guard:
         ).price
         if not _tradable(half, price, instrument.min_qty, instrument.min_notional):
             self._decide("guard.skipped", "half is below the venue's minimum", position)
+            self._services.persist((position.row,))
             return
-        await self._exits.reduce(position, half, "guard: half of the position")
+        if not await self._exits.reduce(position, half, "guard: half of the position"):
+            self._settle_half(position)
 
     def _instrument(self, position: Position) -> Instrument:
         return self._services.desks[position.venue].instruments[position.symbol]

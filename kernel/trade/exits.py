@@ -103,13 +103,19 @@ class Exits:
     async def reduce(self, position: Position, qty: Qty, cause: str) -> bool:
         """Close a part at market; the position stays ACTIVE and its stop is resized by its keeper.
 
+        More than the market maximum goes in several orders, one after the other.
+
         Returns:
             Whether all of it was seen to fill. False also where it is being closed as a whole.
         """
-        if position.state is not PositionState.ACTIVE or self.in_progress(position):
-            return False
-        order = await self._orders.send(position, qty, cause=cause)
-        return order is not None and await self._ended(position, order) and order.filled_qty >= qty
+        instrument = self._services.desks[position.venue].instruments[position.symbol]
+        for child, part in enumerate(split_qty(instrument, qty)):
+            if position.state is not PositionState.ACTIVE or self.in_progress(position):
+                return False
+            order = await self._orders.send(position, part, child=child, cause=cause)
+            if order is None or not await self._ended(position, order) or order.filled_qty < part:
+                return False
+        return True
 
     async def close(
         self,

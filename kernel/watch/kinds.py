@@ -135,6 +135,7 @@ KINDS: dict[str, Kind] = {
         "health {score}: level {cause}",
         (Except("cause", ("critical", "emergency"), WARNING),),
     ),
+    "guard.undone": Kind(WARNING, "the guard may act on that level again: {cause}"),
     "guard.skipped": Kind(INFO, "the guard does nothing: {cause}"),
     # positions
     "aged.found": Kind(
