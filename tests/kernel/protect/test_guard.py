@@ -16,7 +16,7 @@ def bench():
     return Bench(venue_names=("binance", "bybit")).protection()
 
 
-def guard_of(bench, broken, seen):
+def guard_of(bench, broken, seen, monkeypatch):
     """A guard whose verdict on one venue fails."""
     guard = Guard(bench.services, bench.stops, bench.exits)
 
@@ -26,7 +26,7 @@ def guard_of(bench, broken, seen):
             raise Broken
         return "nothing to judge by"
 
-    guard._health = health
+    monkeypatch.setattr(guard, "_health", health)
     return guard
 
 
@@ -36,19 +36,19 @@ def both_protected(bench):
 
 
 @pytest.mark.parametrize("broken", ["binance", "bybit"])
-def test_an_error_about_one_position_ends_the_round_for_no_other(bench, broken):
+def test_an_error_about_one_position_ends_the_round_for_no_other(bench, broken, monkeypatch):
     both_protected(bench)
-    seen = []
-    bench.services.supervise("guard", guard_of(bench, broken, seen).run)
+    seen: list[str] = []
+    bench.services.supervise("guard", guard_of(bench, broken, seen, monkeypatch).run)
     bench.run(bench.runtime.now() + 31 * SECOND)
     assert sorted(seen) == ["binance", "bybit"]
     assert [type(error) for _, error in bench.crashes] == [Broken]
 
 
-def test_a_position_that_fails_again_and_again_is_guarded_no_more(bench):
+def test_a_position_that_fails_again_and_again_is_guarded_no_more(bench, monkeypatch):
     both_protected(bench)
-    seen = []
-    bench.services.supervise("guard", guard_of(bench, "binance", seen).run)
+    seen: list[str] = []
+    bench.services.supervise("guard", guard_of(bench, "binance", seen, monkeypatch).run)
     bench.run(bench.runtime.now() + HOUR)
     assert seen.count("binance") == FAILURES + 1 == len(bench.crashes)
     assert seen.count("bybit") > 100
