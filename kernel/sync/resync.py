@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
-from kernel.model.units import SECOND, MonoNs
+from kernel.model.units import DAY, SECOND, MonoNs
 from kernel.trade import evidence
 from kernel.trade.router import RESYNC
 
@@ -38,6 +38,8 @@ UNSEEN_NS = 30 * SECOND
 """An order of ours that was not seen for so long is looked up here as well."""
 SHARED_NS = 5 * SECOND
 """A periodic sync takes an answer of the snapshot service that is younger than this."""
+UNTOLD_NS = DAY
+"""So long the executions that an ended position lacks are asked for; then its result is told."""
 
 
 class Resync:
@@ -123,6 +125,7 @@ class Resync:
             return False
         self._repairs.compare(snapshot)
         self._zombies.compare(snapshot)
+        await self._ask_for_ends()
         self.completed += 1
         if self._due and asked_ns >= self._doubt_ns:
             self._due = False
@@ -173,6 +176,17 @@ class Resync:
             services.decide("resync.failed", str(error), venue=venue)
             return False
         return True
+
+    async def _ask_for_ends(self) -> None:
+        """What positions lack that ended without their executions; no answer changes nothing."""
+        services = self._services
+        for position in services.book.unexplained(self._desk.name):
+            try:
+                await evidence.read_executions(services, position)
+            except VenueError:
+                continue
+            late_ns = services.runtime.ts() - position.row.closed_ns
+            services.book.explain(position, final=late_ns >= UNTOLD_NS)
 
     def _is_question(self, order: TrackedOrder) -> bool:
         """Whether an order that no list shows must be looked up under its id.

@@ -267,6 +267,9 @@ class PositionBook:
         self.ended = 0
         self.on_ended: list[Callable[[Position], None]] = []
         """Told of each position that ended, in this order."""
+        self.on_result: list[Callable[[Position], None]] = []
+        """Told once of each that ended, as soon as its executions tell all of it, or never will."""
+        self._unexplained: dict[str, Position] = {}
 
     def create(self, row: PositionRow, fills: Sequence[Fill] = ()) -> Position:
         """Make a working object for a row and add it."""
@@ -304,6 +307,22 @@ class PositionBook:
         self._remember(position)
         for tell in self.on_ended:
             tell(position)
+        self._unexplained[position.id] = position
+        self.explain(position)
+
+    def explain(self, position: Position, *, final: bool = False) -> None:
+        """Tell the result of one that ended, where its executions tell all of it or it is final."""
+        if (final or not position.qty) and self._unexplained.pop(position.id, None) is not None:
+            for tell in self.on_result:
+                tell(position)
+
+    def unexplained(self, venue: str, symbol: str = "") -> list[Position]:
+        """Those that ended on a venue with a quantity that no execution told the end of."""
+        return [
+            position
+            for position in self._unexplained.values()
+            if position.venue == venue and symbol in ("", position.symbol)
+        ]
 
     def open(self) -> list[Position]:
         """Every position that lives, in the order in which they were added."""
@@ -331,9 +350,11 @@ class PositionBook:
 
     def forgotten(self) -> list[Position]:
         """Take the ended positions that are too many to be kept."""
-        gone = []
-        while len(self._recent) > RECENT_POSITIONS:
-            gone.append(self._recent.pop(next(iter(self._recent))))
+        count = len(self._recent) - RECENT_POSITIONS
+        gone = [one for one in self._recent.values() if one.id not in self._unexplained]
+        gone = gone[: max(count, 0)]
+        for position in gone:
+            del self._recent[position.id]
         return gone
 
     def _remember(self, position: Position) -> None:

@@ -41,10 +41,13 @@ class FillBooking:
         if not order.row.position_id:  # in the to-cancel ledger only: the symbol's position has it
             return self.book_foreign(venue, fill)
         position = self._book.by_id(order.row.position_id)
-        if position is None or not position.apply_fill(fill):
+        if position is None:
+            return False
+        awaited = self._is_awaited(position, fill)
+        if not position.apply_fill(fill):
             return False
         self._store(venue, fill, position, order)
-        if position.state.terminal and fill.kind is not FillKind.FUNDING:
+        if position.state.terminal and fill.kind is not FillKind.FUNDING and not awaited:
             self.stray(venue, fill, "fill after the end of its position")
         return True
 
@@ -78,6 +81,11 @@ class FillBooking:
                 return False
             self._store(venue, fill, position, None)
             return True
+        for ended in self._book.unexplained(venue, fill.symbol):
+            if self._is_awaited(ended, fill):
+                if ended.apply_fill(fill):
+                    self._store(venue, fill, ended, None)
+                return False
         key = (venue, fill.symbol, fill.trade_id)
         if fill.kind is FillKind.FUNDING or key in self._booked_stray:
             return False
@@ -86,6 +94,17 @@ class FillBooking:
             del self._booked_stray[next(iter(self._booked_stray))]
         self.stray(venue, fill, "fill without a position of ours")
         return False
+
+    def _is_awaited(self, position: Position, fill: Fill) -> bool:
+        """Whether an execution may be one that an ended position lacks."""
+        row = position.row
+        if not position.state.terminal or position not in self._book.unexplained(position.venue):
+            return False
+        side, qty = position.side.exit_side, position.qty
+        if qty < 0:  # of its entry then
+            side, qty = position.side.entry_side, -qty
+        lacks = fill.side is side and fill.qty <= qty and fill.kind is not FillKind.FUNDING
+        return lacks and row.opened_ns <= fill.ts_ns <= row.closed_ns
 
     def _store(
         self, venue: str, fill: Fill, position: Position, order: TrackedOrder | None
@@ -119,6 +138,8 @@ class FillBooking:
             trade_id=fill.trade_id,
         )
         self._orders.persist((row, position.row))
+        if position.state.terminal:
+            self._book.explain(position)
 
     def stray(self, venue: str, fill: Fill, cause: str) -> None:
         """Record an execution that belongs to no living position, and tell of it."""

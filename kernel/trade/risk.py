@@ -113,6 +113,7 @@ class Risk:
         self.paused = ""
         self.switches = KillSwitches(services.settings)
         services.book.on_ended.append(self._on_ended)
+        services.book.on_result.append(self._on_result)
 
     # ------------------------------------------------------------ slots and exposure
 
@@ -393,12 +394,16 @@ class Risk:
             self.lock(venue, fill.symbol, fill.kind.value.lower(), until)
 
     def _on_ended(self, position: Position) -> None:
-        """A position ended: cool-down and kill switches."""
+        """A position ended: cool-down."""
         now = self._services.runtime.ts()
         cooldown = self._services.settings.symbol_cooldown_minutes
         if cooldown and position.row.filled_qty:
             until = TsNs(now + cooldown * MINUTE)
             self.lock(position.venue, position.symbol, "cool-down", until)
+
+    def _on_result(self, position: Position) -> None:
+        """What it brought is known: kill switches."""
+        now = self._services.runtime.ts()
         trips = self.switches.ended(position.row, now)
         self._store_switches()
         for trip in trips:

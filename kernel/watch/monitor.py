@@ -44,7 +44,7 @@ class Monitor:
         self.status = StatusReader(services, self.alerts, self.health, self.results)
         self._timer: TimerHandle | None = None
         self._snapshot_ns = TsNs(0)
-        services.book.on_ended.append(self._on_ended)
+        services.book.on_result.append(self._on_result)
         outbox.listen("position.state", self._on_state)
 
     def restore(self, state: StoredState) -> None:
@@ -75,7 +75,7 @@ class Monitor:
 
     # ------------------------------------------------------------ results
 
-    def _on_ended(self, position: Position) -> None:
+    def _on_result(self, position: Position) -> None:
         row = position.row
         if not counts(row):
             return
