@@ -328,6 +328,10 @@ class PositionBook:
         """Every position that lives, in the order in which they were added."""
         return list(self._open.values())
 
+    def without_result(self) -> list[Position]:
+        """Every position whose result is not told yet: those that live, and some that ended."""
+        return [*self._open.values(), *self._unexplained.values()]
+
     def by_symbol(self, venue: str, symbol: str, leg: str = "") -> Position | None:
         """The living position on a leg of a symbol; leg "": on any of them, LONG before SHORT."""
         for one in (leg,) if leg else LEGS:

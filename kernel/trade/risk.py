@@ -206,7 +206,7 @@ class Risk:
         if self.paused:
             return f"paused: {self.paused}"
         trip = self.switches.loss_today(
-            self._services.runtime.ts(), (one.row for one in self._services.book.open())
+            self._services.runtime.ts(), (one.row for one in self._services.book.without_result())
         )
         if trip is not None:
             return trip.reason

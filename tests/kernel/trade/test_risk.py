@@ -51,7 +51,8 @@ def reserve(bench, symbol, notional="200", side=LONG):
 
 
 def close(bench, held, net, reason=CloseReason.STOP_LOSS):
-    held.update(realized_pnl=D(net), close_reason=reason.value)
+    row = held.row
+    held.update(closed_qty=row.filled_qty, realized_pnl=D(net), close_reason=reason.value)
     held.transition(PositionState.CLOSED, "test")
 
 
@@ -290,6 +291,13 @@ def test_the_daily_loss_stops_entries_until_the_utc_day_ends():
 def test_what_an_open_position_has_realised_today_counts():
     bench = bench_of(daily_loss_limit_usd=100)
     position(bench, SYMBOLS[0], realized_pnl=D(-100))
+    assert "daily loss" in blocked(bench)
+
+
+def test_what_ended_without_all_of_its_executions_counts_with_what_is_known():
+    bench = bench_of(daily_loss_limit_usd=100)
+    held = position(bench, SYMBOLS[0], realized_pnl=D(-100))
+    held.transition(PositionState.CLOSED, "test")
     assert "daily loss" in blocked(bench)
 
 
