@@ -197,6 +197,8 @@ class FakeVenue:
         self.instruments: tuple[Any, ...] = ()
         self.account = AccountConfig(hedge_mode=False)
         self.started_ns: list[int] = []
+        self.rests: tuple[OrderType, ...] = ()
+        """Plain orders of these types stay open and do not fill."""
 
     # the port
 
@@ -258,9 +260,12 @@ class FakeVenue:
         if request.reduce_only and not closes:
             raise errors.ReduceOnlyRefused(self.traits.name, "submit", "-2022")
         qty = min(request.qty or held.qty, held.qty) if request.reduce_only else request.qty
-        report = self._order(request, OrderClass.PLAIN, OrderType.MARKET)
+        report = self._order(request, OrderClass.PLAIN, request.order_type)
         self.orders[request.client_order_id] = Placed(report)
-        self._fill(request.client_order_id, report, qty)
+        if request.order_type in self.rests:
+            self._say(report)
+        else:
+            self._fill(request.client_order_id, report, qty)
         return Acked(client_order_id=request.client_order_id, venue_order_id=report.venue_order_id)
 
     def _place_stop(self, request):
