@@ -149,7 +149,7 @@ def test_after_an_operator_resumed_everything_but_the_day_counts_anew():
     resumed.resumed()
     resumed.note_wallet("binance", D(400))
     assert resumed.ended(row("-39.99"), NOW) == []
-    (stops, ) = resumed.ended(row("0"), NOW)
+    (stops,) = resumed.ended(row("0"), NOW)
     assert stops.reason == "2 losing stops in a row"
     trips = resumed.ended(row("-0.01"), NOW)
     assert [trip.reason.split(" ")[0] for trip in trips] == ["drawdown", "3", "3"]
