@@ -1,6 +1,7 @@
 """One stop: recorded, sent, and seen live as it was asked for."""
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -31,7 +32,7 @@ class Placing(Bench):
     def place(self, level="41160", qty="0.005", child=0, seconds=10):
         """The stop, or why not; `took_ns` says how long it took."""
         self.began = self.runtime.now()
-        outcome = []
+        outcome: list[Any] = []
 
         async def one():
             try:
@@ -69,7 +70,7 @@ def bench():
 
 
 def test_a_stop_is_recorded_before_it_is_sent_as_what_it_is(bench):
-    seen = []
+    seen: list[str] = []
     place = bench.venue._place_stop
 
     def noted(request):
