@@ -38,6 +38,8 @@ from kernel.model.venue import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from kernel.model.instrument import Instrument
     from kernel.runtime.scheduler import Runtime
 
@@ -172,21 +174,14 @@ class VenueCalls(ABC):
         `timeout_ns` is for each page.
         """
         entity = f"{order_class.value}:{symbol or 'account'}"
-        query = QueryOpenOrders(order_class=order_class, symbol=symbol)
-        page = first or _expect(
-            OrderPage, await self.ask(query, cls, entity=entity, timeout_ns=timeout_ns)
-        )
-        rows = list(page.orders)
-        for _ in range(PAGES_LIMIT):
-            if not page.next_cursor:
-                return tuple(rows)
-            query = QueryOpenOrders(
-                order_class=order_class, symbol=symbol, cursor=page.next_cursor
-            )
+
+        async def read(cursor: str) -> OrderPage:
+            query = QueryOpenOrders(order_class=order_class, symbol=symbol, cursor=cursor)
             reply = await self.ask(query, cls, entity=entity, timeout_ns=timeout_ns)
-            page = _expect(OrderPage, reply)
-            rows.extend(page.orders)
-        raise self._endless("open_orders")
+            return _expect(OrderPage, reply)
+
+        pages = await self._pages("open_orders", read, first)
+        return tuple(row for page in pages for row in page.orders)
 
     async def positions(
         self,
@@ -198,19 +193,14 @@ class VenueCalls(ABC):
     ) -> tuple[PositionReport, ...]:
         """Every page of the positions, from the first or behind the `first`."""
         entity = symbol or "account"
-        query = QueryPositions(symbol=symbol)
-        page = first or _expect(
-            PositionPage, await self.ask(query, cls, entity=entity, timeout_ns=timeout_ns)
-        )
-        rows = list(page.positions)
-        for _ in range(PAGES_LIMIT):
-            if not page.next_cursor:
-                return tuple(rows)
-            query = QueryPositions(symbol=symbol, cursor=page.next_cursor)
+
+        async def read(cursor: str) -> PositionPage:
+            query = QueryPositions(symbol=symbol, cursor=cursor)
             reply = await self.ask(query, cls, entity=entity, timeout_ns=timeout_ns)
-            page = _expect(PositionPage, reply)
-            rows.extend(page.positions)
-        raise self._endless("positions")
+            return _expect(PositionPage, reply)
+
+        pages = await self._pages("positions", read, first)
+        return tuple(row for page in pages for row in page.positions)
 
     async def executions(
         self,
@@ -223,9 +213,8 @@ class VenueCalls(ABC):
         timeout_ns: int | None = None,
     ) -> tuple[Fill, ...]:
         """Every page of a symbol's executions, oldest first; a failed page fails the read."""
-        rows: list[Fill] = []
-        cursor = ""
-        for _ in range(PAGES_LIMIT):
+
+        async def read(cursor: str) -> ExecutionPage:
             query = QueryExecutions(
                 symbol=symbol,
                 since_ns=since_ns,
@@ -234,35 +223,38 @@ class VenueCalls(ABC):
                 cursor=cursor,
             )
             reply = await self.ask(query, cls, entity=symbol, timeout_ns=timeout_ns)
-            page = _expect(ExecutionPage, reply)
-            rows.extend(page.fills)
-            cursor = page.next_cursor
-            if not cursor:
-                return tuple(rows)
-        raise self._endless("executions")
+            return _expect(ExecutionPage, reply)
+
+        pages = await self._pages("executions", read)
+        return tuple(row for page in pages for row in page.fills)
 
     async def instruments(self) -> tuple[Instrument, ...]:
         """Every page of the venue's instruments."""
-        rows: list[Instrument] = []
-        cursor = ""
-        for _ in range(PAGES_LIMIT):
+
+        async def read(cursor: str) -> InstrumentPage:
             query = QueryInstruments(cursor=cursor)
-            page = _expect(
-                InstrumentPage, await self.ask(query, EffectClass.QUERY, entity="account")
-            )
-            rows.extend(page.instruments)
-            cursor = page.next_cursor
-            if not cursor:
-                return tuple(rows)
-        raise self._endless("instruments")
+            reply = await self.ask(query, EffectClass.QUERY, entity="account")
+            return _expect(InstrumentPage, reply)
+
+        pages = await self._pages("instruments", read)
+        return tuple(row for page in pages for row in page.instruments)
 
     async def account(self) -> AccountConfig:
         """Position mode and permissions of the account."""
         reply = await self.ask(QueryAccountConfig(), EffectClass.QUERY, entity="account")
         return _expect(AccountConfig, reply)
 
-    def _endless(self, kind: str) -> OutcomeUnknown:
-        return OutcomeUnknown(self._name, kind, "pages", f"more than {PAGES_LIMIT} pages")
+    async def _pages[P: (OrderPage, PositionPage, ExecutionPage, InstrumentPage)](
+        self, kind: str, read: Callable[[str], Awaitable[P]], first: P | None = None
+    ) -> list[P]:
+        """Every page, from the first one or behind the `first`; one that fails fails them all."""
+        pages = [first or await read("")]
+        while pages[-1].next_cursor:
+            if len(pages) == PAGES_LIMIT:
+                said = f"more than {PAGES_LIMIT} pages"
+                raise OutcomeUnknown(self._name, kind, "pages", said)
+            pages.append(await read(pages[-1].next_cursor))
+        return pages
 
 
 def _expect[T](kind: type[T], reply: object) -> T:

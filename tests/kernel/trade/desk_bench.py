@@ -1,0 +1,87 @@
+"""A desk around a venue that answers what a test says, and the errors that came out."""
+
+from collections.abc import Callable
+from typing import Any
+
+from kernel.model.messages import Alert
+from kernel.model.traits import TRAITS
+from kernel.model.units import SECOND
+from kernel.model.venue import Acked
+from kernel.trade.desk import VenueDesk
+from tests.kernel.trade.parts import Bench
+
+
+class ScriptedVenue:
+    """Answers what it is told, after a time.
+
+    Attributes:
+        answer: For every request: a reply, an error, or a function of the request.
+        asked: Requests in their order; `whole`: with class and entity.
+    """
+
+    def __init__(self, bench: Bench, name: str = "binance") -> None:
+        self.traits = TRAITS[name]
+        self.events: Any = bench.runtime.channel()
+        self.bench = bench
+        self.answer: object | Callable[[Any], object] = Acked(venue_order_id="v1")
+        self.delay_ns = 0
+        self.asked: list[Any] = []
+        self.whole: list[tuple[Any, str, str]] = []
+        self.reconnects: list[str] = []
+
+    def take(self, body):
+        raise AssertionError(body)
+
+    async def ask(self, request, cls, entity):
+        self.asked.append(request)
+        self.whole.append((request, cls, entity))
+        await self.bench.runtime.sleep(self.delay_ns)
+        answer = self.answer(request) if callable(self.answer) else self.answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def start(self) -> None:
+        """Nothing connects here."""
+
+    def reconnect(self, reason: str) -> None:
+        self.reconnects.append(reason)
+
+
+class DeskBench:
+    """A desk, driven by hand."""
+
+    def __init__(self, name: str = "binance") -> None:
+        self.bench = Bench()
+        self.venue = ScriptedVenue(self.bench, name)
+        self.desk = VenueDesk(
+            self.bench.runtime, self.bench.outbox, self.bench.settings, self.venue
+        )
+
+    def ask(self, request, cls, until_ns=60 * SECOND, **given):
+        """What came of one request by then."""
+        outcome: list[Any] = []
+
+        async def one() -> None:
+            try:
+                outcome.append(await self.desk.gateway.ask(request, cls, entity="e", **given))
+            except Exception as error:
+                outcome.append(error)
+
+        self.bench.runtime.spawn(one(), "ask")
+        self.bench.at(self.bench.runtime.now() + until_ns)
+        return outcome[0] if outcome else None
+
+    def bodies(self) -> list[Alert]:
+        """Alerts that were sent."""
+        return [
+            effect.body for effect in self.bench.outbox.effects if isinstance(effect.body, Alert)
+        ]
+
+    def alerts(self) -> list[str]:
+        """Their kinds."""
+        return [body.kind for body in self.bodies()]
+
+    def decided(self, kind: str) -> list[Any]:
+        """Decisions of one kind."""
+        return [one for one in self.bench.outbox.decisions if one.kind == kind]
