@@ -3,12 +3,19 @@
 from collections.abc import Callable
 from typing import Any
 
+from kernel.config import Settings
 from kernel.model.messages import Alert
 from kernel.model.traits import TRAITS
 from kernel.model.units import SECOND
 from kernel.model.venue import Acked
+from kernel.ports.prices import JournaledPrices
 from kernel.trade.desk import VenueDesk
+from kernel.trade.risk import Risk
+from kernel.trade.services import Services
+from kernel.trade.watches import Watches
+from kernel.trade.writer import StoreWriter
 from tests.kernel.trade.parts import Bench
+from tests.kernel.trade.wave_bench import Quotes, Rows
 
 
 class ScriptedVenue:
@@ -49,14 +56,39 @@ class ScriptedVenue:
 
 
 class DeskBench:
-    """A desk, driven by hand."""
+    """A desk among the services of a kernel, driven by hand."""
 
-    def __init__(self, name: str = "binance") -> None:
-        self.bench = Bench()
-        self.venue = ScriptedVenue(self.bench, name)
-        self.desk = VenueDesk(
-            self.bench.runtime, self.bench.outbox, self.bench.settings, self.venue
+    def __init__(self, name: str = "binance", **settings: object) -> None:
+        self.bench = bench = Bench()
+        runtime, outbox = bench.runtime, bench.outbox
+        given = Settings.model_validate(settings)
+        self.venue = ScriptedVenue(bench, name)
+        self.desk = VenueDesk(runtime, outbox, given, self.venue)
+        self.quotes, store = Quotes(), Rows()
+        self.services = Services(
+            runtime=runtime,
+            outbox=outbox,
+            settings=given,
+            store=store,
+            prices=JournaledPrices(self.quotes, outbox),
+            book=bench.book,
+            orders=bench.orders,
+            watches=Watches(runtime, outbox),
+            writer=StoreWriter(runtime, outbox, given, store),
         )
+        self.services.risk = Risk(self.services)
+        self.services.desks[name] = self.desk
+
+    def run(self, call, until_ns=60 * SECOND) -> Any:
+        """What a call returned by then; None: nothing yet."""
+        outcome: list[Any] = []
+
+        async def one() -> None:
+            outcome.append(await call)
+
+        self.bench.runtime.spawn(one(), "call")
+        self.bench.at(self.bench.runtime.now() + until_ns)
+        return outcome[0] if outcome else None
 
     def ask(self, request, cls, until_ns=60 * SECOND, **given):
         """What came of one request by then."""
