@@ -213,10 +213,8 @@ class Position:
         The executions of what went replace it when they come, and change the quantity no more.
         """
         now, filled = self._runtime.ts(), self.row.filled_qty
-        if qty > self.qty:
-            self._opened.at_least(canonical(self.row.closed_qty + qty), price, now)
-        else:
-            self._closed.at_least(canonical(filled - qty), price, now)
+        self._opened.at_least(canonical(self.row.closed_qty + qty), price, now)
+        self._closed.at_least(canonical(filled - qty), price, now)
         self._count(self.row.first_fill_ns or self._runtime.ts())
         self.changed.set()
 

@@ -69,23 +69,23 @@ class Bucket:
     def resize(self, capacity: int) -> None:
         """Take over another number of units a window."""
         self.capacity = capacity
-        self.limits = {cls: max(capacity * share // 100, 1) for cls, share in SHARE.items()}
+        self.limits = {cls: capacity * share // 100 for cls, share in SHARE.items()}
 
     def has_room(self, units: int, cls: EffectClass, now_ns: int) -> bool:
         """Whether a class may take so many units now."""
         if now_ns < self.blocked_until_ns:
             return False
-        if self.owed and cls is EffectClass.ENTRY and self.owes(now_ns):
+        if cls is EffectClass.ENTRY and self.owes(now_ns):
             return False
         limit = self.limits[cls]
         if self.used + self.held + units <= limit:
             return True  # what left the window meanwhile need not be counted
         self.expire(now_ns)
         taken = self.used
-        reserved = cls is EffectClass.ENTRY and self.entries_held >= units
-        if cls is EffectClass.QUERY or (cls is EffectClass.ENTRY and not reserved):
+        unreserved = cls is EffectClass.ENTRY and self.entries_held < units
+        if unreserved or cls is EffectClass.QUERY:
             taken += self.held
-        return taken + units <= limit or (taken == 0 and units > limit)
+        return taken == 0 or taken + units <= limit
 
     def can_hold(self, units: int, now_ns: int) -> bool:
         """Whether so many units can be kept for an entry."""
@@ -179,7 +179,6 @@ class Limiter:
         self._held_cost = entry + protection
         self.buckets = {name: Bucket(*limit) for name, limit in limits(traits).items()}
         self._queues: dict[EffectClass, deque[_Waiter]] = {cls: deque() for cls in PRIORITY}
-        self._waiting = 0
         self._outstanding = 0
         self._timer: TimerHandle | None = None
 
@@ -187,7 +186,7 @@ class Limiter:
 
     def take(self, cost: Cost, cls: EffectClass) -> bool:
         """Take a budget now; False: there is no room, or somebody waits who comes first."""
-        if self._waiting and self._somebody_first(cls):
+        if self._somebody_first(cls):
             return False
         now = self._runtime.now()
         for name, units in cost:
@@ -206,8 +205,6 @@ class Limiter:
         assert entries > 0
         cost = tuple((name, units * entries) for name, units in _merged(self._held_cost))
         waiter = _Waiter(cost, EffectClass.ENTRY, self._runtime.future(), reserve=entries)
-        if not self._waiting and self._try(waiter, self._runtime.now()):
-            return Reservation(self, entries)
         if await self._queue(waiter, timeout_ns):
             return Reservation(self, entries)
         return None
@@ -254,7 +251,7 @@ class Limiter:
         self, name: str, *, capacity: int = 0, window_ns: int = 0, used: int | None = None
     ) -> None:
         """Take over what the venue states: its limit, and how much of it is used."""
-        bucket = self.buckets.setdefault(name, Bucket(capacity or 1, window_ns or 1))
+        bucket = self.buckets.setdefault(name, Bucket(1, 1))
         bucket.resize(capacity or bucket.capacity)
         bucket.window_ns = window_ns or bucket.window_ns
         if used is not None:
@@ -266,7 +263,6 @@ class Limiter:
     async def _queue(self, waiter: _Waiter, timeout_ns: int) -> bool:
         queue = self._queues[waiter.cls]
         queue.append(waiter)
-        self._waiting += 1
         self._pump()
         try:
             with self._runtime.timeout(timeout_ns):
@@ -276,7 +272,7 @@ class Limiter:
         finally:
             if not waiter.granted.done:
                 queue.remove(waiter)
-                self._waiting -= 1
+                self._pump()  # what it kept is there for those behind it
         return True
 
     def _somebody_first(self, cls: EffectClass) -> bool:
@@ -331,8 +327,6 @@ class Limiter:
 
     def _pump(self) -> None:
         """Grant in order of priority; who waits for a bucket keeps it from those behind."""
-        if not self._waiting:
-            return
         now = self._runtime.now()
         starved: dict[str, None] = {}
         for cls in PRIORITY:
@@ -344,7 +338,6 @@ class Limiter:
                     starved.update(dict.fromkeys(self._kept(waiter, now)))
                     continue
                 queue.remove(waiter)
-                self._waiting -= 1
                 waiter.granted.set_result(None)
         self._arm()
 
@@ -352,8 +345,7 @@ class Limiter:
         """Look again when the first bucket that somebody waits for changes."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        if not self._waiting:
+        if not any(self._queues.values()):
             return
         now = self._runtime.now()
         changes = [

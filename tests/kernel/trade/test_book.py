@@ -144,6 +144,7 @@ def shown(**changes):
         ({"seq": 4, "updated_ns": 9}, {"updated_ns": 8}, False),
         ({"updated_ns": 9}, {"seq": 4, "updated_ns": 8}, False),
         ({"updated_ns": 8}, {"seq": 4, "updated_ns": 9}, True),
+        ({"seq": 4, "updated_ns": 8}, {"updated_ns": 9}, True),
     ],
 )
 def test_a_report_is_older_by_sequence_where_both_have_one_else_by_time(report, known, older):
