@@ -288,7 +288,7 @@ class Limiter:
             if self._queues[other]:
                 return True
             if other is cls:
-                return False
+                break
         return False
 
     def _try(self, waiter: _Waiter, now_ns: int) -> bool:

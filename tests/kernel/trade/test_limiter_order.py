@@ -71,23 +71,33 @@ def short_of(cls: EffectClass) -> Limited:
     return made
 
 
-@pytest.mark.parametrize(("waits", "asks"), PAIRS)
-def test_who_asks_goes_at_once_only_before_what_is_less_urgent(waits, asks):
-    made = short_of(asks)
-    assert made.take(FEW, asks), "as long as nobody waits"
-    made.wait("many", ((QUERIES, MANY),), waits)
-    assert made.take(FEW, asks) is (PRIORITY.index(asks) < PRIORITY.index(waits))
+def test_who_asks_goes_at_once_only_before_what_is_less_urgent():
+    for waits, asks in PAIRS:
+        made = short_of(asks)
+        assert made.take(FEW, asks), "as long as nobody waits"
+        made.wait("many", ((QUERIES, MANY),), waits)
+        goes = PRIORITY.index(asks) < PRIORITY.index(waits)
+        assert made.take(FEW, asks) is goes, (waits, asks)
 
 
-@pytest.mark.parametrize(("waits", "behind"), PAIRS)
-def test_who_waits_keeps_its_bucket_from_those_behind(waits, behind):
-    made = short_of(behind)
-    made.wait("many", ((QUERIES, MANY),), waits)
-    made.wait("few", ((ORDERS, 1), (QUERIES, FEW)), behind)
-    made.at(5 * MINUTE)
-    first = ("few", 0) if PRIORITY.index(behind) < PRIORITY.index(waits) else ("many", MINUTE)
-    assert made.log[0] == first
-    assert len(made.log) == 2
+def test_who_waits_keeps_its_bucket_from_those_behind():
+    for waits, behind in PAIRS:
+        made = short_of(behind)
+        made.wait("many", ((QUERIES, MANY),), waits)
+        made.wait("few", ((ORDERS, 1), (QUERIES, FEW)), behind)
+        made.at(5 * MINUTE)
+        goes = PRIORITY.index(behind) < PRIORITY.index(waits)
+        assert made.log[0] == (("few", 0) if goes else ("many", MINUTE)), (waits, behind)
+        assert len(made.log) == 2
+
+
+def test_what_is_owed_of_a_bucket_makes_no_difference_to_what_protects():
+    made = short_of(QUERY)
+    made.limiter.owe(QUERIES, "AAAUSDT", MonoNs(0))
+    made.wait("many", ((QUERIES, MANY),), EXIT)
+    made.wait("few", ((QUERIES, FEW),), QUERY)
+    made.at(MINUTE)
+    assert made.log == [("many", MINUTE), ("few", MINUTE)]
 
 
 def test_who_gave_up_waiting_is_in_nobodys_way():
@@ -299,3 +309,22 @@ def test_the_next_change_is_the_first_that_is_still_to_come(owed, now, change):
     used.take(1, PROTECT, 0)
     used.owed = owed
     assert used.next_change_ns(now) == change
+
+
+def test_waits_that_are_given_up_together_take_nothing():
+    made = short_of(QUERY)
+    used, runtime = made.limiter.buckets[QUERIES].used, made.bench.runtime
+
+    async def both() -> None:
+        with runtime.scope() as scope:
+            async with runtime.group() as group:
+                for units in (MANY, FEW):
+                    cost = ((QUERIES, units),)
+                    group.spawn(made.limiter.wait(cost, QUERY, MINUTE), f"{units}")
+                await runtime.sleep(1)
+                scope.cancel()
+
+    runtime.spawn(both(), "both")
+    made.at(2)
+    assert made.limiter.buckets[QUERIES].used == used
+    assert made.take(FEW, QUERY)
