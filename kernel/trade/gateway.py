@@ -182,7 +182,7 @@ class Gateway(VenueCalls):
         wait_ns = error.retry_at_ns - self._runtime.ts() if error.retry_at_ns else 0
         if error.banned:
             until = MonoNs(now + (wait_ns if wait_ns > 0 else BAN_NS))
-            first = until > self.banned_until_ns and now >= self.banned_until_ns
+            first = now >= self.banned_until_ns
             self.banned_until_ns = MonoNs(max(until, self.banned_until_ns))
             if first:
                 self._outbox.record(

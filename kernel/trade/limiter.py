@@ -77,11 +77,8 @@ class Bucket:
             return False
         if cls is EffectClass.ENTRY and self.owes(now_ns):
             return False
-        limit = self.limits[cls]
-        if self.used + self.held + units <= limit:
-            return True  # what left the window meanwhile need not be counted
         self.expire(now_ns)
-        taken = self.used
+        limit, taken = self.limits[cls], self.used
         unreserved = cls is EffectClass.ENTRY and self.entries_held < units
         if unreserved or cls is EffectClass.QUERY:
             taken += self.held
