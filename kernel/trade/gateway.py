@@ -179,7 +179,7 @@ class Gateway(VenueCalls):
 
     def _throttled(self, request: VenueRequest, error: Throttled) -> None:
         now = self._runtime.now()
-        wait_ns = error.retry_at_ns - self._runtime.ts() if error.retry_at_ns else 0
+        wait_ns = error.retry_at_ns - self._runtime.ts()  # what is not stated is long past
         if error.banned:
             until = MonoNs(now + (wait_ns if wait_ns > 0 else BAN_NS))
             first = now >= self.banned_until_ns

@@ -60,8 +60,7 @@ class WaveEntry:
                 return self._refuse(line, sized.reason, sized.detail)
             side = position_side(signal)
             reservation = risk.reserve(signal.venue, signal.symbol, side, sized.notional)
-            if isinstance(reservation, str):
-                return self._refuse(line, reservation)
+            assert not isinstance(reservation, str), "what it checks was checked in this instant"
         try:
             return await self._open(line, sized, reservation)
         finally:
