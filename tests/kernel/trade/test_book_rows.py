@@ -246,7 +246,8 @@ def test_what_had_ended_is_known_by_its_id_and_takes_no_slot():
 
 
 def test_the_end_of_a_position_is_counted_and_told_once():
-    bench, told = Bench(), []
+    bench = Bench()
+    told: list[Position] = []
     bench.book.on_ended.append(told.append)
     assert bench.book.ended == 0
     first, second = bench.book.create(named("p1")), bench.book.create(named("p2", "ETHUSDT"))

@@ -91,7 +91,8 @@ def test_a_time_out_that_is_given_holds_for_the_budget_and_again_for_the_answer(
 
 def test_a_reservation_that_does_not_come_within_half_a_minute_is_refused():
     desk = DeskBench()
-    gateway, outcome = desk.desk.gateway, []
+    gateway = desk.desk.gateway
+    outcome: list[Any] = []
 
     async def reserve(**given: int) -> None:
         try:

@@ -100,7 +100,7 @@ def test_what_comes_by_the_stream_is_no_news_that_the_stream_did_not_tell():
 
 def test_a_position_report_is_kept_and_told_to_the_stop_owner_unless_it_is_old():
     made = Routed()
-    made.bench.position()
+    position = made.bench.position()
 
     def held(qty, at, **changes):
         return PositionReport(
@@ -112,7 +112,7 @@ def test_a_position_report_is_kept_and_told_to_the_stop_owner_unless_it_is_old()
     made.say(held(3, 4))
     made.say(held(3, 9, hedge_leg="SHORT"))
     assert made.moved == ["p1"]
-    position = made.services.book.by_id("p1")
+    assert position.report is not None
     assert position.report.qty == 2
 
 
@@ -126,7 +126,7 @@ def test_a_report_of_no_position_of_ours_is_kept_all_the_same():
 
 
 def balance(**changes):
-    fields = {
+    fields: dict[str, Any] = {
         "asset": "USDT",
         "wallet": D(9),
         "available": D(8),
@@ -283,7 +283,7 @@ def test_an_event_that_cannot_be_handled_is_told_and_the_next_one_is_handled():
         if len(made.moved) == 1:
             raise ValueError("no such leg")
 
-    made.on_position = refuses
+    made.on_position = refuses  # type: ignore[method-assign]
     made.venue.events.put_nowait(wrong)
     made.venue.events.put_nowait(
         PositionReport(symbol=SYMBOL, side=PositionSide.LONG, qty=D(3), updated_ns=TsNs(6))

@@ -9,6 +9,7 @@ from kernel import errors
 from kernel.model import venue as v
 from kernel.model.orders import (
     OrderClass,
+    OrderStatus,
     OrderType,
     PositionReport,
     PositionSide,
@@ -39,7 +40,7 @@ ATTACHED = v.SetPositionStop(symbol=SYMBOL, trigger_price=D(9), trigger_by=Price
 
 
 def an_order(name):
-    return report(name, name, "NEW", START_TS)
+    return report(name, name, OrderStatus.NEW, START_TS)
 
 
 def a_position(symbol):

@@ -42,9 +42,9 @@ class Balances:
         self.bench = WaveBench(venues=VENUES)
         self.accounts = {name: Account(self.bench, *accounts.get(name, ())) for name in VENUES}
         for name, account in self.accounts.items():
-            self.bench.services.desks[name].venue.ask = account.ask
+            self.bench.accounts[name].ask = account.ask  # type: ignore[method-assign]
         window = CheckWindow(TsNs(0), TsNs(1), TsNs(0))
-        self.ended = []
+        self.ended: list[int] = []
         self.balances = WaveBalances(
             self.bench.services,
             WaveRecord(self.bench.services, window, "feed"),

@@ -47,7 +47,7 @@ class Entry:
         self.bench = WaveBench(**settings)
         self.bench.risk.note_available("binance", Decimal(100_000), Decimal(100_000))
         self.saga = Saga(self.bench)
-        self.claims = {}
+        self.claims: dict[str, None] = {}
         self.lines = WaveLines(FilterRules(), self.claims, lambda *_: None)
         self.lines.add([signal(ONE)])
         (self.line,) = self.lines
@@ -61,7 +61,7 @@ class Entry:
             claims=self.claims,
         )
         self.result = []
-        self.details = []
+        self.details: list[str] = []
         self.lines._on_drop = lambda _, detail: self.details.append(detail)
 
     def begin(self, until=90):

@@ -6,7 +6,7 @@ import msgspec
 
 from kernel.model.orders import Side
 from kernel.signals.selection import FilterRules
-from kernel.trade.wave_lines import Stage, WaveLines
+from kernel.trade.wave_lines import Line, Stage, WaveLines
 from tests.kernel.trade.wave_bench import SYMBOLS, ranked, signal
 
 ONE, TWO, THREE = SYMBOLS[:3]
@@ -16,7 +16,7 @@ class Lines(WaveLines):
     """Lines with what was told of them."""
 
     def __init__(self, *signals, claims=()):
-        self.told = []
+        self.told: list[tuple[str, str, str]] = []
         super().__init__(
             FilterRules(),
             dict.fromkeys(claims),
@@ -27,6 +27,12 @@ class Lines(WaveLines):
 
     def line(self, symbol):
         return next(line for line in self if line.signal.symbol == symbol)
+
+    def next(self, full=()) -> Line:
+        """The line that is tried next; there is one."""
+        line = self.next_passed(full)
+        assert line is not None
+        return line
 
     def waiting(self):
         return [line.signal.symbol for line in self.candidates()]
@@ -72,7 +78,7 @@ def test_what_waits_is_dropped_by_a_late_opposite_signal_and_what_was_tried_is_n
     lines = Lines(*ranked(5))
     for symbol in SYMBOLS[1:5]:
         lines.passes(lines.line(symbol))
-    tried, opened = lines.next_passed(), lines.next_passed()
+    tried, opened = lines.next(), lines.next()
     opened.stage = Stage.OPENED
     lines.drop(lines.line(SYMBOLS[3]), "spread", "6 percent")
     lines.add(signal(symbol, side=Side.SELL) for symbol in SYMBOLS[:5])
@@ -89,7 +95,7 @@ def test_what_was_validated_or_tried_is_no_candidate_again_when_more_arrives():
     lines = Lines(*ranked(2))
     lines.passes(lines.line(ONE))
     lines.passes(lines.line(TWO))
-    assert lines.next_passed().signal.symbol == ONE
+    assert lines.next().signal.symbol == ONE
     lines.add([signal(THREE)])
     lines.filter()
     assert lines.waiting() == [THREE]
@@ -118,7 +124,7 @@ def test_the_list_that_is_kept_has_what_passed_was_tried_and_opened():
     for symbol in SYMBOLS[1:5]:
         lines.passes(lines.line(symbol))
     lines.next_passed()
-    lines.next_passed().stage = Stage.OPENED
+    lines.next().stage = Stage.OPENED
     lines.drop(lines.line(SYMBOLS[3]), "spread")
     assert [one.symbol for one in lines.selected()] == [TWO, THREE, SYMBOLS[4]]
 
@@ -137,9 +143,9 @@ def test_a_validated_line_waits_for_its_venue_and_no_other():
     lines = Lines(*ranked(1), other)
     for line in lines:
         lines.passes(line)
-    assert lines.next_passed(("binance",)).signal.venue == "bybit"
+    assert lines.next(("binance",)).signal.venue == "bybit"
     assert lines.next_passed(("binance",)) is None
-    first = lines.next_passed()
+    first = lines.next()
     assert (first.signal.symbol, first.stage) == (ONE, Stage.TRIED)
 
 
