@@ -1,9 +1,10 @@
 """Live operation. One of the two composition roots.
 
-In this release there is one command, `config show`: it reads the settings as a live run will, and
-starts nothing; the commands that trade come later.
+In this release there are `config show`, which reads the settings as a live run will, and `db`,
+which makes, checks and reads the tables of its database; the commands that trade come later.
 
-Exit codes: 0 ok · 1 unexpected · 2 usage or settings · 130 interrupted.
+Exit codes: 0 ok · 1 unexpected · 2 usage or settings · 4 the tables are not as they must be ·
+6 the database cannot be reached · 130 interrupted.
 """
 
 import argparse
@@ -25,6 +26,35 @@ def cmd_config_show(args: argparse.Namespace) -> int:
     return 0
 
 
+def cmd_db(args: argparse.Namespace) -> int:
+    """`db`: upgrade, check or export; the database is that of the settings."""
+    from replay import db_cli
+
+    return db_cli.run(args)
+
+
+def add_db(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The verbs of `db`."""
+    parser = commands.add_parser("db", help="the tables of the database", allow_abbrev=False)
+    acts = parser.add_subparsers(dest="act", required=True, metavar="ACT")
+    upgrade = acts.add_parser(
+        "upgrade", help="bring the tables to the newest revision", allow_abbrev=False
+    )
+    check = acts.add_parser(
+        "check", help="say where the tables differ from this program's", allow_abbrev=False
+    )
+    signals = acts.add_parser(
+        "signals", help="write the recorded signals as waves for a replay", allow_abbrev=False
+    )
+    signals.add_argument("file", type=Path, metavar="FILE", help="waves, .jsonl or .jsonl.gz")
+    signals.add_argument("--from", dest="start", default="", metavar="UTC", help="arrived then")
+    signals.add_argument("--to", dest="end", default="", metavar="UTC", help="arrived before")
+    for act in (upgrade, check, signals):
+        act.add_argument("--json", action="store_true", help="one JSON object on stdout")
+        add_settings_flags(act)
+        act.set_defaults(func=cmd_db)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """All commands and their flags."""
     parser = argparse.ArgumentParser(prog="run_live.py", description=__doc__, allow_abbrev=False)
@@ -38,6 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="as JSON, with the warnings")
     add_settings_flags(show)
     show.set_defaults(func=cmd_config_show)
+    add_db(commands)
     return parser
 
 

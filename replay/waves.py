@@ -159,6 +159,14 @@ def check_waves(paths: list[Path], treatment: Treatment) -> tuple[list[SignalRow
     return rows, report
 
 
+def read_lines(name: str, lines: Iterable[bytes]) -> tuple[list[SignalRow], list[Problem]]:
+    """Signals of these lines by arrival, and what is wrong with those that are none."""
+    reader = _WaveReader(Path(name))
+    rows = reader.read(b"\n".join(lines))
+    rows.sort(key=lambda row: row.arrival_ns)
+    return rows, reader.problems
+
+
 def _treated(
     problems: list[Problem], treatment: Treatment, path: str, report: Report
 ) -> list[Problem]:

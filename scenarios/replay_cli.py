@@ -37,7 +37,8 @@ from replay.report import Report
 from replay.report_html import write_report
 from replay.runs import ReplayResult
 from replay.timeline import Timeline
-from replay.waves import read_waves
+from replay.waves import SignalRow
+from replay.waves_source import hidden, recorded_waves
 from scenarios.composition import LEVELS
 from scenarios.durations import exact, parse_duration
 from scenarios.kernels import KernelLost
@@ -46,6 +47,7 @@ from scenarios.replay_setup import ReplayOptions, ReplayPlan, plan_replay
 from scenarios.replay_swarm import with_swarm
 from scenarios.replay_text import figures, summary
 from scenarios.report_build import build_report
+from scenarios.stores import MEMORY, STORES, backends, store_server
 from venues.sim.bars import PATHS
 
 OK, BAD_INPUT, VIOLATED = 0, 2, 10
@@ -79,8 +81,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="files, folders or imported datasets",
     )  # fmt: skip
     parser.add_argument(
-        "--waves", nargs="+", default=[f"{GENERATE}1"], metavar="FILE|generate:SEED",
-        help="recorded signals (.jsonl), or generated from closed candles",
+        "--waves", nargs="+", default=[f"{GENERATE}1"], metavar="FILE|db:|generate:SEED",
+        help="recorded signals (.jsonl, or db:ADDRESS), or generated from closed candles",
     )  # fmt: skip
     parser.add_argument("--from", dest="start", default="", metavar="UTC", help="2025-05-04T00:00Z")
     parser.add_argument("--to", dest="end", default="", metavar="UTC")
@@ -95,6 +97,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", choices=tuple(PROFILES), default="full")
     parser.add_argument("--level", choices=LEVELS, default="sim",
                         help="sim: direct; wire: adapters and emulators in bytes")  # fmt: skip
+    parser.add_argument("--store", choices=STORES, default=MEMORY,
+                        help="memory, or an embedded PostgreSQL; same decisions")  # fmt: skip
     parser.add_argument("--isolate", action="store_true",
                         help="the kernel in a process of its own; crashes kill it")  # fmt: skip
     parser.add_argument("--path", choices=PATHS, default="close-rule", help="of candles")
@@ -194,12 +198,13 @@ def _plan(args: argparse.Namespace) -> ReplayPlan:
     chosen = tried(lambda: recipe(args), None)
     if args.crashes < 0:
         problems.append(f"--crashes {args.crashes}: must be 0 or more")
-    files = [Path(name) for name in args.waves if not name.startswith(GENERATE)]
-    if files and len(files) < len(args.waves):
-        problems.append("--waves: give files or generate:SEED, not both")
-    rows = tried(lambda: read_waves(files), None) if files else None
+    named = [name for name in args.waves if not name.startswith(GENERATE)]
+    if named and len(named) < len(args.waves):
+        problems.append("--waves: give recorded signals or generate:SEED, not both")
+    nothing: tuple[list[SignalRow] | None, str] = (None, "")
+    rows, note = tried(lambda: recorded_waves(named, args.env_file), nothing) if named else nothing
     if rows == []:
-        names = ", ".join(args.waves)
+        names = ", ".join(map(hidden, args.waves))
         problems.append(f"--waves {names}: holds no signal; give one a line, or {GENERATE}SEED")
     problems += _unwritable(args)
     swarm = tried(lambda: _seed(args.faults, SWARM, "--faults"), None) if args.faults else None
@@ -213,6 +218,8 @@ def _plan(args: argparse.Namespace) -> ReplayPlan:
         plan = plan_replay(settings, data, rows, options, chosen)
     except LayoutError as error:
         raise SettingsError([error.problem("waves").sentence()]) from error
+    if note:
+        plan.notes = (*plan.notes, note)
     if swarm is not None:
         with_swarm(plan, swarm)
     return plan
@@ -275,8 +282,8 @@ def without_secrets(arguments: list[str]) -> list[str]:
         flag = argument[: argument.find("=") + 1] if argument.startswith("--") else ""
         name, equals, _ = argument.removeprefix(flag).partition("=")
         field = Settings.model_fields.get(name.strip().lower())
-        hidden = equals and field is not None and field.annotation is SecretStr
-        shown.append(f"{flag}{name}=(hidden)" if hidden else argument)
+        secret = equals and field is not None and field.annotation is SecretStr
+        shown.append(f"{flag}{name}=(hidden)" if secret else hidden(argument))
     return shown
 
 
@@ -329,8 +336,12 @@ def _run(args: argparse.Namespace, plan: ReplayPlan) -> ReplayResult:
         collect=args.report is not None,
         sinks=(timeline,) if args.timeline else (),
     )
-    with run_progress(quiet=args.json) as progress:
-        extras.progress = progress
+    with (
+        store_server(args.store) as server,
+        backends(server) as fresh,
+        run_progress(quiet=args.json) as progress,
+    ):
+        extras.progress, extras.backend = progress, fresh()
         replayed = run_replay(plan, extras)
     if args.timeline:
         _write_lines(args.timeline, timeline.lines())

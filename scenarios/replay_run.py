@@ -11,6 +11,7 @@ import msgspec
 
 from kernel.model.orders import FillKind
 from kernel.model.units import SECOND, ZERO, text
+from kernel.store.backend import Backend
 from replay.journal import Header, Recorder
 from replay.runs import ReplayResult
 from scenarios.deaths import Deaths, Died
@@ -40,6 +41,8 @@ class Extras(msgspec.Struct, kw_only=True):
     deaths: int = 0
     isolate: bool = False
     """Each kernel in a process of its own."""
+    backend: Backend | None = None
+    """What keeps the rows of the store; None: memory."""
     sinks: tuple[Sink, ...] = ()
     watch: Callable[[World, Checker], Sink] | None = None
     """Makes one more sink, which sees what the checker sees."""
@@ -68,7 +71,7 @@ def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> Replayed:
     """
     extras = extras or Extras()
     began = extras.seconds()
-    world = World(plan.setup)
+    world = World(plan.setup, extras.backend)
     disturbed = bool(extras.deaths) or any(
         not isinstance(fault, VenueAct)
         for setup in plan.setup.setups.values()

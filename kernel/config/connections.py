@@ -35,6 +35,12 @@ class Connections(Section):
     db_password: SecretStr = secret("password of that user")
     db_pool_size: int = whole(10, 1, 100, "connections to the database that are kept")
     db_max_overflow: int = whole(20, 0, 100, "connections beyond them")
+    db_statement_timeout_ms: int = whole(
+        4000, 100, 60_000, "longest wait for a statement, a lock, a silent transaction"
+    )
+    data_folder: str = said(
+        "data", "where the embedded database and the spool are kept", min_length=1
+    )
     signal_ws_url: str = said(
         "ws://localhost:8765",
         "the signal server (signal-feed.md)",

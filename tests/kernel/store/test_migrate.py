@@ -1,0 +1,118 @@
+"""Revisions: from every earlier one with data in it, and the tables are those of the models."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from kernel.errors import StoreError
+from kernel.store.address import Address
+from kernel.store.blocking import BlockingPostgres
+from kernel.store.migrate import check, revisions, upgrade
+from kernel.store.scratch import make_database
+from tests.kernel.store.rows import order, position
+from tests.kernel.store.stores import ask
+
+SAMPLES = {
+    "bigint": "7", "numeric": "1.50", "boolean": "true", "text": "'told'", "json": "'[1]'",
+    "ARRAY": "'{}'",
+}  # fmt: skip
+COLUMNS = """
+    SELECT table_schema || '.' || table_name, column_name, data_type
+    FROM information_schema.columns
+    WHERE table_schema IN ('monitoring', 'fas') AND is_generated = 'NEVER' AND is_identity = 'NO'
+        AND column_default IS NULL
+    ORDER BY 1, ordinal_position
+"""
+
+type Columns = dict[str, dict[str, str]]
+"""Table → column → a value for it."""
+
+
+@pytest.fixture(name="empty")
+def empty_database(postgres) -> Iterator[Address]:
+    address = make_database(postgres, "empty", template="template1")
+    yield address
+    ask(Address(postgres.address()), "DROP DATABASE empty WITH (FORCE)")
+
+
+def fill_every_table(address: Address) -> Columns:
+    """A row in each table, whatever columns it has; all text is one word, so it refers rightly."""
+    columns: Columns = {}
+    for table, name, kind in ask(address, COLUMNS):
+        columns.setdefault(table, {})[f'"{name}"'] = SAMPLES[kind]
+    inserts = [
+        f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join(values.values())})"
+        for table, values in columns.items()
+    ]
+    ask(address, "BEGIN", *inserts, "COMMIT")
+    return columns
+
+
+def held(address: Address, columns: Columns) -> dict[str, list[str]]:
+    return {
+        table: [str(row) for row in ask(address, f"SELECT {', '.join(values)} FROM {table}")]
+        for table, values in columns.items()
+    }
+
+
+@pytest.mark.parametrize("revision", revisions())
+def test_from_each_revision_with_data_in_it_to_the_newest(empty, revision):
+    upgrade(empty, revision)
+    columns = fill_every_table(empty)
+    before = held(empty, columns)
+    assert [len(rows) for rows in before.values()] == [1] * len(columns)
+    assert upgrade(empty) == (revision, revisions()[-1])
+    assert held(empty, columns) == before
+    assert check(empty) == []
+
+
+def test_migrations_and_models_agree(empty):
+    assert check(empty) == [f"revision none, this program needs {revisions()[-1]}: run db upgrade"]
+    assert upgrade(empty) == ("", revisions()[-1])
+    assert check(empty) == []
+    assert upgrade(empty) == (revisions()[-1], revisions()[-1])
+
+
+def test_what_differs_from_the_models_is_told(empty):
+    upgrade(empty)
+    ask(
+        empty,
+        "DROP INDEX monitoring.ix_positions_live",
+        "ALTER TABLE monitoring.trades ALTER price TYPE float8, ADD extra text",
+        "ALTER TABLE monitoring.orders_cache DROP CONSTRAINT fk_orders_cache_position_id",
+    )
+    found = check(empty)
+    assert [line.partition(":")[0] for line in found].count("missing") == 3
+    assert any("ix_positions_live" in line and "WHERE" in line for line in found)
+    assert "missing: column monitoring.trades.price numeric not null default " in found
+    assert any(line.startswith("unknown: column monitoring.trades.extra text") for line in found)
+    assert any("REFERENCES monitoring.positions(id)" in line for line in found)
+
+
+def test_a_database_of_a_newer_program_is_left_alone(empty):
+    upgrade(empty)
+    ask(empty, "UPDATE public.alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreError, match="at revision 9999, which this program lacks"):
+        upgrade(empty)
+    assert "revision 9999" in check(empty)[0]
+
+
+def test_an_upgrade_that_fails_changes_nothing(empty):
+    ask(empty, "CREATE SCHEMA fas", "CREATE TABLE fas.waves (mine text)")
+    with pytest.raises(StoreError, match='42P07 relation "waves" already exists'):
+        upgrade(empty)
+    found = ask(empty, "SELECT 1 FROM pg_namespace WHERE nspname = 'monitoring'")
+    assert found == []
+
+
+def test_what_people_read_is_the_time_that_is_kept(empty):
+    upgrade(empty)
+    store = BlockingPostgres(empty)
+    store.apply((position("p", opened_ns=1_767_617_100_123_456_789), order("c", "p")))
+    store.close()
+    found = ask(
+        empty,
+        "SET timezone = 'UTC'",
+        "SELECT opened_at::text, closed_at FROM monitoring.positions",
+    )
+    assert tuple(found[0]) == ("2026-01-05 12:45:00.123457+00", None)
