@@ -1,7 +1,8 @@
 """Live operation. One of the two composition roots.
 
-In this release there are `config show`, which reads the settings as a live run will, and `db`,
-which makes, checks and reads the tables of its database; the commands that trade come later.
+In this release there are `config show`, which reads the settings as a live run will and starts
+nothing, and `db`, which makes, checks and reads the tables of its database; the commands that trade
+come later.
 
 Exit codes: 0 ok · 1 unexpected · 2 usage or settings · 4 the tables are not as they must be ·
 6 the database cannot be reached · 130 interrupted.

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from kernel.store.scratch import make_database
 from tests.conventions.tree import ROOT
 
 
@@ -86,3 +87,37 @@ def test_no_name_of_production_takes_test_hosts(name, tmp_path):
                cwd=tmp_path)  # fmt: skip
     assert done.returncode == 2
     assert "test hosts are refused in production" in done.stderr
+
+
+def test_db_upgrade_and_check_work_on_the_database_of_the_settings(tmp_path, postgres):
+    url = postgres.address("live")
+    make_database(postgres, "live", template="template1")
+    missing = run("db", "check", cwd=tmp_path, DATABASE_URL=url)
+    assert missing.returncode == 4
+    assert "run db upgrade" in missing.stdout
+    made = run("db", "upgrade", "--json", cwd=tmp_path, DATABASE_URL=url)
+    assert (made.returncode, json.loads(made.stdout)["before"]) == (0, "")
+    checked = run("db", "check", "--json", cwd=tmp_path, DATABASE_URL=url)
+    assert (checked.returncode, json.loads(checked.stdout)) == (0, {"differences": []})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_db_starts_an_embedded_server_in_the_data_folder_where_none_is_set(tmp_path, postgres):
+    done = run("db", "upgrade", "--set", "DATA_FOLDER=mine", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "fox_crypto: no tables -> " in done.stdout
+    assert not (tmp_path / "mine" / "postgres" / "data" / "postmaster.pid").exists()
+
+
+def test_a_database_that_cannot_be_reached_exits_with_6_and_shows_no_password(tmp_path):
+    given = {"DB_HOST": "127.0.0.1", "DB_PORT": "1", "DB_PASSWORD": "hush"}
+    done = run("db", "upgrade", cwd=tmp_path, **given)
+    assert (done.returncode, done.stdout) == (6, "")
+    assert done.stderr.startswith("database 127.0.0.1:1/fox_crypto: ConnectionRefusedError")
+    assert "hush" not in done.stderr
+
+
+def test_db_signals_tells_every_wrong_argument(tmp_path):
+    done = run("db", "signals", "no/such/x.jsonl", "--from", "today", "--to", "x", cwd=tmp_path)
+    assert done.returncode == 2
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["FILE", "--from", "--to"]

@@ -50,7 +50,7 @@ ALWAYS = (
     "log_min_messages=warning",
     "timezone=UTC",
 )
-FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "autovacuum=off")
+FAST = ("fsync=off", "full_page_writes=off", "autovacuum=off")
 """For data that nobody needs after a crash of the machine: simulations and tests."""
 
 

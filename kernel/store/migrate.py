@@ -36,7 +36,7 @@ _LOCK = 7_203_117
 """Advisory lock of everybody who upgrades."""
 _TEMPORARY = "compared_"
 _CATALOG = """
-SELECT format('column %s.%s %s %s %s%s default %s', n.nspname, c.relname, a.attname,
+SELECT format('column %s.%s.%s: %s %s %s default %s', n.nspname, c.relname, a.attname,
               format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'not null' END,
               a.attgenerated::text || a.attidentity::text, pg_get_expr(d.adbin, d.adrelid))
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n

@@ -220,7 +220,7 @@ class PostgresStore:
         raise AssertionError("every attempt returns or raises")
 
     async def _writing(self) -> asyncpg.Connection:
-        if self._writer is None or self._writer.is_closed():
+        if self._writer is None or _is_gone(self._writer):
             self._drop_writer()
             pool = await self._opened()
             self._writer = await pool.acquire(timeout=self._limits.connect_ns / SECOND)
@@ -229,7 +229,7 @@ class PostgresStore:
     def _drop_writer(self) -> None:
         """It is in an unknown state: it goes back to nobody."""
         connection, self._writer = self._writer, None
-        if connection is not None and not connection.is_closed():
+        if connection is not None and not _is_gone(connection):
             connection.terminate()
 
     @asynccontextmanager
@@ -273,6 +273,14 @@ class PostgresStore:
                 f"database {self._address.told}: run epoch {held} holds it, this process has"
                 f" {self.epoch}: another process has started, or the database was exchanged"
             )
+
+
+def _is_gone(connection: asyncpg.Connection) -> bool:
+    """Whether it ended; the pool takes one back by itself when its server dies."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True
 
 
 class _ClaimedBefore(Exception):

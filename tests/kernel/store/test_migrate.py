@@ -84,8 +84,8 @@ def test_what_differs_from_the_models_is_told(empty):
     found = check(empty)
     assert [line.partition(":")[0] for line in found].count("missing") == 3
     assert any("ix_positions_live" in line and "WHERE" in line for line in found)
-    assert "missing: column monitoring.trades.price numeric not null default " in found
-    assert any(line.startswith("unknown: column monitoring.trades.extra text") for line in found)
+    assert "missing: column monitoring.trades.price: numeric not null  default " in found
+    assert any(line.startswith("unknown: column monitoring.trades.extra: text") for line in found)
     assert any("REFERENCES monitoring.positions(id)" in line for line in found)
 
 
