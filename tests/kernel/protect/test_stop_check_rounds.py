@@ -10,7 +10,7 @@ from kernel.config import Settings
 from kernel.model.ids import Leg
 from kernel.model.orders import ONE_WAY, OrderClass, OrderStatus, PositionReport, PositionSide
 from kernel.model.positions import PositionState
-from kernel.model.units import SECOND, TsNs
+from kernel.model.units import SECOND, MonoNs, TsNs
 from kernel.protect.stop_check import StopCheck
 from kernel.trade.protective_set import StopOrder
 from tests.kernel.fakes import Rule
@@ -60,17 +60,17 @@ class Checking(Owning):
 
     def __post_init__(self):
         super().__post_init__()
-        self.snapshots = Snapshots()
-        self.check = StopCheck(self.services, self.snapshots, self.stops)
+        self.reader = Snapshots()
+        self.check = StopCheck(self.services, self.reader, self.stops)
         self.position = self.unkept(venue=self.venue_names[0])
-        self.stop = next(iter(self.position.stops.open()), None)
+        (self.stop,) = self.position.stops.open()
         self.run(self.runtime.now() + 60 * SECOND)
 
     def look(self, conditional=None, *, full=False, row=None, requested_ns=None, seconds=0.0):
         """One round on such a read: the causes of the repairs that it began."""
         shown = [self.stop.order.report] if conditional is None else conditional
         now = self.runtime.now()
-        self.snapshots.answer = Read(now if requested_ns is None else requested_ns, shown, row)
+        self.reader.answer = Read(now if requested_ns is None else requested_ns, shown, row)
         known = len(self.kinds("stop.missing"))
         name = self.venue_names[0]
         self.ended = self.result(self.check.check(name, [self.position], full=full), seconds)
@@ -110,11 +110,11 @@ def test_a_read_that_shows_the_stop_repairs_nothing(bench):
     for full in (False, True, True):
         assert bench.look(full=full) == []
         assert bench.ended is True
-    assert bench.snapshots.max_age_ns == 5 * SECOND
+    assert bench.reader.max_age_ns == 5 * SECOND
 
 
 def test_a_read_without_value_is_said_and_changes_nothing(bench):
-    bench.snapshots.fails = 1
+    bench.reader.fails = 1
     done = bench.result(bench.check.check("binance", [bench.position], full=False), 0)
     assert done is False
     (said,) = bench.kinds("stop.unchecked")
@@ -166,7 +166,7 @@ def second(bench, **changes):
         )
     )
     order.report = bench.report(client_order_id=client, venue_order_id="999")
-    made = bench.position.stops.add(StopOrder(order, 0))
+    made = bench.position.stops.add(StopOrder(order, MonoNs(0)))
     for name, value in changes.items():
         setattr(made, name, value)
     return made
@@ -189,7 +189,7 @@ def test_a_second_stop_that_was_never_shown_is_no_doubt_about_the_list(bench):
 @pytest.mark.parametrize("what", ["closing", "fired", "rolled back"])
 def test_a_position_in_other_hands_is_not_looked_at(bench, what):
     if what == "closing":
-        bench.stops.closing = lambda position: True  # type: ignore[method-assign]
+        bench.stops.closing = lambda position: True
     elif what == "fired":
         bench.position.stops.fired = bench.stop
     else:
@@ -322,7 +322,7 @@ def test_what_passed_is_verified_again_when_anything_of_it_changed(bench):
         stands.append(position.id)
         return original(position)
 
-    bench.stops.stands = noted  # type: ignore[method-assign]
+    bench.stops.stands = noted
     assert bench.look(full=True) == []
     assert stands == [], "all is as it was when it last passed"
     changes = (
@@ -346,7 +346,7 @@ def test_what_the_venue_holds_of_a_stop_is_looked_at_when_it_changed(bench):
 
 def test_a_fault_is_told_again_until_it_is_mended(bench):
     bench.look(full=True)
-    bench.stops.stands = lambda position: False  # type: ignore[method-assign]
+    bench.stops.stands = lambda position: False
     bench.position.update(generation=99)
     assert bench.look(full=True) == MISFIT
     assert bench.look(full=True) == MISFIT
@@ -394,9 +394,9 @@ def test_what_is_known_to_be_over_or_is_cancelled_already_stays(bench):
             bench.stop.order.row, client_order_id=report.client_order_id, venue_order_id="777"
         )
     )
-    bench.services.cancels.holds = lambda venue, client: True  # type: ignore[method-assign]
+    bench.services.cancels.holds = lambda venue, client: True
     assert aside(bench, report) == []
-    bench.services.cancels.holds = lambda venue, client: False  # type: ignore[method-assign]
+    bench.services.cancels.holds = lambda venue, client: False
     bench.services.orders.conclude(order, OrderStatus.CANCELED, "test")
     assert aside(bench, report) == []
 
@@ -406,16 +406,16 @@ def test_what_is_known_to_be_over_or_is_cancelled_already_stays(bench):
 
 def rhythm(**settings):
     bench = Checking(Settings.load(settings))
-    bench.stops.watched = lambda venue: [bench.position]  # type: ignore[method-assign]
+    bench.stops.watched = lambda venue: [bench.position]
     rounds = []
     original = bench.check.check
 
     async def noted(venue, watched, *, full):
-        bench.snapshots.answer = Read(bench.runtime.now(), [bench.stop.order.report], None)
+        bench.reader.answer = Read(bench.runtime.now(), [bench.stop.order.report], None)
         rounds.append(((bench.runtime.now() - began) // SECOND, full))
         return await original(venue, watched, full=full)
 
-    bench.check.check = noted  # type: ignore[method-assign]
+    bench.check.check = noted
     began = bench.runtime.now()
     bench.services.supervise("check", bench.check.run)
     return bench, began, rounds
@@ -430,7 +430,7 @@ def test_a_round_comes_every_fifteen_seconds_and_each_fourth_is_a_full_one():
 def test_a_full_verification_that_could_not_be_read_is_made_up_for_in_the_next_round():
     bench, began, rounds = rhythm()
     bench.run(began + 50 * SECOND)
-    bench.snapshots.fails = 1
+    bench.reader.fails = 1
     bench.run(began + 80 * SECOND)
     assert rounds[-2:] == [(60, True), (75, True)]
 
@@ -451,10 +451,10 @@ def test_zero_switches_rounds_or_full_verifications_off(name, rounds_of):
 def test_rounds_end_with_the_last_position_and_begin_with_the_next():
     bench, began, rounds = rhythm()
     bench.run(began + 20 * SECOND)
-    bench.stops.watched = lambda venue: []  # type: ignore[method-assign]
+    bench.stops.watched = lambda venue: []
     bench.run(began + 100 * SECOND)
     assert len(rounds) == 1
-    bench.stops.watched = lambda venue: [bench.position]  # type: ignore[method-assign]
+    bench.stops.watched = lambda venue: [bench.position]
     bench.stops.kept.set()
     bench.run(began + 130 * SECOND)
     assert rounds[1:] == [(115, False), (130, False)]

@@ -320,7 +320,7 @@ def test_it_goes_on_from_the_stored_best_price():
     bench.prices.push("BTCUSDT", "42700")
     keep(bench, position)
     bench.run(bench.runtime.now() + 60 * SECOND)
-    assert position.row.protected_level == 42685
+    assert position.row.protected_level == 42686
     assert [one.values["best"] for one in bench.kinds("trailing.moved")] == ["42900"]
 
 

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
@@ -68,7 +69,7 @@ def bench():
 
 
 def test_a_position_is_kept_once_until_it_ends(bench):
-    told = []
+    told: list[Any] = []
     bench.stops.on_kept = told.append
     bench.stops.keep(bench.position)
     assert told == []
