@@ -406,7 +406,7 @@ def test_what_is_known_to_be_over_or_is_cancelled_already_stays(bench):
 
 def rhythm(**settings):
     bench = Checking(Settings.load(settings))
-    bench.stops.watched = lambda venue: [bench.position]
+    bench.stops.watched = lambda venue: [bench.position]  # type: ignore[method-assign]
     rounds = []
     original = bench.check.check
 
@@ -415,7 +415,7 @@ def rhythm(**settings):
         rounds.append(((bench.runtime.now() - began) // SECOND, full))
         return await original(venue, watched, full=full)
 
-    bench.check.check = noted
+    bench.check.check = noted  # type: ignore[method-assign]
     began = bench.runtime.now()
     bench.services.supervise("check", bench.check.run)
     return bench, began, rounds
