@@ -276,7 +276,8 @@ def test_one_and_the_same_exit_unfilled_at_two_checks_past_the_grace_is_given_up
     (alert,) = bench.alerts("aged.emergency")
     assert alert.severity == "CRITICAL"
     assert "unfilled at two checks" in alert.text
-    assert [one.cause for one in bench.kinds("exit.withdrawn")][0] in alert.text
+    (withdrawn,) = bench.kinds("exit.withdrawn")
+    assert withdrawn.cause in alert.text
 
 
 def test_at_the_cap_of_the_loss_it_is_given_up_at_the_next_check(bench):
