@@ -36,10 +36,15 @@ class _Segment(NamedTuple):
         return self.start_ns - (-j * self.span_ns // self.steps)
 
 
+type _Path = tuple[_Segment, _Segment, _Segment]
+
+PATHS_KEPT = 16
+
+
 class BarSeries:
     """`venues.sim.series.Series` over bars."""
 
-    __slots__ = ("_bar", "_bar_ns", "_index", "_open_ns", "_path", "_size", "grid", "holes", "tape")
+    __slots__ = ("_bar_ns", "_index", "_open_ns", "_paths", "_size", "grid", "holes", "tape")
 
     def __init__(self, tape: BarTape) -> None:
         self.tape = tape
@@ -49,8 +54,7 @@ class BarSeries:
         self._open_ns = tape.open_ns
         self._size = len(tape)
         self._bar_ns = tape.bar_ns if not tape.holes else 0  # 0: bars are not where they would be
-        self._bar = 0
-        self._path = self._make_segments(0)
+        self._paths: dict[int, _Path] = {}
 
     @property
     def first_ns(self) -> int:
@@ -142,13 +146,16 @@ class BarSeries:
         j = (ts_ns - segment.start_ns) * segment.steps // segment.span_ns
         return segment, min(j, segment.steps)
 
-    def _segments(self, bar: int) -> tuple[_Segment, _Segment, _Segment]:
-        # One look-up asks for the same bar several times, so the last one is kept.
-        if bar != self._bar:
-            self._bar, self._path = bar, self._make_segments(bar)
-        return self._path
+    def _segments(self, bar: int) -> _Path:
+        # One look-up asks for the same bars several times, and the next one for those beside them.
+        path = self._paths.get(bar)
+        if path is None:
+            if len(self._paths) == PATHS_KEPT:
+                self._paths.clear()
+            path = self._paths[bar] = self._make_segments(bar)
+        return path
 
-    def _make_segments(self, bar: int) -> tuple[_Segment, _Segment, _Segment]:
+    def _make_segments(self, bar: int) -> _Path:
         p0, p1, p2, p3 = self.tape.corners(bar)
         t0, t1, t2, t3 = self.tape.corner_times(bar)
         n0, n1, n2 = abs(p1 - p0) or 1, abs(p2 - p1) or 1, abs(p3 - p2) or 1
