@@ -164,6 +164,9 @@ class Entries:
                 return
         if not entering.lives:
             return
+        if position.state is PositionState.PENDING_SL and not position.row.filled_qty:
+            entering.judge("stored as filled, and no execution of it is known")
+            return
         if not position.row.filled_qty:
             self._never(position, "nothing filled")
             return
