@@ -22,6 +22,7 @@ COMMANDS = {
     "journal": "replay.journal_cli",
     "demo": "scenarios.demo",
     "kill": "scenarios.kill_cli",
+    "freeze": "scenarios.freeze_cli",
     "serve": "scenarios.serve_cli",
 }
 """Command → the module that adds it by `register(subparsers)`, where it is in the tree."""

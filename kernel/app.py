@@ -32,6 +32,7 @@ from kernel.model.messages import (
     HttpFailed,
     HttpReply,
     Input,
+    LeaseTold,
     Operator,
     Stall,
     Start,
@@ -98,6 +99,7 @@ class Kernel:
             restart=self._stopping.restart,
         )
         self._incidents = Incidents(services, parts)
+        services.lease.on_superseded = self._stopping.superseded
         self._commands = Commands(services, parts, self._stopping)
         self._handlers: dict[type, Callable[[str, Any], None]] = self._routes()
         self.next_deadline = runtime.next_deadline
@@ -163,6 +165,7 @@ class Kernel:
             StoreDone: self._on_answer,
             StoreLoaded: self._on_answer,
             StoreFailed: self._on_answer,
+            LeaseTold: self._on_answer,
             VenueSaid: self._on_stream,
             StreamOpened: self._on_stream,
             StreamFrame: self._on_stream,
@@ -180,6 +183,7 @@ class Kernel:
     def _on_start(self, _key: str, body: Start) -> None:
         services = self.services
         self._supervision.started_ns = self._runtime.now()
+        services.lease.begin(body.instance)
         services.decide("kernel.started", body.reason, settings=self.settings.settings_hash())
         for desk in services.desks.values():
             for reason in (STARTING, NO_STORE, "stream"):

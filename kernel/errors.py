@@ -6,6 +6,7 @@
     ├── StoreError               the store did not commit
     │   ├── StoreFenced          a later process has loaded: nothing of this one is written
     │   └── RowsRefused          the store takes these rows neither now nor later
+    ├── LeaseHeld                another instance trades the account
     └── VenueError               carries venue, request, raw code and text
         ├── NotSent              proven not executed: may be sent again under the same id
         ├── OutcomeUnknown       may have executed: gather evidence under the same id (SPEC §3)
@@ -76,6 +77,18 @@ class StoreFenced(StoreError):
 
 class RowsRefused(StoreError):
     """The store works and takes these rows neither now nor later; nothing of them was written."""
+
+
+class LeaseHeld(KernelError):
+    """Another instance has the lease of the accounts.
+
+    Attributes:
+        holder: Which one.
+    """
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"{holder} has the lease of the account")
+        self.holder = holder
 
 
 class VenueError(KernelError):

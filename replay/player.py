@@ -37,6 +37,7 @@ from kernel.model.messages import (
     Start,
     StepResult,
     StoreCommit,
+    StoreLease,
     StoreLoad,
     VenueCall,
 )
@@ -61,7 +62,7 @@ from replay.played import (
 )
 
 MOST_MECHANICS = 1_000
-_ASKING = (VenueCall, HttpRequest, StoreCommit, StoreLoad)
+_ASKING = (VenueCall, HttpRequest, StoreCommit, StoreLoad, StoreLease)
 """Effects that wait for an answer."""
 
 type Progress = Callable[[float], None]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from itertools import islice
 from typing import cast
 
@@ -15,20 +16,28 @@ import msgspec
 
 from kernel.app import Kernel
 from kernel.config import Settings
+from kernel.errors import LeaseHeld, StoreError
 from kernel.model.candle import Candle
 from kernel.model.messages import ExtremesRead, Input, PriceRead, QuoteRead
 from kernel.model.orders import PriceSource
 from kernel.model.units import TsNs
+from kernel.store.backend import Backend
 from replay.player import factory_of
 from scenarios.frames import (
     PRICE_ANSWERS,
+    Applied,
+    Apply,
     Begin,
+    Broke,
     Down,
+    Load,
+    Loaded,
     Look,
     Pipe,
     PipeEnded,
     Raised,
     Ready,
+    Renew,
     State,
     Stepped,
     Take,
@@ -88,6 +97,7 @@ class Child:
             venue_factories={name: factory_of(begin.level, name) for name in begin.venues},
         )
         self._told = 0
+        self._database = _connected(begin.database) if begin.database else None
         pipe.send(Ready(self._kernel.next_deadline()))
 
     def serve(self) -> None:
@@ -96,6 +106,8 @@ class Child:
             match self._pipe.receive():
                 case Take(item=item):
                     self._step(item)
+                case Apply() | Load() | Renew() as asked:
+                    self._pipe.send(self._store(asked))
                 case TellState():
                     self._pipe.send(State(self._kernel.state_digest()))
                 case other:
@@ -115,6 +127,33 @@ class Child:
         self._pipe.send(
             Stepped(result=result, deadline=kernel.next_deadline(), crashes=crashes)
         )
+
+
+    def _store(self, asked: Apply | Load | Renew) -> Applied | Loaded | Broke:
+        """Ask the database, and block until it has answered."""
+        database = self._database
+        assert database is not None
+        try:
+            match asked:
+                case Apply(rows=rows):
+                    return Applied(database.apply(rows))
+                case Load():
+                    return Loaded(database.load(asked.now_ns, asked.ask))
+                case Renew():
+                    database.lease(asked.ask, asked.now_ns)
+                    return Applied()
+        except StoreError as error:
+            return Broke(reason=str(error))
+        except LeaseHeld as held:
+            return Broke(holder=held.holder)
+
+
+def _connected(address: str) -> Backend:
+    """The database; nothing of it is loaded where there is none."""
+    module = import_module("kernel.store.blocking")
+    where = import_module("kernel.store.address")
+    made: Backend = module.BlockingPostgres(where.Address(address))
+    return made
 
 
 def main() -> int:

@@ -109,7 +109,7 @@ class Deaths:
         )
 
     def _at_effect(self, effect: Effect) -> Death | None:
-        return self._due(inside=False, matters=_matters(effect))
+        return self._due(inside=False, matters=matters(effect))
 
     def _at_step(self) -> Death | None:
         return self._due(inside=True, matters=True)
@@ -132,7 +132,8 @@ class Deaths:
         return Death(before=plan.how == How.BEFORE, applied=plan.applied)
 
 
-def _matters(effect: Effect) -> bool:
+def matters(effect: Effect) -> bool:
+    """Whether an effect is an order, a stop, a cancel or a commit."""
     body = effect.body
     if type(body) is StoreCommit:
         return True

@@ -13,8 +13,9 @@ from __future__ import annotations
 import gc
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -34,6 +35,7 @@ from kernel.model.messages import (
     Tick,
 )
 from kernel.model.units import MonoNs, TsNs, install_decimal_context
+from scenarios.child_database import ChildDatabase
 from scenarios.composition import compose_venue
 from scenarios.kernels import AnyKernel, LocalKernel
 from scenarios.world import World
@@ -60,15 +62,24 @@ class Sink(Protocol):
 class Death(msgspec.Struct, frozen=True, kw_only=True):
     """How a kernel dies at an effect. `before`: the effect does not leave any more.
 
-    Of the store's waiting writes the first `applied` become durable.
+    Of the store's waiting writes the first `applied` become durable; on a database of the kernel's
+    own process the next one is `cut`: the process is killed while it commits.
     """
 
     before: bool = False
     applied: int = 0
+    cut: Callable[[], None] | None = None
+    """What happens between the beginning of that commit and the end of the process."""
 
 
-type Trap = Callable[[Effect], Death | None]
-"""Looks at an effect that is about to leave; not None: the kernel dies with it."""
+class Freeze(msgspec.Struct, frozen=True):
+    """The process stands still between signing an effect and sending it."""
+
+    span_ns: int
+
+
+type Trap = Callable[[Effect], Death | Freeze | None]
+"""Looks at an effect that is about to leave; not None: what becomes of the process then."""
 type Ambush = Callable[[], Death | None]
 """Asked before each step; not None: the kernel dies inside it, and nothing of it leaves."""
 
@@ -82,6 +93,7 @@ class Driver:
         level: "sim" or "wire".
         sinks: See each step, in this order.
         isolate: Each kernel in a process of its own; `close` the driver then.
+        instance: Who keeps the lease; "": nobody does.
 
     Attributes:
         kernel: The kernel that is alive, if any.
@@ -98,10 +110,12 @@ class Driver:
         level: str = "sim",
         sinks: tuple[Sink, ...] = (),
         isolate: bool = False,
+        instance: str = "",
     ) -> None:
         install_decimal_context()
         self.world = world
         self.settings = settings
+        self.instance = instance
         self.sinks = sinks
         self.kernel: AnyKernel | None = None
         self.steps = 0
@@ -111,11 +125,16 @@ class Driver:
         self.trap: Trap | None = None
         self.ambush: Ambush | None = None
         self._level = level
+        backend = world.store.backend
+        self._database = backend if isinstance(backend, ChildDatabase) else None
         self._isolate = isolate
         self._composed = {name: compose_venue(level, name) for name in world.venues}
         self._agenda = world.agenda
         self._inputs: deque[tuple[str, InputBody]] = deque()
         self._held: list[tuple[str, InputBody]] = []
+        self._unsent: list[Effect] = []
+        self._frozen = False
+        self._frozen_ns = 0
         self._held_until_ns = 0
         self._seq = 0
         self._born_ns = 0
@@ -143,16 +162,25 @@ class Driver:
         self.kernel = self._made()
         for sink in self.sinks:
             sink.born(self.kernel)
-        self._emit("start", Start(settings=self.settings.canonical_json(), reason=reason))
-        self._drain()
+        settings = self.settings.canonical_json()
+        self._emit("start", Start(settings=settings, reason=reason, instance=self.instance))
+        self.drain()
 
     def _made(self) -> AnyKernel:
         if self._isolate:
             isolated = import_module("scenarios.isolated")
-            kernel: AnyKernel = isolated.IsolatedKernel(
-                self.settings, self.world.prices, level=self._level, venues=tuple(self._composed)
+            database = self._database
+            kernel: Any = isolated.IsolatedKernel(
+                self.settings,
+                self.world.prices,
+                level=self._level,
+                venues=tuple(self._composed),
+                database="" if database is None else database.address,
             )
-            return kernel
+            if database is not None:
+                database.serve(kernel)
+            made: AnyKernel = kernel
+            return made
         return LocalKernel(
             self.settings,
             prices=self.world.prices,
@@ -166,28 +194,38 @@ class Driver:
 
     def crash(self, *, applied: int = 0) -> None:
         """Kill the kernel; of the store's waiting writes the first `applied` become durable."""
-        self._end("crash", applied)
+        self._end("crash", Death(applied=applied))
 
     def operator(self, command: str, *args: str) -> None:
         """Give a command at the present instant."""
         self._emit("operator", Operator(command=command, args=args))
-        self._drain()
+        self.drain()
 
     def host(self, report: HostReport) -> None:
         """Tell the kernel of its host at the present instant."""
         self._emit("host", report)
-        self._drain()
+        self.drain()
 
     def stall(self, span_ns: int) -> None:
         """Let the process stand still: what arrives meanwhile is seen at the end of it."""
         self._held_until_ns = self._agenda.now_ns + span_ns
         self._held.append(("stall", Stall(late_ns=span_ns)))
 
+    def _freeze(self, span_ns: int) -> None:
+        """Stand still at once, in the middle of a step.
+
+        What was signed and not sent leaves at the end, with the signature of now.
+        """
+        self._frozen, self._frozen_ns = True, self._agenda.now_ns
+        self.stall(span_ns)
+        self._held += self._inputs
+        self._inputs.clear()
+
     def clock_step(self, by_ns: int) -> None:
         """Move the wall clock of the process against its monotonic clock."""
         self._wall_offset_ns += by_ns
         self._emit("clock", ClockStep(by_ns=by_ns))
-        self._drain()
+        self.drain()
 
     # ------------------------------------------------------------ running
 
@@ -205,16 +243,16 @@ class Driver:
     def _advance(self, until_ns: int) -> bool:
         """Run the agenda up to the next deadline of the kernel, then step that."""
         agenda, kernel, steps = self._agenda, self.kernel, self.steps
-        deadline = self._deadline()
+        deadline = self.deadline()
         while (due := agenda.next_due()) is not None and (deadline is None or due <= deadline):
             if due > until_ns:
                 return False
             agenda.pop_run()
             if self._inputs:
-                self._drain()
+                self.drain()
             if self.steps != steps or self.kernel is not kernel or self._held:
                 kernel, steps = self.kernel, self.steps
-                deadline = self._deadline()
+                deadline = self.deadline()
         if deadline is None or deadline > until_ns:
             if agenda.now_ns < until_ns:
                 agenda.advance(until_ns)
@@ -227,7 +265,7 @@ class Driver:
             self._step("tick", Tick())
         return True
 
-    def _deadline(self) -> int | None:
+    def deadline(self) -> int | None:
         """Wall time of the agenda at which the kernel must be stepped though nothing arrives."""
         if self.kernel is None:
             return None
@@ -245,15 +283,22 @@ class Driver:
         else:
             self._inputs.append((key, body))
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
+        """Step what has arrived; called from outside where another driver runs the agenda."""
         while self._inputs:
             key, body = self._inputs.popleft()
             self._step(key, body)
 
     def _wake(self) -> None:
         held, self._held = self._held, []
+        unsent, self._unsent, self._frozen = self._unsent, [], False
+        for effect in unsent:
+            if isinstance(effect.body, Stopped):
+                self._stopped(effect.body)
+                return
+            self.world.accept(effect, signed_ns=self._frozen_ns)
         self._inputs.extend(held)
-        self._drain()
+        self.drain()
 
     def _step(self, key: str, body: InputBody) -> None:
         kernel = self.kernel
@@ -272,8 +317,7 @@ class Driver:
             body,
         )
         if self.ambush is not None and (death := self.ambush()) is not None:
-            kernel.die_in(item)
-            self._end("crash", death.applied)
+            self._end("crash", death, item)
             return
         self._seq += 1
         self.steps += 1
@@ -281,7 +325,9 @@ class Driver:
         for see in self._seers:
             see(item, result)
         for effect in result.effects:
-            if self.trap is None and type(effect.body) is not Stopped:
+            if self._frozen:
+                self._unsent.append(effect)
+            elif self.trap is None and type(effect.body) is not Stopped:
                 self.world.accept(effect)
             elif not self._let_out(effect):
                 return
@@ -290,29 +336,47 @@ class Driver:
 
     def _let_out(self, effect: Effect) -> bool:
         """Hand one effect to the world; False: the kernel died with it."""
-        death = self.trap(effect) if self.trap is not None else None
-        if death is None or not death.before:
+        fate = self.trap(effect) if self.trap is not None else None
+        if isinstance(fate, Freeze):
+            self._freeze(fate.span_ns)
+            self._unsent.append(effect)
+            return True
+        if fate is None or not fate.before:
             self.world.accept(effect)
-        if death is not None:
-            self._end("crash", death.applied)
+        if fate is not None:
+            self._end("crash", fate)
             return False
         if isinstance(effect.body, Stopped):
-            self._end("stopped", 0)
-            if effect.body.restart:
-                self.start("restart")
+            self._stopped(effect.body)
             return False
         return True
 
-    def _end(self, reason: str, applied: int) -> None:
-        kernel = self.kernel
+    def _stopped(self, body: Stopped) -> None:
+        self._end("stopped", Death())
+        if body.restart:
+            self.start("restart")
+
+    def _end(self, reason: str, death: Death, item: Input | None = None) -> None:
+        """End this life; `item`: it dies while it works on that."""
+        kernel, database = self.kernel, self._database
         if kernel is None:
             return
-        self.world.disconnect(applied=applied)
+        cut = None
+        if database is not None and death.cut is not None:
+            cut = partial(database.cut, meanwhile=death.cut)
+        self.world.disconnect(applied=death.applied, cut=cut)
         self.crashes += kernel.crashes
-        kernel.close()
+        if item is None or cut is not None:
+            kernel.close()
+        else:
+            kernel.die_in(item)
+        if database is not None:
+            database.buried()
         self.kernel = None
         self._inputs.clear()
         self._held.clear()
+        self._unsent.clear()
+        self._frozen = False
         self._wall_offset_ns = 0
         self.stopped = reason == "stopped"
         for sink in self.sinks:

@@ -22,6 +22,8 @@ from kernel.model.messages import (
     StepResult,
 )
 from kernel.model.orders import PriceSource
+from kernel.model.rows import Row, StoredState
+from kernel.store.leases import LeaseAsk
 
 _LENGTH = struct.Struct(">I")
 _LARGEST = 1 << 28
@@ -36,6 +38,8 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin", array_like=T
     settings: str
     level: str
     venues: tuple[str, ...]
+    database: str = ""
+    """Where this process keeps its rows, on a connection of its own; "": the parent keeps them."""
 
 
 class Take(msgspec.Struct, frozen=True, tag="take", array_like=True, gc=False):
@@ -48,7 +52,27 @@ class TellState(msgspec.Struct, frozen=True, tag="tell_state", array_like=True):
     """Answered by `State`."""
 
 
-type Down = Begin | Take | TellState
+class Apply(msgspec.Struct, frozen=True, tag="apply", array_like=True, gc=False):
+    """Write a commit to the database now; answered by `Applied`."""
+
+    rows: tuple[Row, ...]
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load_now", array_like=True):
+    """Load from the database at this time, with the lease where `ask` wants it: `Loaded`."""
+
+    now_ns: int
+    ask: LeaseAsk | None = None
+
+
+class Renew(msgspec.Struct, frozen=True, kw_only=True, tag="renew", array_like=True):
+    """Renew the lease in the database at this time; answered by `Applied`."""
+
+    now_ns: int
+    ask: LeaseAsk
+
+
+type Down = Begin | Take | TellState | Apply | Load | Renew
 
 PRICE_ANSWERS: dict[str, Any] = {
     "last": PriceRead,
@@ -95,6 +119,25 @@ class State(msgspec.Struct, frozen=True, tag="state", array_like=True):
     digest: str
 
 
+class Applied(msgspec.Struct, frozen=True, tag="applied", array_like=True):
+    """The database has done it; the answers to claims."""
+
+    claimed: tuple[bool, ...] = ()
+
+
+class Loaded(msgspec.Struct, frozen=True, tag="loaded_now", array_like=True):
+    """What the database holds."""
+
+    state: StoredState
+
+
+class Broke(msgspec.Struct, frozen=True, kw_only=True, tag="broke", array_like=True):
+    """The database did not do it; `holder`: because another instance has the lease."""
+
+    reason: str = ""
+    holder: str = ""
+
+
 class Raised(msgspec.Struct, frozen=True, kw_only=True, tag="raised", array_like=True):
     """The step raised: the kernel is of no use any more."""
 
@@ -102,7 +145,7 @@ class Raised(msgspec.Struct, frozen=True, kw_only=True, tag="raised", array_like
     text: str
 
 
-type Up = Ready | Look | Stepped | State | Raised
+type Up = Ready | Look | Stepped | State | Applied | Loaded | Broke | Raised
 
 # ---------------------------------------------------------------- the pipe
 

@@ -9,22 +9,30 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryFile
 
 import msgspec
 
 from kernel.config import Settings
+from kernel.errors import LeaseHeld, StoreError
 from kernel.model.messages import Input, StepResult
 from kernel.model.units import TsNs
 from kernel.ports.prices import PriceReader
 from scenarios.frames import (
+    Applied,
+    Apply,
     Begin,
+    Broke,
+    Load,
+    Loaded,
     Look,
     Pipe,
     PipeEnded,
     Raised,
     Ready,
+    Renew,
     State,
     Stepped,
     Take,
@@ -48,6 +56,7 @@ class IsolatedKernel:
         prices: Answers its looks at prices.
         level: "sim" or "wire".
         venues: Their names.
+        database: Where it keeps its rows itself; "": the parent does.
 
     Attributes:
         crashes: As of a kernel.
@@ -58,7 +67,13 @@ class IsolatedKernel:
     """
 
     def __init__(
-        self, settings: Settings, prices: PriceReader, *, level: str, venues: tuple[str, ...]
+        self,
+        settings: Settings,
+        prices: PriceReader,
+        *,
+        level: str,
+        venues: tuple[str, ...],
+        database: str = "",
     ) -> None:
         self.crashes: list[str] = []
         self._prices = prices
@@ -78,7 +93,9 @@ class IsolatedKernel:
         self._pipe = Pipe(read_fd, self._process.stdin.fileno(), Up.__value__)
         self._poll = select.poll()
         self._poll.register(read_fd, select.POLLIN)
-        begin = Begin(settings=settings.canonical_json(), level=level, venues=venues)
+        begin = Begin(
+            settings=settings.canonical_json(), level=level, venues=venues, database=database
+        )
         try:
             ready = self._ask(begin, "its start")
         except KernelLost:
@@ -108,6 +125,28 @@ class IsolatedKernel:
         told = self._ask(TellState(), "a question for its state")
         assert isinstance(told, State)
         return told.digest
+
+    def store(self, asked: Apply | Load | Renew) -> Applied | Loaded:
+        """Have its database asked, between two steps.
+
+        Raises:
+            StoreError: The database did not do it.
+            LeaseHeld: Another instance has the lease.
+            KernelLost: The process is gone.
+        """
+        told = self._ask(asked, f"its database ({type(asked).__name__})")
+        if isinstance(told, Broke):
+            if told.holder:
+                raise LeaseHeld(told.holder)
+            raise StoreError(told.reason)
+        assert isinstance(told, Applied | Loaded)
+        return told
+
+    def die_at_commit(self, asked: Apply, meanwhile: Callable[[], None]) -> None:
+        """Die while its database works on a commit; `meanwhile` runs before the end comes."""
+        self._pipe.send(asked)
+        meanwhile()
+        self.close()
 
     def die_in(self, item: Input) -> None:
         """See `AnyKernel.die_in`: killed while it works, wherever that is."""

@@ -28,18 +28,20 @@ MOST_PROCESSES = 256
 def register(subparsers: Subparsers) -> None:
     """Add the command `kill`; it leaves its function in `args.func`."""
     parser = subparsers.add_parser("kill", help="SIGKILLs at drawn points, each restart judged")
-    parser.add_argument("--count", type=_number(1, MOST), default=200, metavar="N",
+    parser.add_argument("--count", type=number(1, MOST), default=200, metavar="N",
                         help="SIGKILLs in all, in rounds of 20 (default 200)")  # fmt: skip
-    parser.add_argument("--seed", type=_number(0, 2**62), default=1, help="of the first round")
+    parser.add_argument("--seed", type=number(0, 2**62), default=1, help="of the first round")
     parser.add_argument("--level", choices=LEVELS, default="sim",
                         help="sim: direct; wire: adapters and emulators in bytes")  # fmt: skip
-    parser.add_argument("-j", "--jobs", type=_number(1, MOST_PROCESSES), default=1, metavar="N",
+    parser.add_argument("-j", "--jobs", type=number(1, MOST_PROCESSES), default=1, metavar="N",
                         help="rounds at the same time")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     parser.set_defaults(func=cmd_kill)
 
 
-def _number(low: int, high: int) -> Any:
+def number(low: int, high: int) -> Any:
+    """The type of an argument that is a whole number in a range."""
+
     def read(told: str) -> int:
         if not (told.isascii() and told.isdigit() and low <= int(told) <= high):
             raise argparse.ArgumentTypeError(

@@ -6,7 +6,15 @@ from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
-from kernel.model.messages import Effect, HostReport, Input, StepResult
+from kernel.errors import InvariantViolation
+from kernel.model.messages import (
+    Effect,
+    HostReport,
+    Input,
+    StepResult,
+    StoreLoad,
+    StoreLoaded,
+)
 from kernel.model.units import MS
 from kernel.store.backend import Backend
 from kernel.watch.events import EventLog
@@ -20,7 +28,7 @@ from scenarios.observation import Observation
 from scenarios.protection_checks import Limits
 from scenarios.replay_run import JournalSink
 from scenarios.replay_setup import instruments_hash
-from scenarios.schema import After, CrashPart, Happening, HostPart
+from scenarios.schema import After, CrashPart, Happening, HostPart, LeasePart
 from scenarios.world import World
 from venues.sim.agenda import RANK_MESSAGE
 
@@ -79,6 +87,7 @@ class Run:
                 self,
             ),
             isolate=isolate,
+            instance=assembly.scenario.instance,
         )
 
     def play(self) -> list[str]:
@@ -146,6 +155,8 @@ class Run:
             driver.host(_host_report(happening.host))
         if happening.feed_down is not None:
             self.world.feed_away(happening.feed_down)
+        if happening.lease is not None:
+            self._take_lease(happening.lease)
         if happening.restart is not None:
             self._restart = happening.restart
             driver.operator("stop")
@@ -154,6 +165,16 @@ class Run:
             if happening.crash.store_lost:
                 self.world.store.restore({})
             self._start_again(happening.crash.down, "crash")
+
+    def _take_lease(self, part: LeasePart) -> None:
+        store, now, key = self.world.store, self.world.agenda.now_ns, f"load/{part.instance}"
+        body = StoreLoad(
+            instance=part.instance, accounts=tuple(self.world.venues), term_ns=part.term,
+            wait_ns=part.wait,
+        )  # fmt: skip
+        store.submit(key, body, now, client=part.instance)
+        if not isinstance(store.complete(key, now), StoreLoaded):
+            raise InvariantViolation(f"timeline: the lease is not free for {part.instance}")
 
     def _start_again(self, down_ns: int, reason: str) -> None:
         agenda = self.world.agenda

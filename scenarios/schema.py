@@ -193,6 +193,14 @@ class HostPart(Part):
     lag_ms: int = Field(-1, ge=-1)
 
 
+class LeasePart(Part):
+    """Another instance that has the lease for a while, and does nothing else."""
+
+    instance: str = Field("another", min_length=1, max_length=40)
+    term: Duration = 60 * SECOND
+    wait: Duration = 60 * SECOND
+
+
 class Happening(Part):
     """One entry of the timeline: a moment and one act."""
 
@@ -212,6 +220,8 @@ class Happening(Part):
     host: HostPart | None = None
     feed_down: Duration | None = None
     """The signal server is away for so long."""
+    lease: LeasePart | None = None
+    """Another instance takes the lease of the accounts, which must be free then."""
 
     @model_validator(mode="after")
     def _one_act(self) -> Self:
@@ -229,7 +239,7 @@ class Happening(Part):
 
 ACTS = (
     "crash", "restart", "operator", "stall", "clock_step", "store_down", "store_stall",
-    "feed_down", "host",
+    "feed_down", "host", "lease",
 )  # fmt: skip
 
 
@@ -316,6 +326,8 @@ class Scenario(Part):
     unobservable: Duration = 0
     """So much longer than the guarantee a loss may last, because no surface shows it before."""
     seed: int = Field(1, ge=0)
+    instance: str = Field("", max_length=40)
+    """Who keeps the lease of the accounts; "": no lease is kept."""
     settings: dict[str, str] = {}
     money: MoneyPart = MoneyPart()
     legs: dict[str, Any] = {}

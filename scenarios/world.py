@@ -7,6 +7,7 @@ store. `connect` gives a kernel its side of the world, `disconnect` cuts it off.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from kernel.model.messages import (
     StatusReport,
     Stopped,
     StoreCommit,
+    StoreLease,
     StoreLoad,
     StreamClose,
     StreamOpen,
@@ -35,20 +37,24 @@ from kernel.model.messages import (
     WatchFired,
     WatchSet,
 )
+from kernel.model.venue import VenueRequest
 from kernel.store.backend import Backend
 from kernel.store.memory import MemoryBackend
-from kernel.store.simulated import SimulatedStore
+from kernel.store.simulated import Cut, SimulatedStore
 from scenarios.composition import Link, LinkFactory
 from venues.sim.agenda import RANK_MESSAGE, Agenda
 from venues.sim.binance import BinanceVenue
 from venues.sim.bybit import BybitVenue
 from venues.sim.dense import DensePriceService
+from venues.sim.link import SimVenueLink
 from venues.sim.market import Market, Prices
 from venues.sim.prices import PriceService
 from venues.sim.signal_server import Posted, SignalServer, SignalServerSetup
 from venues.sim.venue import SimVenue, VenueSetup
 
 type Emit = Callable[[str, InputBody], None]
+type OnRequest = Callable[[str, VenueRequest], None]
+"""Told of each request that a venue looks at (level "sim"): venue, request."""
 
 VENUE_CLASSES: dict[str, type[SimVenue]] = {"binance": BinanceVenue, "bybit": BybitVenue}
 
@@ -98,6 +104,10 @@ class World:
         }
         self.store = SimulatedStore(backend or MemoryBackend())
         self._posted, self._feed_setup = setup.posted, setup.feed
+        self.name = ""
+        """Of the instance whose world it is; "": the only one, or the first."""
+        self.on_request: OnRequest = _unheard
+        self._siblings: dict[str, World] = {"": self}
         self._emit: Emit = _nobody
         self._links: dict[str, Link] = {}
         self._feed: SignalServer | None = None
@@ -105,6 +115,16 @@ class World:
         self._watches: dict[str, None] = {}
         self._life = 0
         self._handlers = self._routes()
+
+    def sibling(self, name: str) -> World:
+        """The same world as another instance meets it: one agenda, venues, prices and store."""
+        twin = copy(self)
+        twin.name = name
+        twin._emit, twin._links, twin._feed = _nobody, {}, None  # noqa: SLF001 - it is our own
+        twin._feed_fired, twin._watches, twin._life = {}, {}, 0  # noqa: SLF001
+        twin._handlers = twin._routes()  # noqa: SLF001
+        self._siblings[name] = twin
+        return twin
 
     def connect(self, factories: dict[str, LinkFactory], emit: Emit) -> None:
         """Begin the life of a kernel: `emit` takes its inputs, at the instant they arrive."""
@@ -114,13 +134,17 @@ class World:
             name: factory(self.venues[name], self.agenda, emit)
             for name, factory in factories.items()
         }
+        for link in self._links.values():
+            if isinstance(link, SimVenueLink):
+                link.on_request = self.on_request
         self._feed = SignalServer(self.agenda, self._posted, emit, self._feed_setup)
 
-    def disconnect(self, *, applied: int = 0) -> None:
+    def disconnect(self, *, applied: int = 0, cut: Cut | None = None) -> None:
         """End the life of a kernel: what has left it goes on, what comes back meets nobody.
 
         Args:
             applied: Of the store's waiting writes so many become durable; the rest is lost.
+            cut: Given the write after those.
         """
         self._life += 1
         self._emit = _nobody
@@ -131,12 +155,16 @@ class World:
             self._feed_fired = self.feed_fired()
             self._feed = None
         for watch_id in self._watches:
-            self.prices.clear(watch_id)
+            self.prices.clear(self._own(watch_id))
         self._watches.clear()
-        self.store.crash(applied)
+        self.store.crash(applied, client=self.name, cut=cut)
 
-    def accept(self, effect: Effect) -> None:
+    def accept(self, effect: Effect, *, signed_ns: int = 0) -> None:
         """Let an effect of the kernel happen.
+
+        Args:
+            effect: Which one.
+            signed_ns: When its process signed it, where that was before a freeze.
 
         Raises:
             InvariantViolation: Nothing in this world takes such an effect.
@@ -144,7 +172,13 @@ class World:
         handler = self._handlers.get(type(effect.body))
         if handler is None:
             raise InvariantViolation(f"{effect.key}: nothing takes {type(effect.body).__name__}")
-        handler(effect.key, effect.body)
+        body = effect.body
+        if signed_ns and isinstance(body, VenueCall):
+            link = self._links[body.venue]
+            assert isinstance(link, SimVenueLink)
+            link.accept(effect.key, body, signed_ns=signed_ns)
+        else:
+            handler(effect.key, body)
 
     def feed_away(self, span_ns: int) -> None:
         """Take the signal server away for a while."""
@@ -167,6 +201,7 @@ class World:
             WatchCleared: self._unwatch,
             StoreCommit: self._ask_store,
             StoreLoad: self._ask_store,
+            StoreLease: self._ask_store,
             Alert: _told,
             StatusReport: _told,
             Stopped: _told,
@@ -186,32 +221,50 @@ class World:
 
     def _watch(self, _key: str, body: WatchSet) -> None:
         self._watches[body.watch_id] = None
+        if self.name:
+            body = msgspec.structs.replace(body, watch_id=self._own(body.watch_id))
         self.prices.watch(body, self.agenda.now_ns)
 
     def _unwatch(self, _key: str, body: WatchCleared) -> None:
         if self._watches.pop(body.watch_id, _MISSING) is not _MISSING:
-            self.prices.clear(body.watch_id)
+            self.prices.clear(self._own(body.watch_id))
+
+    def _own(self, key: str) -> str:
+        """A key that no other instance has."""
+        return f"{self.name}{_OF}{key}" if self.name else key
 
     def _fired(self, body: WatchFired) -> None:
+        name, of, watch_id = body.watch_id.partition(_OF)
+        if of:
+            body = msgspec.structs.replace(body, watch_id=watch_id)
+        self._siblings[name if of else ""]._told_of_watch(body)  # noqa: SLF001 - a twin of ours
+
+    def _told_of_watch(self, body: WatchFired) -> None:
         self._watches.pop(body.watch_id, None)
         self._emit(f"watch/{body.watch_id}", body)
 
-    def _ask_store(self, key: str, body: StoreCommit | StoreLoad) -> None:
-        life, store = self._life, self.store
-        due_ns = store.submit(key, body, self.agenda.now_ns)
+    def _ask_store(self, key: str, body: StoreCommit | StoreLoad | StoreLease) -> None:
+        life, store, own = self._life, self.store, self._own(key)
+        due_ns = store.submit(own, body, self.agenda.now_ns, client=self.name)
 
         def answer() -> None:
             if life == self._life:
-                self._emit(key, store.complete(key, self.agenda.now_ns))
+                self._emit(key, store.complete(own, self.agenda.now_ns))
 
         self.agenda.push(due_ns, RANK_MESSAGE, answer)
 
 
 _MISSING = object()
+_OF = "\x1f"
+"""Between the name of an instance and a key of its own."""
 
 
 def _nobody(_key: str, _body: InputBody) -> None:
     """No kernel is alive: what arrives is lost."""
+
+
+def _unheard(_venue: str, _request: VenueRequest) -> None:
+    """Nobody wants to know."""
 
 
 def _told(_key: str, _body: EffectBody) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kernel.model.positions import CloseReason
 from kernel.sync.clock import OFFSET
 from kernel.sync.startup import NO_STORE, STARTING
+from kernel.trade.lease import LEASE
 from kernel.trade.router import RESYNC
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from kernel.model.messages import Operator
     from kernel.trade.services import Services
 
-LIFTED_BY_TIME = (STARTING, NO_STORE, RESYNC, OFFSET, "stream", "store", "stopping")
+LIFTED_BY_TIME = (STARTING, NO_STORE, RESYNC, OFFSET, LEASE, "stream", "store", "stopping")
 """Blocks that end by themselves; an operator's `resume` lifts the others."""
 
 
@@ -51,6 +52,7 @@ class Commands:
 
     def _resume(self) -> None:
         self._services.risk.resume()
+        self._services.lease.trust()
         for desk in self._services.desks.values():
             for reason in desk.block_reasons:
                 if reason not in LIFTED_BY_TIME:

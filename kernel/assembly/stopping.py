@@ -54,6 +54,10 @@ class Stopping:
         """End now and ask to be started anew."""
         self._end(reason, restart=True)
 
+    def superseded(self, reason: str) -> None:
+        """End now: another instance looks after the positions."""
+        self._end(reason)
+
     async def _stop(self) -> None:
         """Positions stay with their stops; a filled entry is brought to its stop or closed."""
         runtime, book = self._services.runtime, self._services.book

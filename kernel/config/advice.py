@@ -18,7 +18,6 @@ RECOMMENDED = (
 
 WITHOUT_EFFECT = (
     "epoch_hours",
-    "lease_wait_seconds",
 )
 """Names that no code reads yet: accepted, so that one file serves later releases too."""
 

@@ -32,6 +32,9 @@ class Agreement(Section):
     visibility_lag_seconds: int = whole(5, 0, 60, "between two reads that prove an absence")
     order_timeout_seconds: int = whole(5, 1, 60, "time-out of the answer to an order")
     query_timeout_seconds: int = whole(10, 1, 60, "time-out of the answer to a query")
+    lease_seconds: int = whole(
+        60, 15, 3600, "for so long an instance has its account; renewed at a third of it"
+    )
     lease_wait_seconds: int = whole(
         60, 0, 3600, "after the lease of another instance ran out, before it is taken over"
     )

@@ -25,6 +25,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag="start", array_like=T
 
     settings: str
     reason: str = "start"
+    instance: str = ""
+    """Who takes the lease of the accounts; "": nobody else can trade them, no lease is kept."""
 
 
 class Tick(msgspec.Struct, frozen=True, tag="tick", array_like=True, gc=False):
@@ -146,6 +148,16 @@ class StoreLoaded(
     damage: tuple[str, ...] = ()
 
 
+class LeaseTold(
+    msgspec.Struct, frozen=True, kw_only=True, tag="leased", array_like=True, gc=False
+):
+    """Answer to `StoreLease`, and to a `StoreLoad` that the lease of another instance refuses."""
+
+    granted: bool
+    holder: str = ""
+    """Where it was not granted: who has it."""
+
+
 class StoreFailed(
     msgspec.Struct, frozen=True, kw_only=True, tag="store_failed", array_like=True, gc=False
 ):
@@ -204,6 +216,7 @@ type InputBody = (
     | StoreDone
     | StoreLoaded
     | StoreFailed
+    | LeaseTold
     | Stall
     | ClockStep
     | HostReport
@@ -326,8 +339,35 @@ class StoreCommit(
     rows: tuple[Row, ...]
 
 
-class StoreLoad(msgspec.Struct, frozen=True, tag="load", array_like=True, gc=False):
-    """Take the next run epoch and read what a start needs."""
+class StoreLoad(
+    msgspec.Struct, frozen=True, kw_only=True, tag="load", array_like=True, gc=False
+):
+    """Take the next run epoch and read what a start needs.
+
+    With an `instance` only together with the lease of the `accounts`, else `LeaseTold` answers and
+    nothing was done. The lease is given for `term_ns`, that of another instance `wait_ns` after its
+    end, all by the clock of the store.
+    """
+
+    instance: str = ""
+    accounts: tuple[str, ...] = ()
+    term_ns: int = 0
+    wait_ns: int = 0
+
+
+class StoreLease(
+    msgspec.Struct, frozen=True, kw_only=True, tag="lease", array_like=True, gc=False
+):
+    """Renew the lease of the accounts, or take it anew, as `StoreLoad` does.
+
+    `epoch` is that of this run: a later run of the same instance refuses it.
+    """
+
+    instance: str
+    accounts: tuple[str, ...]
+    epoch: int
+    term_ns: int
+    wait_ns: int
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True, tag="alert", array_like=True, gc=False):
@@ -377,6 +417,7 @@ type EffectBody = (
     | FeedClose
     | StoreCommit
     | StoreLoad
+    | StoreLease
     | Alert
     | StatusReport
     | Stopped

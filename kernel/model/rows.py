@@ -249,6 +249,8 @@ class StoredState(
     """The running sums."""
     since_ns: TsNs = TsNs(0)
     """Since when this store exists: what is older it may never have known; 0: not told."""
+    lease_of: str = ""
+    """The other instance whose lease was taken over with this load."""
 
 
 def row_key(row: Row) -> str:

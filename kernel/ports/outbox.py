@@ -17,6 +17,7 @@ from kernel.model.messages import (
     EffectBody,
     HttpFailed,
     HttpReply,
+    LeaseTold,
     Read,
     StoreDone,
     StoreFailed,
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from kernel.runtime.primitives import Future
     from kernel.runtime.scheduler import Runtime
 
-type Answer = VenueAnswer | HttpReply | HttpFailed | StoreDone | StoreLoaded | StoreFailed
+type Answer = (
+    VenueAnswer | HttpReply | HttpFailed | StoreDone | StoreLoaded | StoreFailed | LeaseTold
+)
 """Inputs that answer one request."""
 type Listener = Callable[[Decision], None]
 """Hears a decision in the instant in which it is made."""

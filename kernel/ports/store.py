@@ -12,8 +12,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from kernel.errors import StoreError
-from kernel.model.messages import Alert, StoreCommit, StoreDone, StoreFailed, StoreLoad, StoreLoaded
+from kernel.errors import LeaseHeld, StoreError
+from kernel.model.messages import (
+    Alert,
+    LeaseTold,
+    StoreCommit,
+    StoreDone,
+    StoreFailed,
+    StoreLease,
+    StoreLoad,
+    StoreLoaded,
+)
 from kernel.model.rows import Row, StoredState
 from kernel.model.venue import EffectClass
 
@@ -42,13 +51,31 @@ class Store(Protocol):
         """
         ...
 
-    async def load(self) -> StoredState:
-        """Take the next run epoch and read what is not finished.
+    async def load(self, terms: LeaseTerms | None = None) -> StoredState:
+        """Take the next run epoch, and the lease, and read what is not finished.
+
+        Raises:
+            LeaseHeld: Another instance has the lease; nothing was done.
+            StoreError: The store did not answer.
+        """
+        ...
+
+    async def lease(self, terms: LeaseTerms, epoch: int) -> LeaseTold:
+        """Renew the lease, or learn who has it.
 
         Raises:
             StoreError: The store did not answer.
         """
         ...
+
+
+class LeaseTerms(NamedTuple):
+    """Who asks for the lease of which accounts, and for how long; see `StoreLoad`."""
+
+    instance: str
+    accounts: tuple[str, ...]
+    term_ns: int
+    wait_ns: int
 
 
 class EffectStore:
@@ -67,12 +94,15 @@ class EffectStore:
         self._tell(answer.drained, answer.damage)
         return Committed(all(answer.claimed), answer.spooled)
 
-    async def load(self) -> StoredState:
+    async def load(self, terms: LeaseTerms | None = None) -> StoredState:
         """See `Store.load`."""
         key = self._outbox.next_key("load", "store", "all")
-        answer = await self._outbox.ask(key, StoreLoad(), EffectClass.QUERY)
+        body = StoreLoad() if terms is None else StoreLoad(**terms._asdict())
+        answer = await self._outbox.ask(key, body, EffectClass.QUERY)
         if isinstance(answer, StoreFailed):
             raise StoreError(answer.reason)
+        if isinstance(answer, LeaseTold):
+            raise LeaseHeld(answer.holder)
         assert isinstance(answer, StoreLoaded)
         self._tell(answer.drained, answer.damage)
         return answer.state
@@ -83,3 +113,13 @@ class EffectStore:
         for sentence in damage:
             self._outbox.record("store.damaged", sentence)
             self._outbox.alert(Alert(severity="ERROR", kind="store.damaged", text=sentence))
+
+    async def lease(self, terms: LeaseTerms, epoch: int) -> LeaseTold:
+        """See `Store.lease`."""
+        key = self._outbox.next_key("lease", "store", terms.instance)
+        body = StoreLease(**terms._asdict(), epoch=epoch)
+        answer = await self._outbox.ask(key, body, EffectClass.QUERY)
+        if isinstance(answer, StoreFailed):
+            raise StoreError(answer.reason)
+        assert isinstance(answer, LeaseTold)
+        return answer

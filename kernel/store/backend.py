@@ -15,6 +15,7 @@ from typing import Protocol
 
 from kernel.model.rows import EventRow, Row, StoredState
 from kernel.model.units import DAY, TsNs
+from kernel.store.leases import LeaseAsk
 
 EVENTS_KEPT = 100_000
 EVENTS_AGE_NS = 90 * DAY
@@ -44,10 +45,20 @@ class Backend(Protocol):
         """
         ...
 
-    def load(self, now_ns: int) -> StoredState:
-        """Take the next run epoch and read what is not finished at this wall time.
+    def load(self, now_ns: int, ask: LeaseAsk | None = None) -> StoredState:
+        """Take the next run epoch, with it the lease, and read what is not finished at this time.
 
         Raises:
+            LeaseHeld: Another instance has it; nothing was done.
+            StoreError: The store did not answer.
+        """
+        ...
+
+    def lease(self, ask: LeaseAsk, now_ns: int) -> None:
+        """Renew the lease of a run; its rule is `kernel.store.leases`.
+
+        Raises:
+            LeaseHeld: Another one has it; nothing was done.
             StoreError: The store did not answer.
         """
         ...

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from kernel.model.rows import EventRow, Row, StoredState
     from kernel.store.address import Address
+    from kernel.store.leases import LeaseAsk
 
 
 class BlockingPostgres:
@@ -29,7 +30,7 @@ class BlockingPostgres:
 
     def __init__(self, address: Address, limits: Limits | None = None) -> None:
         self._loop = asyncio.new_event_loop()
-        self._store = PostgresStore(address, limits)
+        self._store = PostgresStore(address, limits, given_time=True)
 
     @property
     def epoch(self) -> int:
@@ -45,9 +46,13 @@ class BlockingPostgres:
         """See `Backend.apply`."""
         return self._run(self._store.apply(rows))
 
-    def load(self, now_ns: int) -> StoredState:
+    def load(self, now_ns: int, ask: LeaseAsk | None = None) -> StoredState:
         """See `Backend.load`."""
-        return self._run(self._store.load(now_ns))
+        return self._run(self._store.load(now_ns, ask))
+
+    def lease(self, ask: LeaseAsk, now_ns: int) -> None:
+        """See `Backend.lease`."""
+        self._run(self._store.lease(ask, now_ns))
 
     def keep_events(self, rows: tuple[EventRow, ...]) -> None:
         """See `Backend.keep_events`."""

@@ -32,6 +32,7 @@ from kernel.store.codec import (
     table_of,
     tables_of,
 )
+from kernel.store.leases import Holding, LeaseAsk, taken_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -52,6 +53,7 @@ class MemoryBackend:
         self.epoch = 0
         self.since_ns = TsNs(0)
         self._events: deque[EventRow] = deque(maxlen=EVENTS_KEPT)
+        self._leases: dict[str, Holding] = {}
         self._clear()
 
     def _clear(self) -> None:
@@ -125,6 +127,8 @@ class MemoryBackend:
         if type(row) is EventRow:
             self.keep_events((row,))
             return
+        if type(row) is ClaimRow and row.once_key in self._claims:
+            return  # a claim is made once; the same one again in one commit says nothing new
         table = table_of(row)
         key = _KEYS[table.name](row)
         self._rows[table.name][key] = encode_row(row)
@@ -155,8 +159,21 @@ class MemoryBackend:
 
     # ------------------------------------------------------------ a start
 
-    def load(self, now_ns: int) -> StoredState:
+    def lease(self, ask: LeaseAsk, now_ns: int) -> None:
+        """See `Backend.lease`."""
+        taken_over(self._leases, ask, now_ns)
+        self._lease(ask, ask.epoch, now_ns)
+
+    def _lease(self, ask: LeaseAsk, epoch: int, now_ns: int) -> None:
+        for account in ask.accounts:
+            self._leases[account] = Holding(ask.instance, epoch, now_ns + ask.term_ns)
+
+    def load(self, now_ns: int, ask: LeaseAsk | None = None) -> StoredState:
         """See `Backend.load`."""
+        lease_of = ""
+        if ask is not None:
+            lease_of = taken_over(self._leases, ask, now_ns)
+            self._lease(ask, self.epoch + 1, now_ns)
         self.epoch += 1
         self.since_ns = self.since_ns or TsNs(now_ns)
         self._forget(now_ns)
@@ -204,6 +221,7 @@ class MemoryBackend:
             performance=self._read(PerformanceRow, self._rows[TOTALS.name], TOTALS),
             switches=next(iter(self._read(SwitchRow, [()])), None),
             since_ns=self.since_ns,
+            lease_of=lease_of,
         )
 
     def _forget(self, now_ns: int) -> None:

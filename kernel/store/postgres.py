@@ -27,6 +27,7 @@ from kernel.store.address import Address
 from kernel.store.backend import EVENTS_AGE_NS, EVENTS_KEPT, ORDERS_AGE_NS
 from kernel.store.codec import EVENTS, TABLES, Table, from_values, table_of, tables_of, to_values
 from kernel.store.failures import FAILURES, UNDONE, told
+from kernel.store.leases import Holding, LeaseAsk, taken_over
 
 TRIES = 5
 PAUSES_S = (0.0, 0.01, 0.05, 0.2)
@@ -53,13 +54,18 @@ class PostgresStore:
     Args:
         address: Where it is.
         limits: See `Limits`.
+        given_time: Terms of leases are by the time that a call gives, as in simulations, and not
+            by the clock of the database.
 
     Attributes:
         epoch: Run epoch that the last load took; 0 before it.
         since_ns: Wall time of the first load ever; 0 before it.
     """
 
-    def __init__(self, address: Address, limits: Limits | None = None) -> None:
+    def __init__(
+        self, address: Address, limits: Limits | None = None, *, given_time: bool = False
+    ) -> None:
+        self._given_time = given_time
         self._address = address
         self._limits = limits or Limits()
         self._pool: asyncpg.Pool | None = None
@@ -90,13 +96,28 @@ class PostgresStore:
             except _ClaimedBefore as answer:
                 return answer.claimed
 
-    async def load(self, now_ns: int, *, least_epoch: int = 1) -> StoredState:
+    async def lease(self, ask: LeaseAsk, now_ns: int) -> None:
+        """See `Backend.lease`."""
+
+        async def renew(connection: asyncpg.Connection) -> None:
+            async with connection.transaction():
+                await self._lease(connection, ask, ask.epoch, now_ns)
+
+        async with self._turn:
+            await self._repeated(renew)
+
+    async def load(
+        self, now_ns: int, ask: LeaseAsk | None = None, *, least_epoch: int = 1
+    ) -> StoredState:
         """See `Backend.load`; the epoch is at least `least_epoch`."""
 
         async def read(connection: asyncpg.Connection) -> StoredState:
             async with connection.transaction(isolation="read_committed"):
                 taken = await connection.fetchrow(sql.TAKE_EPOCH, now_ns, least_epoch)
                 assert taken is not None
+                lease_of = ""
+                if ask is not None:
+                    lease_of = await self._lease(connection, ask, taken["epoch"], now_ns)
                 await connection.execute(sql.FORGET_ORDERS, now_ns - ORDERS_AGE_NS)
                 found: dict[str, tuple[Row, ...]] = {}
                 for field, (table, query, back_ns) in sql.START.items():
@@ -108,6 +129,7 @@ class PostgresStore:
                 epoch=self.epoch,
                 since_ns=self.since_ns,
                 switches=switches[0] if switches else None,  # type: ignore[arg-type]
+                lease_of=lease_of,
                 **found,  # type: ignore[arg-type]
             )
 
@@ -263,6 +285,23 @@ class PostgresStore:
                     },
                 )
             return self._pool
+
+    async def _lease(
+        self, connection: asyncpg.Connection, ask: LeaseAsk, epoch: int, now_ns: int
+    ) -> str:
+        """Give the lease; the other instance that it is taken over from.
+
+        Raises:
+            LeaseHeld: Another one has it.
+        """
+        await connection.execute(sql.LOCK_LEASES)
+        now = now_ns if self._given_time else await connection.fetchval(sql.CLOCK)
+        found = await connection.fetch(sql.LEASES)
+        held = {row["account"]: Holding(*tuple(row)[1:]) for row in found}
+        others = taken_over(held, ask, now)
+        until_ns = now + ask.term_ns
+        await connection.execute(sql.GIVE_LEASE, ask.accounts, ask.instance, epoch, until_ns)
+        return others
 
     async def _fence(self, connection: asyncpg.Connection) -> None:
         if not self.epoch:

@@ -135,3 +135,15 @@ STORE = Table(
     schema="monitoring",
 )
 """One row: the run epoch that was taken last, and since when this store exists."""
+LEASES = Table(
+    "leases",
+    metadata,
+    Column("account", Text, nullable=False),
+    Column("instance", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("until_ns", BigInteger, nullable=False),
+    _at("until_ns"),
+    PrimaryKeyConstraint("account"),
+    schema="monitoring",
+)
+"""Who may trade which account; times are the database's."""

@@ -3,7 +3,8 @@
 1. What keeps the rows is a `Backend`; a commit is applied whole or not at all.
 2. A commit is applied when it is *completed*, in the order of submission. What was submitted and
    not completed is lost in a crash, except the first so many that the caller says were applied.
-3. While it is down, commits and loads are answered with a failure and change nothing; while it
+3. Of several clients the one that has loaded last may commit.
+4. While it is down, commits and loads are answered with a failure and change nothing; while it
    is stalled, answers come when the stall ends.
 """
 
@@ -11,20 +12,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kernel.errors import StoreError
-from kernel.model.messages import StoreCommit, StoreDone, StoreFailed, StoreLoad, StoreLoaded
+from kernel.errors import LeaseHeld, StoreError
+from kernel.model.messages import (
+    LeaseTold,
+    StoreCommit,
+    StoreDone,
+    StoreFailed,
+    StoreLease,
+    StoreLoad,
+    StoreLoaded,
+)
 from kernel.model.units import MS
+from kernel.store.leases import LeaseAsk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from kernel.model.rows import EventRow, Row
     from kernel.model.units import TsNs
     from kernel.store.backend import Backend
 
-type StoreAnswer = StoreDone | StoreLoaded | StoreFailed
+type Cut = Callable[[tuple[Row, ...]], None]
+"""Begins to apply a commit whose end nobody waits for."""
+type StoreRequest = StoreCommit | StoreLoad | StoreLease
+type StoreAnswer = StoreDone | StoreLoaded | StoreFailed | LeaseTold
 
 LATENCY_NS = 1 * MS
+FENCED = "another process has loaded since"
 
 
 class _Window(NamedTuple):
@@ -57,7 +71,10 @@ class SimulatedStore:
         self.commits = 0
         self.refused = 0
         self.failed = 0
-        self._pending: dict[str, StoreCommit | StoreLoad] = {}
+        self._pending: dict[str, tuple[str, StoreRequest]] = {}
+        """Key → whose it is, the request."""
+        self._epochs: dict[str, int] = {}
+        """Client → run epoch that it loaded."""
         self._doomed: dict[str, str] = {}
         self._last_due_ns = 0
         self._windows: list[_Window] = []
@@ -82,15 +99,24 @@ class SimulatedStore:
         """Answer the requests of this window at its end."""
         self._windows.append(_Window("stall", from_ns, until_ns))
 
-    def crash(self, applied: int = 0) -> None:
-        """Its client died: the first so many waiting commits were applied, the rest is lost."""
-        for key in list(self._pending)[:applied]:
-            body = self._pending[key]
-            if isinstance(body, StoreCommit) and key not in self._doomed:
+    def crash(self, applied: int = 0, *, client: str = "", cut: Cut | None = None) -> None:
+        """A client died: its first so many waiting commits were applied, the rest is lost.
+
+        The one after them is given to `cut`, where there is one.
+        """
+        lost = [key for key, (whose, _) in self._pending.items() if whose == client]
+        for place, key in enumerate(lost):
+            _, body = self._pending.pop(key)
+            doomed = self._doomed.pop(key, "")
+            if not isinstance(body, StoreCommit) or doomed:
+                continue
+            if place < applied:
                 self._apply(body.rows)
-        self._pending.clear()
-        self._doomed.clear()
-        self._last_due_ns = 0
+            elif cut is not None:
+                cut(body.rows)
+                cut = None
+        if not self._pending:
+            self._last_due_ns = 0
 
     def snapshot(self) -> tuple[Row, ...]:
         """Everything but events, for a later `restore`."""
@@ -105,8 +131,8 @@ class SimulatedStore:
 
     # ------------------------------------------------------------ requests
 
-    def submit(self, key: str, body: StoreCommit | StoreLoad, now_ns: int) -> int:
-        """Take a request; answers when it is due. `complete` it then."""
+    def submit(self, key: str, body: StoreRequest, now_ns: int, *, client: str = "") -> int:
+        """Take a request of a client; answers when it is due. `complete` it then."""
         due_ns = max(now_ns + self.latency_ns, self._last_due_ns)
         for window in self._windows:
             if not window.covers(now_ns):
@@ -116,7 +142,7 @@ class SimulatedStore:
             else:
                 self._doomed[key] = "the store is down"
         self._last_due_ns = due_ns
-        self._pending[key] = body
+        self._pending[key] = (client, body)
         return due_ns
 
     def complete(self, key: str, now_ns: int) -> StoreAnswer:
@@ -129,18 +155,32 @@ class SimulatedStore:
         Raises:
             KeyError: It was never submitted, or was lost in a crash.
         """
-        body = self._pending.pop(key)
+        client, body = self._pending.pop(key)
         reason = self._doomed.pop(key, "")
+        if isinstance(body, StoreCommit) and self._epochs.get(client, self.epoch) != self.epoch:
+            reason = FENCED
         if reason:
             self.failed += 1
             return StoreFailed(reason=reason)
         try:
-            if isinstance(body, StoreLoad):
-                return StoreLoaded(state=self.backend.load(now_ns))
-            return StoreDone(claimed=self._apply(body.rows))
+            return self._answer(client, body, now_ns)
+        except LeaseHeld as held:
+            return LeaseTold(granted=False, holder=held.holder)
         except StoreError as error:
             self.failed += 1
             return StoreFailed(reason=str(error))
+
+    def _answer(self, client: str, body: StoreRequest, now_ns: int) -> StoreAnswer:
+        match body:
+            case StoreCommit():
+                return StoreDone(claimed=self._apply(body.rows))
+            case StoreLease():
+                self.backend.lease(_ask(body, body.epoch), now_ns)
+                return LeaseTold(granted=True)
+            case StoreLoad():
+                state = self.backend.load(now_ns, _ask(body, 0) if body.instance else None)
+                self._epochs[client] = state.epoch
+                return StoreLoaded(state=state)
 
     def take_events(self, rows: tuple[EventRow, ...]) -> bool:
         """Keep event rows, outside of every commit; False: a fault of this time refuses them."""
@@ -172,3 +212,7 @@ class SimulatedStore:
         else:
             self.refused += 1
         return claimed
+
+
+def _ask(body: StoreLoad | StoreLease, epoch: int) -> LeaseAsk:
+    return LeaseAsk(body.instance, body.accounts, epoch, body.term_ns, body.wait_ns)

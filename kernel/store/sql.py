@@ -35,6 +35,15 @@ FORGET_MANY_EVENTS = """
     DELETE FROM monitoring.events WHERE number <=
         (SELECT number FROM monitoring.events ORDER BY number DESC OFFSET $1 LIMIT 1)
 """
+LOCK_LEASES = "LOCK TABLE monitoring.leases IN EXCLUSIVE MODE"
+LEASES = "SELECT account, instance, epoch, until_ns FROM monitoring.leases"
+GIVE_LEASE = """
+    INSERT INTO monitoring.leases (account, instance, epoch, until_ns)
+    SELECT account, $2, $3, $4 FROM unnest($1::text[]) AS account
+    ON CONFLICT (account) DO UPDATE SET
+        instance = excluded.instance, epoch = excluded.epoch, until_ns = excluded.until_ns
+"""
+CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"
 RESET_STORE = "UPDATE monitoring.store SET since_ns = 0"
 
 
@@ -71,7 +80,12 @@ CLEAR = tuple(
     f"DELETE FROM {table.name}" for table in codec.TABLES[::-1] if table is not codec.EVENTS  # noqa: S608
 )
 """Take every row but events away."""
-EMPTY = (*CLEAR, f"DELETE FROM {codec.EVENTS.name}", "DELETE FROM monitoring.store")  # noqa: S608
+EMPTY = (
+    *CLEAR,
+    f"DELETE FROM {codec.EVENTS.name}",  # noqa: S608
+    "DELETE FROM monitoring.store",
+    "DELETE FROM monitoring.leases",
+)
 
 
 class Read(NamedTuple):

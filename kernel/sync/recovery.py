@@ -150,7 +150,8 @@ class Recovery:
             return reports
 
     async def _take(self, venue: str, report: PositionReport) -> None:
-        await self._adoption.guard(venue, report, "found at start")
+        if not self._services.lease.protect_only:
+            await self._adoption.guard(venue, report, "found at start")
 
     async def _secure(self, position: Position, report: PositionReport | None) -> None:
         """An ACTIVE position: its stop first, then what happened while nobody looked."""

@@ -201,6 +201,8 @@ class Repairs:
             self._mending.pop(symbol, None)
 
     async def _do(self, repair: Repair) -> None:
+        if self._services.lease.protect_only and isinstance(repair, Guard | Untracked | Identify):
+            return  # whose it is may be another instance's business
         match repair:
             case Guard(report):
                 await self._adoption.guard(self._desk.name, report, "one read shows it")

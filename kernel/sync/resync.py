@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
+from kernel.model.ids import is_ours
 from kernel.model.units import DAY, SECOND, MonoNs
 from kernel.trade import evidence
 from kernel.trade.router import RESYNC
@@ -112,7 +113,8 @@ class Resync:
 
     async def once(self, *, max_age_ns: int) -> bool:
         """One resync; False: a read failed and nothing was changed."""
-        asked_ns = self._services.runtime.now()
+        services = self._services
+        asked_ns = services.runtime.now()
         try:
             snapshot = await self._snapshots.read(self._desk.name, max_age_ns)
         except VenueError as error:
@@ -123,6 +125,8 @@ class Resync:
         self._apply(snapshot)
         if not await self._explain(snapshot):
             return False
+        if services.lease.protect_only:
+            services.lease.synced(self._desk.name, self._strangers(snapshot))
         self._repairs.compare(snapshot)
         self._zombies.compare(snapshot)
         await self._ask_for_ends()
@@ -151,6 +155,16 @@ class Resync:
         return True
 
     # ------------------------------------------------------------ facts
+
+    def _strangers(self, snapshot: VenueSnapshot) -> list[str]:
+        """Orders under our prefix that stand in no row."""
+        services, venue = self._services, self._desk.name
+        clients = [report.client_order_id for report in snapshot.orders()]
+        return [
+            client
+            for client in clients
+            if is_ours(client) and services.orders.by_client_id(venue, client) is None
+        ]
 
     def _apply(self, snapshot: VenueSnapshot) -> None:
         for report in snapshot.orders():

@@ -15,7 +15,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kernel.errors import StoreError, VenueError
+from kernel.errors import LeaseHeld, StoreError, VenueError
 from kernel.model.units import MINUTE, SECOND, MonoNs
 from kernel.runtime.errors import TimedOut
 
@@ -32,6 +32,7 @@ NO_STORE = "store not loaded"
 LOAD_TIMEOUT_NS = 5 * SECOND
 """A store that takes longer must not hold up protection."""
 LOAD_RETRY_NS = 5 * SECOND
+LEASE_RETRY_NS = 5 * SECOND
 VENUE_RETRY_NS = (SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 30 * SECOND)
 INSTRUMENTS_EVERY_NS = 60 * MINUTE
 """Filters change while we run (hazards F03)."""
@@ -62,7 +63,7 @@ class Startup:
             desk.block_entries(NO_STORE)
         services.epoch = services.orders.epoch = services.runtime.ts() // SECOND
         try:
-            state = await self._load()
+            state = await self._take_lease()
         except StoreError as error:
             services.decide("store.unloaded", str(error))
             services.alert(
@@ -85,12 +86,31 @@ class Startup:
 
     # ------------------------------------------------------------ the store
 
+    async def _take_lease(self) -> StoredState:
+        """Load, as soon as no other instance has the lease; until then nothing is done at all."""
+        services, told = self._services, ""
+        while True:
+            try:
+                return await self._load()
+            except LeaseHeld as held:
+                if held.holder != told:
+                    told = held.holder
+                    services.decide("lease.held", str(held))
+                    services.alert(
+                        "CRITICAL", "lease.held", f"{held}: this one waits until it is free"
+                    )
+                await services.runtime.sleep(LEASE_RETRY_NS)
+
     async def _load(self) -> StoredState:
+        services, lease = self._services, self._services.lease
+        asked = services.runtime.now()
+        terms = lease.terms if lease.instance else None
         try:
-            with self._services.runtime.timeout(LOAD_TIMEOUT_NS):
-                state = await self._services.store.load()
+            with services.runtime.timeout(LOAD_TIMEOUT_NS):
+                state = await services.store.load(terms)
         except TimedOut:
             raise StoreError("no answer from the store") from None
+        lease.loaded(asked, state)
         return state
 
     async def _load_later(self) -> None:
@@ -98,7 +118,7 @@ class Startup:
             await self._services.runtime.sleep(LOAD_RETRY_NS)
             try:
                 await self._load()
-            except StoreError:
+            except (StoreError, LeaseHeld):
                 continue
             self._restart("the store is back")
             return

@@ -83,6 +83,8 @@ class ZombieSweep:
         self._sightings = comparison.sightings
         self.waiting = comparison.waiting or find_young(candidates, ground)
         self._count(len(zombies))
+        if self._services.lease.protect_only:
+            return
         for symbol, its in by_symbol.items():
             if symbol not in self._clearing and not self._services.stopping:
                 self._clearing[symbol] = None

@@ -2,6 +2,7 @@
 
 1. A request goes out only inside its budget, never during a ban, and an entry never while entries
    are forbidden: the gate is asked last, right before the request leaves.
+   So is the lease, where one is kept.
 2. One call sends at most one request. A time-out is `OutcomeUnknown`, for queries too; a budget
    that did not come in time is `NotSent`.
 3. A throttling answer closes the exhausted bucket until its time, a ban the whole venue. What
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from kernel.ports.outbox import Outbox
     from kernel.runtime.scheduler import Runtime
     from kernel.trade.desk import VenueDesk
+    from kernel.trade.lease import Lease
 
 NO_BUDGET = "no-budget"
 """Code of a request that found no rate budget in time."""
@@ -86,6 +88,8 @@ class Gateway(VenueCalls):
         self.failures: dict[str, int] = {}
         self.banned_until_ns = MonoNs(0)
         self.on_ban: Callable[[VenueDesk, Throttled], None] = _ignore
+        self.lease: Lease | None = None
+        """Where one is kept: asked before each request."""
 
     # ------------------------------------------------------------ the chokepoint
 
@@ -112,12 +116,16 @@ class Gateway(VenueCalls):
             VenueError: What the venue said.
         """
         kind = request_kind(request)
+        if self.lease is not None and not self.lease.permits(cls):
+            await self.lease.settle(self._desk.name, kind, cls)
         limit_ns = self._timeouts[cls] if timeout_ns is None else timeout_ns
         self._check(request, cls, kind)
         budget = self._cost(request)
         if not self.limiter.take(budget, cls):
             if not await self.limiter.wait(budget, cls, limit_ns):
                 raise NotSent(self._desk.name, kind, NO_BUDGET, "no rate budget in time")
+            if self.lease is not None and not self.lease.permits(cls):
+                await self.lease.settle(self._desk.name, kind, cls)
             self._check(request, cls, kind)
         if symbol := _protects(request):
             self.limiter.protecting(symbol)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kernel.model.messages import Alert
+from kernel.trade.lease import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -62,6 +63,7 @@ class Services:
         self.desks: dict[str, VenueDesk] = {}
         self.risk: Risk  # made by the kernel with these services, before anything runs
         self.cancels: CancelLedger  # made with the exits, as nothing is cancelled before
+        self.lease = Lease(self)
         self.epoch = 0
         self.stopping = False
         self.on_crash: Crash = _ignore

@@ -284,6 +284,34 @@ ALERTS: dict[str, AlertKind] = {
         "Make room on the disk, repair the database; do not end the process before.",
         (End("store.kept"),),
     ),
+    "lease.held": AlertKind(
+        _S,
+        "Another instance trades the account: this one waits and does nothing.",
+        "End one of the two; `--force` ends the other one.",
+        (End("recovery.loaded"),),
+    ),
+    "lease.lost": AlertKind(
+        _S,
+        "The lease of the account ran out, the store does not renew it: protection only.",
+        "Repair the database.",
+        (End("lease.renewed"),),
+    ),
+    "lease.strangers": AlertKind(
+        _S,
+        "Orders that the holder before left are in no row: protection only.",
+        "Look at the orders on the venue, then `resume`.",
+        (End("entries.unblocked", cause="lease taken over"),),
+    ),
+    "lease.superseded": AlertKind(
+        _E,
+        "Another instance has the lease: this one ends, the other one protects.",
+        "Nothing where that was meant; else end the other one and start this one again.",
+    ),
+    "lease.taken": AlertKind(
+        _E,
+        "The lease of another instance ran out and was taken over.",
+        "Find out why the other instance ended.",
+    ),
     "task.crashed": AlertKind(
         _O,
         "A task failed unexpectedly; it is begun again, its position is protected.",

@@ -84,6 +84,13 @@ KINDS: dict[str, Kind] = {
     "store.recovered": Kind(INFO, "the database commits again"),
     "store.unloaded": Kind(CRITICAL, "the database did not load: {cause}"),
     "store.volatile": Kind(CRITICAL, "neither database nor disk takes rows: {cause}"),
+    # the lease
+    "lease.held": Kind(CRITICAL, "nothing begins: {cause}"),
+    "lease.lost": Kind(CRITICAL, "the lease is lost, protection only: {cause}"),
+    "lease.renewed": Kind(INFO, "the lease is ours again: {cause}"),
+    "lease.strangers": Kind(CRITICAL, "protection only: {cause}: {orders}"),
+    "lease.superseded": Kind(CRITICAL, "this instance ends: {cause}"),
+    "lease.taken": Kind(WARNING, "the lease is taken over: {cause}"),
     # the feed, its signals and waves
     "feed.auth_failed": Kind(ERROR, "the signal server refuses the token: {cause}"),
     "feed.down": Kind(ERROR, "the signal feed is gone: {cause}"),

@@ -161,8 +161,11 @@ class FakeStore:
         self.rows.extend(rows)
         return Committed()
 
-    async def load(self):
+    async def load(self, terms=None):
         raise errors.StoreError("nothing is stored")
+
+    async def lease(self, terms, epoch):
+        raise errors.StoreError("no lease is kept")
 
 
 class FakeVenue:

@@ -56,7 +56,8 @@ def test_every_answer_names_what_exists(answer: Answer) -> None:
 
 def test_every_row_of_the_rules_answers_a_sentence() -> None:
     used = [row for answer in answers() for row in answer.rows]
-    assert [rule.rule_id for rule in rules() if rule.rule_id not in used] == []
+    read = [rule.rule_id for rule in rules() if int(rule.rule_id.split(".")[0]) in SECTIONS]
+    assert [row for row in read if row not in used] == []
 
 
 def test_every_sentence_of_the_specification_has_an_answer_and_the_other_way_round() -> None:

@@ -92,6 +92,7 @@ class BinanceVenue(SimVenue):
 
     name = "binance"
     codes = BINANCE_CODES
+    stale_code = "-1021"
     rules = MatchRules(
         rest_status=OrderStatus.EXPIRED,
         rest_reason="9",

@@ -85,6 +85,7 @@ class BybitVenue(SimVenue):
 
     name = "bybit"
     codes = BYBIT_CODES
+    stale_code = "10002"
     rules = MatchRules(
         rest_status=OrderStatus.CANCELED,
         rest_reason="EC_NoImmediateQtyToFill",

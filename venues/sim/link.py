@@ -24,6 +24,7 @@ from kernel.model.messages import (
     VenueCall,
     VenueSaid,
 )
+from kernel.model.units import SECOND
 from kernel.model.venue import (
     SNAPSHOT_PARTS,
     Failure,
@@ -42,9 +43,13 @@ from kernel.model.venue import (
 from venues.sim.agenda import RANK_MESSAGE, Agenda
 from venues.sim.fault_kinds import AckDelay, RequestDelay
 from venues.sim.faults import content_of, kind_of, message_of
+from venues.sim.gate import Answer
 from venues.sim.streams import Stream
 from venues.sim.truth import Announced, OrderChanged, Traded, TruthEvent
 from venues.sim.venue import SimVenue
+
+RECV_WINDOW_NS = 5 * SECOND
+"""A request that was signed longer ago is refused unread (Binance -1021, Bybit 10002)."""
 
 type Emit = Callable[[str, InputBody], None]
 """Takes the content key and the body of an input, at the instant at which it arrives."""
@@ -64,6 +69,8 @@ class SimVenueLink:
         self._agenda = agenda
         self._emit = emit
         self._alive = True
+        self.on_request: Callable[[str, VenueRequest], None] = _unheard
+        """Told of each request that is looked at: venue, request."""
         self._limits_told = False
         self._late = venue.faults.installed(RequestDelay)
         delays = any(
@@ -82,9 +89,16 @@ class SimVenueLink:
         )
         venue.subscribe(self._hear)
 
-    def accept(self, key: str, body: VenueCall | StreamOpen | StreamClose) -> None:
-        """Take an effect of the kernel that concerns this venue."""
+    def accept(
+        self, key: str, body: VenueCall | StreamOpen | StreamClose, *, signed_ns: int = 0
+    ) -> None:
+        """Take an effect of the kernel that concerns this venue.
+
+        `signed_ns`: a process that was frozen since then sends what it had signed.
+        """
         match body:
+            case VenueCall() if signed_ns:
+                self._ask(body.request, partial(self._reply, key), signed_ns=signed_ns)
             case VenueCall():
                 self._request(key, body.request)
             case StreamOpen():
@@ -111,6 +125,7 @@ class SimVenueLink:
         agenda, legs, answer = self._agenda, self._venue.legs.legs, self._venue.answer
 
         def arrive() -> None:
+            self.on_request(self._venue.name, request)
             reply = joined([answer(part).reply for part in SNAPSHOT_PARTS])
             if reply is not None:
                 due = agenda.now_ns + legs.reply.base_ns
@@ -118,7 +133,9 @@ class SimVenueLink:
 
         agenda.push(agenda.now_ns + legs.request.base_ns, RANK_MESSAGE, arrive)
 
-    def _ask(self, request: VenueRequest, back: Callable[[VenueReply], None]) -> None:
+    def _ask(
+        self, request: VenueRequest, back: Callable[[VenueReply], None], *, signed_ns: int = 0
+    ) -> None:
         """Carry one request there and its reply back."""
         venue, agenda, legs = self._venue, self._agenda, self._venue.legs
         content = content_of(request) if legs.jittered else ""
@@ -128,7 +145,12 @@ class SimVenueLink:
                 delay += fault.dt_ns
 
         def arrive() -> None:
-            reply, late = venue.answer(request)
+            if signed_ns and agenda.now_ns - signed_ns > RECV_WINDOW_NS:
+                answer = Answer(venue.stale())
+            else:
+                self.on_request(venue.name, request)
+                answer = venue.answer(request)
+            reply, late = answer
             if reply is not None:
                 due = agenda.now_ns + legs.delay("reply", content) + late
                 agenda.push(due, RANK_MESSAGE, partial(back, reply))
@@ -162,6 +184,10 @@ class SimVenueLink:
             tag = event.__struct_config__.tag
             key = f"said/{self._venue.name}/{tag}"
             self._emit(key, VenueSaid(venue=self._venue.name, event=event))
+
+
+def _unheard(_venue: str, _request: VenueRequest) -> None:
+    """Nobody wants to know."""
 
 
 class _Parts:

@@ -114,6 +114,7 @@ class SimVenue(ABC):
 
     name: ClassVar[str]
     codes: ClassVar[CodeTable]
+    stale_code: ClassVar[str]
     rules: ClassVar[MatchRules]
     budgets: ClassVar[tuple[Budget, ...]]
     throttle_code: ClassVar[str]
@@ -177,6 +178,10 @@ class SimVenue(ABC):
     def answer(self, request: VenueRequest) -> Answer:
         """Do what is asked, as far as the gate lets it through."""
         return self.gate.answer(request)
+
+    def stale(self) -> VenueReply:
+        """The refusal of a request whose signature is too old."""
+        return self.codes.reply(self.stale_code, "timestamp is outside of the recvWindow")
 
     def stated_limits(self) -> list[RateLimit]:
         """The budgets that the venue states with its instruments; most state none there."""

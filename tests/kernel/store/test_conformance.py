@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from kernel.errors import LeaseHeld
 from kernel.model.positions import PositionRow, PositionState, TrailingState
 from kernel.model.rows import (
     ClaimRow,
@@ -21,6 +22,7 @@ from kernel.model.rows import (
 from kernel.model.units import DAY, HOUR, TsNs
 from kernel.store.backend import EVENTS_AGE_NS, ORDERS_AGE_NS, Backend
 from kernel.store.codec import table_of
+from kernel.store.leases import LeaseAsk
 from tests.kernel.store.rows import KINDS, any_row, claim, event, fill, order, parents, position
 from tests.kernel.store.stores import STORES, opened
 
@@ -260,3 +262,39 @@ def test_after_any_history_both_stores_answer_and_hold_the_same(both, commits):
         state = msgspec.structs.replace(store.load(NOW), epoch=0)
         told.append((answers, state, list(store.rows())))
     assert told[0] == told[1]
+
+
+# ------------------------------------------------------------------------ the lease
+
+MINUTE = HOUR // 60
+
+
+def ask(instance, epoch=0):
+    return LeaseAsk(instance, ("binance", "bybit"), epoch, MINUTE, MINUTE)
+
+
+def test_the_lease_comes_with_the_load_and_is_renewed_by_its_run(store: Backend):
+    first = store.load(NOW, ask("a"))
+    assert first.lease_of == ""
+    store.lease(ask("a", first.epoch), NOW + MINUTE // 2)
+    with pytest.raises(LeaseHeld, match="a has the lease"):
+        store.load(NOW + 2 * MINUTE, ask("b"))
+    assert store.load(NOW + 2 * MINUTE).epoch == first.epoch + 1  # the refused load took no epoch
+
+
+def test_the_lease_of_another_instance_is_taken_over_after_its_end_and_the_wait(store: Backend):
+    first = store.load(NOW, ask("a"))
+    taken = store.load(NOW + 2 * MINUTE, ask("b"))
+    assert taken.lease_of == "a"
+    for late in (1, 60):
+        with pytest.raises(LeaseHeld, match="b has the lease"):
+            store.lease(ask("a", first.epoch), NOW + late * HOUR)
+
+
+def test_the_same_instance_has_its_lease_at_once_and_its_earlier_run_no_more(store: Backend):
+    first = store.load(NOW, ask("a"))
+    second = store.load(NOW + 1, ask("a"))
+    assert (second.epoch, second.lease_of) == (first.epoch + 1, "")
+    store.lease(ask("a", second.epoch), NOW + 2)
+    with pytest.raises(LeaseHeld):
+        store.lease(ask("a", first.epoch), NOW + 3)

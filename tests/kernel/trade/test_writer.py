@@ -29,8 +29,11 @@ class ScriptedStore:
         self.commits.append([f"{row.symbol}={row.reason}" for row in rows if row.symbol])
         return Committed(spooled="away" if self.away else "")
 
-    async def load(self):
+    async def load(self, terms=None):
         raise StoreError("nothing to load")
+
+    async def lease(self, terms, epoch):
+        raise StoreError("no lease is kept")
 
 
 def lock(symbol: str, reason: str) -> LockRow:

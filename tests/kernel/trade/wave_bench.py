@@ -140,8 +140,11 @@ class Rows:
         self.commits.append(rows)
         return Committed()
 
-    async def load(self):
+    async def load(self, terms=None):
         raise StoreError("down")
+
+    async def lease(self, terms, epoch):
+        raise StoreError("no lease is kept")
 
     def all(self, kind):
         return [row for rows in self.commits for row in rows if isinstance(row, kind)]
