@@ -8,7 +8,9 @@ become durable. The kernel is gone for a drawn while and starts again from the s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Protocol
 
 import msgspec
 
@@ -36,6 +38,24 @@ class How(StrEnum):
     AFTER = "after"
     BEFORE = "before"
     INSIDE = "inside"
+    COMMIT = "commit"
+    """While its own database commits."""
+    SERVER = "server"
+    """The same, and the database server dies with it."""
+
+
+WITHOUT_DATABASE = (How.AFTER, How.BEFORE, How.INSIDE)
+WITH_DATABASE = (*WITHOUT_DATABASE, How.COMMIT)
+
+
+class CutsCommits(Protocol):
+    """See `Killer`."""
+
+    def meanwhile(self, nth: int, *, server: bool) -> Callable[[], None]:
+        """See `Killer.meanwhile`."""
+
+    def repair(self) -> None:
+        """See `Killer.repair`."""
 
 
 class PlannedDeath(msgspec.Struct, frozen=True, order=True):
@@ -54,15 +74,25 @@ class Died(msgspec.Struct, frozen=True):
     how: str
 
 
-def plan_deaths(seed: int, count: int, start_ns: int, end_ns: int) -> list[PlannedDeath]:
-    """The deaths of a run, by time: in its first four fifths, so that it converges."""
+def plan_deaths(
+    seed: int,
+    count: int,
+    start_ns: int,
+    end_ns: int,
+    *,
+    ways: tuple[How, ...] = WITHOUT_DATABASE,
+    servers: int = 0,
+) -> list[PlannedDeath]:
+    """The deaths of a run, by time: in its first four fifths, so that it converges.
+
+    The database server dies with `servers` of them.
+    """
     span = max(1, (end_ns - start_ns) * 8 // 10 // SECOND)
-    ways = tuple(How)
     return sorted(
         PlannedDeath(
             start_ns + draw(seed, "death time", n, span) * SECOND,
             1 + draw(seed, "death effect", n, MOST_EFFECTS),
-            ways[draw(seed, "death how", n, len(ways))].value,
+            (How.SERVER if n < servers else ways[draw(seed, "death how", n, len(ways))]).value,
             draw(seed, "death applied", n, MOST_APPLIED + 1),
         )
         for n in range(count)
@@ -82,12 +112,30 @@ class Deaths:
         self._plans: list[PlannedDeath] = []
         self._seed = 0
         self._waited = 0
+        self._killer: CutsCommits | None = None
 
-    def attend(self, driver: Driver, *, deaths: int, seed: int, end_ns: int) -> None:
-        """Draw the deaths of a run."""
+    def attend(
+        self,
+        driver: Driver,
+        *,
+        deaths: int,
+        seed: int,
+        end_ns: int,
+        killer: CutsCommits | None = None,
+        servers: int = 0,
+    ) -> None:
+        """Draw the deaths of a run; with a `killer` the kernel has a database of its own."""
         self._driver = driver
         self._seed = seed
-        self._plans = plan_deaths(seed, deaths, driver.world.agenda.now_ns, end_ns)
+        self._killer = killer
+        self._plans = plan_deaths(
+            seed,
+            deaths,
+            driver.world.agenda.now_ns,
+            end_ns,
+            ways=WITHOUT_DATABASE if killer is None else WITH_DATABASE,
+            servers=servers,
+        )
         if self._plans:
             driver.trap = self._at_effect
             driver.ambush = self._at_step
@@ -102,6 +150,8 @@ class Deaths:
         """Start a new kernel after a drawn while."""
         driver = self._driver
         assert driver is not None
+        if self._killer is not None:
+            self._killer.repair()
         agenda = driver.world.agenda
         down = 1 + draw(self._seed, "death down", len(self.died_at), LONGEST_DOWN_NS // SECOND)
         agenda.push(
@@ -109,12 +159,13 @@ class Deaths:
         )
 
     def _at_effect(self, effect: Effect) -> Death | None:
-        return self._due(inside=False, matters=matters(effect))
+        commits = type(effect.body) is StoreCommit
+        return self._due(inside=False, matters=matters(effect), commits=commits)
 
     def _at_step(self) -> Death | None:
         return self._due(inside=True, matters=True)
 
-    def _due(self, *, inside: bool, matters: bool) -> Death | None:
+    def _due(self, *, inside: bool, matters: bool, commits: bool = False) -> Death | None:
         if not self._plans:
             return None
         plan = self._plans[0]
@@ -123,13 +174,20 @@ class Deaths:
         patient = now - plan.at_ns <= PATIENCE_NS
         if now < plan.at_ns or inside is not (plan.how == How.INSIDE) or (patient and not matters):
             return None
+        cuts = plan.how in {How.COMMIT, How.SERVER}  # det-ok: membership only
+        if cuts and not commits:
+            return None
         self._waited += 1
         if patient and self._waited < plan.nth:
             return None
         del self._plans[0]
         self._waited = 0
         self.died_at.append(Died(now, plan.how))
-        return Death(before=plan.how == How.BEFORE, applied=plan.applied)
+        if not cuts:
+            return Death(before=plan.how == How.BEFORE, applied=plan.applied)
+        assert self._killer is not None
+        meanwhile = self._killer.meanwhile(len(self.died_at), server=plan.how == How.SERVER)
+        return Death(applied=self._driver.world.store.pending, cut=meanwhile)
 
 
 def matters(effect: Effect) -> bool:

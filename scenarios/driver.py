@@ -370,8 +370,6 @@ class Driver:
             kernel.close()
         else:
             kernel.die_in(item)
-        if database is not None:
-            database.buried()
         self.kernel = None
         self._inputs.clear()
         self._held.clear()
@@ -381,6 +379,8 @@ class Driver:
         self.stopped = reason == "stopped"
         for sink in self.sinks:
             sink.died(reason)
+        if database is not None:
+            database.buried()
 
     def _guard(self) -> None:
         self._steps_there += 1

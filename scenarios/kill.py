@@ -10,18 +10,23 @@ from collections.abc import Iterator
 
 import msgspec
 
-from kernel.errors import KernelError
+from kernel.errors import KernelError, SettingsError, StoreError
 from kernel.model.units import SECOND
 from kernel.runtime.errors import TaskCrashed
 from replay.runs import ReplayResult
+from scenarios.child_database import ChildDatabase
 from scenarios.invariants import Checker
 from scenarios.kill_world import round_plan, venue_of_round
+from scenarios.killer import Killer
 from scenarios.pool import each
 from scenarios.replay_run import Extras, run_replay
 from scenarios.restarts import Restarts
+from scenarios.stores import MEMORY, backends
 from scenarios.world import World
 
 DEATHS_OF_ROUND = 20
+DURABLE = ("fsync=off", "full_page_writes=off", "autovacuum=off")
+"""The server's process may die at any time, the machine not."""
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +36,9 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     deaths: int
     level: str = "sim"
     isolate: bool = True
+    store: str = MEMORY
+    servers: int = 0
+    """Of the deaths so many are the database server's too."""
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,14 +60,31 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     closed: int = 0
     faults: int = 0
     steps: int = 0
+    kept: int = 0
+    """Commits that were cut and found whole."""
+    lost: int = 0
+    """Commits that were cut and not found."""
+    compared: int = 0
+    """How often the database was compared with what had been answered, row by row."""
     max_unprotected_ms: int = 0
     problems: tuple[str, ...] = ()
 
 
-def rounds(seed: int, count: int, *, level: str = "sim") -> list[Round]:
-    """Rounds that hold `count` deaths in all, each with a seed of its own."""
+def rounds(
+    seed: int, count: int, *, level: str = "sim", store: str = MEMORY, servers: int = 0
+) -> list[Round]:
+    """Rounds that hold `count` deaths in all, each with a seed of its own.
+
+    `servers` of the deaths are the database server's too, an equal share in each round.
+    """
     return [
-        Round(seed=seed + n, deaths=min(DEATHS_OF_ROUND, count - done), level=level)
+        Round(
+            seed=seed + n,
+            deaths=(deaths := min(DEATHS_OF_ROUND, count - done)),
+            level=level,
+            store=store,
+            servers=servers * (done + deaths) // count - servers * done // count,
+        )
         for n, done in enumerate(range(0, count, DEATHS_OF_ROUND))
     ]
 
@@ -71,13 +96,39 @@ def run_rounds(made: list[Round], *, processes: int = 1) -> Iterator[Judged]:
 
 def run_round(one: Round) -> Judged:
     """Run and judge a round; never raises for what a kernel does wrong."""
+    if one.store == MEMORY:
+        return _judged(one, None, None)
+    from kernel.store.scratch import scratch_server  # noqa: PLC0415  a round in memory needs none
+
+    try:
+        with (
+            scratch_server(DURABLE) as server,
+            backends(server.address("{}"), isolate=True) as fresh,
+        ):
+            backend = fresh()
+            assert isinstance(backend, ChildDatabase)
+            return _judged(one, backend, Killer(server, one.seed))
+    except (StoreError, SettingsError) as error:
+        words = f"the database server did not work: {error}"
+        return Judged(round=one, venue=venue_of_round(one.seed), problems=(words,))
+
+
+def _judged(one: Round, database: ChildDatabase | None, killer: Killer | None) -> Judged:
     judges: list[Restarts] = []
 
     def judge(world: World, checker: Checker) -> Restarts:
         judges.append(Restarts(world, checker))
         return judges[0]
 
-    extras = Extras(level=one.level, deaths=one.deaths, isolate=one.isolate, watch=judge)
+    extras = Extras(
+        level=one.level,
+        deaths=one.deaths,
+        isolate=one.isolate,
+        watch=judge,
+        backend=database,
+        killer=killer,
+        servers=one.servers,
+    )
     try:
         replayed = run_replay(round_plan(one.seed, one.deaths), extras)
     except (KernelError, TaskCrashed, ArithmeticError, LookupError) as error:
@@ -102,6 +153,9 @@ def run_round(one: Round) -> Judged:
         closed=result.positions_closed,
         faults=sum(result.faults_fired.values()),
         steps=result.steps,
+        kept=0 if database is None else database.kept,
+        lost=0 if database is None else database.lost,
+        compared=0 if database is None else database.checked,
         max_unprotected_ms=result.max_unprotected_ms,
         problems=tuple(_problems(one, result, len(replayed.deaths))),
     )
@@ -121,4 +175,6 @@ def _problems(one: Round, result: ReplayResult, kills: int) -> list[str]:
 def reproduce(one: Round) -> str:
     """The command that runs one round again."""
     level = "" if one.level == "sim" else f" --level {one.level}"
-    return f"python run_sim.py kill --count {one.deaths} --seed {one.seed}{level}"
+    store = "" if one.store == MEMORY else f" --store {one.store}"
+    servers = f" --servers {one.servers}" if one.servers else ""
+    return f"python run_sim.py kill --count {one.deaths} --seed {one.seed}{level}{store}{servers}"

@@ -19,8 +19,9 @@ from kernel.model.units import install_decimal_context
 from replay.data_cli import Subparsers
 from scenarios.composition import LEVELS
 from scenarios.kill import Judged, reproduce, rounds, run_rounds
+from scenarios.stores import MEMORY, STORES
 
-OK, FAILED = 0, 10
+OK, USAGE, FAILED = 0, 2, 10
 MOST = 1_000_000
 MOST_PROCESSES = 256
 
@@ -33,6 +34,11 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--seed", type=number(0, 2**62), default=1, help="of the first round")
     parser.add_argument("--level", choices=LEVELS, default="sim",
                         help="sim: direct; wire: adapters and emulators in bytes")  # fmt: skip
+    parser.add_argument("--store", choices=STORES, default=MEMORY,
+                        help="postgres: an embedded server; the kernel's process is connected,"
+                        " and is killed in commits too")  # fmt: skip
+    parser.add_argument("--servers", type=number(0, MOST), default=0, metavar="N",
+                        help="with so many of the kills the server dies too")  # fmt: skip
     parser.add_argument("-j", "--jobs", type=number(1, MOST_PROCESSES), default=1, metavar="N",
                         help="rounds at the same time")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
@@ -55,7 +61,17 @@ def number(low: int, high: int) -> Any:
 def cmd_kill(args: argparse.Namespace) -> int:
     """`kill`: run the rounds, tell what came of them."""
     install_decimal_context()
-    made = rounds(args.seed, args.count, level=args.level)
+    problems = []
+    if args.servers and args.store == MEMORY:
+        problems.append(f"--servers {args.servers}: needs --store postgres")
+    if args.servers > args.count:
+        problems.append(f"--servers {args.servers}: must be at most --count {args.count}")
+    if problems:
+        sys.stderr.write("\n".join(problems) + "\n")
+        return USAGE
+    made = rounds(
+        args.seed, args.count, level=args.level, store=args.store, servers=args.servers
+    )
     results: list[Judged] = []
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -86,6 +102,11 @@ def summary(results: list[Judged]) -> dict[str, Any]:
         "settled": len(settled),
         "settled_median_s": settled[len(settled) // 2] if settled else 0,
         "settled_max_s": settled[-1] if settled else 0,
+        "commits_cut": {
+            "found": sum(result.kept for result in results),
+            "not_found": sum(result.lost for result in results),
+        },
+        "databases_compared": sum(result.compared for result in results),
         "overtaken": sum(result.overtaken for result in results),
         "positions_opened": sum(result.opened for result in results),
         "positions_closed": sum(result.closed for result in results),
@@ -130,7 +151,18 @@ def _tell(results: list[Judged]) -> None:
         f"\n{told['kills']} kills ({ways}), {told['starts']} starts: after {told['settled']} the"
         f" books agreed with the venues, within {told['settled_median_s']} s (median) and"
         f" {told['settled_max_s']} s (longest); {told['overtaken']} died before.\n"
+        f"{_of_the_database(told)}"
         f"{told['positions_opened']} positions opened, {told['positions_closed']} closed,"
         f" {told['faults']} faults met; {told['failed']} of {len(results)} rounds failed.",
         markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
+
+
+def _of_the_database(told: dict[str, Any]) -> str:
+    compared, cut = told["databases_compared"], told["commits_cut"]
+    if not compared:
+        return ""
+    return (
+        f"The database held what had been answered after each of {compared} deaths; of the commits"
+        f" that were cut {cut['found']} were found whole and {cut['not_found']} not at all.\n"
+    )

@@ -14,7 +14,7 @@ from kernel.model.units import SECOND, ZERO, text
 from kernel.store.backend import Backend
 from replay.journal import Header, Recorder
 from replay.runs import ReplayResult
-from scenarios.deaths import Deaths, Died
+from scenarios.deaths import CutsCommits, Deaths, Died
 from scenarios.driver import Driver, Sink
 from scenarios.invariants import Checker
 from scenarios.kernels import AnyKernel
@@ -51,6 +51,10 @@ class Extras(msgspec.Struct, kw_only=True):
     progress: Callable[[float], None] | None = None
     seconds: Callable[[], float] = lambda: 0.0
     """The clock that times the run."""
+    killer: CutsCommits | None = None
+    """Cuts commits of a database that the kernel's process has."""
+    servers: int = 0
+    """Of the deaths so many are the database server's too."""
 
 
 class Replayed(NamedTuple):
@@ -92,7 +96,10 @@ def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> Replayed:
             sinks=(JournalSink(recorder), checker, *told, *extras.sinks, life),
             isolate=extras.isolate,
         )
-        life.attend(driver, deaths=extras.deaths, seed=plan.seed, end_ns=plan.end_ns)
+        life.attend(
+            driver, deaths=extras.deaths, seed=plan.seed, end_ns=plan.end_ns,
+            killer=extras.killer, servers=extras.servers,
+        )  # fmt: skip
         with closing(driver):
             driver.start()
             _run(driver, plan, extras.progress)

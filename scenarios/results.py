@@ -106,7 +106,7 @@ def run_entry(
         max_unprotected_ms=-(-run.checker.protection.max_unprotected_ns // MS),
         steps=run.driver.steps,
         problems=tuple(problems),
-        story=tuple(_story(assembly, level, run, fresh)) if problems else (),
+        story=tuple(_story(assembly, level, run)) if problems else (),
         file=entry.file,
         isolate=isolate,
     )
@@ -119,10 +119,10 @@ def _play(run: Run) -> list[str]:
         return [f"the run ended with {type(error).__name__}: {error}"]
 
 
-def _story(assembly: Assembly, level: str, failed: Run, fresh: MakeBackend) -> list[str]:
+def _story(assembly: Assembly, level: str, failed: Run) -> list[str]:
     """Run it again, which gives the same run, and keep what was told until it went wrong."""
     timeline = Timeline()
-    _play(Run(assembly, level=level, backend=fresh(), sinks=(timeline,)))
+    _play(Run(assembly, level=level, sinks=(timeline,)))
     found = failed.checker.violations.found
     until = found[0].ts_ns if found else failed.world.agenda.now_ns
     facts = [fact for fact in timeline.facts if fact.ts_ns <= until]

@@ -135,7 +135,7 @@ def run_job(job: Job, outputs: Outputs | None = None) -> Result:
     Raises:
         SettingsError: A file of `outputs` cannot be written.
     """
-    with backends(job.server) as fresh:
+    with backends(job.server, isolate=job.isolate) as fresh:
         return run_entry(
             job.entry, job.venue, level=job.level, seed=job.seed, outputs=outputs,
             isolate=job.isolate, fresh=fresh,

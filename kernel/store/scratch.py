@@ -23,6 +23,13 @@ from kernel.store.embedded import FAST, EmbeddedServer
 from kernel.store.failures import FAILURES, told
 
 TEMPLATE = "template_run"
+OTHERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND backend_type = 'client backend'
+"""
+ALONE_PAUSE_S = 0.002
+ALONE_TRIES = 5_000
 _MADE = (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError)
 
 
@@ -66,9 +73,38 @@ def own_database(server: str) -> BlockingPostgres:
     Raises:
         StoreError: The server does not answer.
     """
+    return BlockingPostgres(own_address(server))
+
+
+def own_address(server: str) -> Address:
+    """Where the database of this process is; it is made if need be. See `own_database`."""
     name = f"run_{os.getpid()}"
     _make(Address(server.format("postgres")), name, TEMPLATE)
-    return BlockingPostgres(Address(server.format(name)))
+    return Address(server.format(name))
+
+
+def wait_until_alone(address: Address) -> None:
+    """Wait until nobody is connected any more: what a dead client had sent is done or undone.
+
+    Raises:
+        StoreError: The server does not answer, or somebody stays.
+    """
+
+    async def wait() -> None:
+        connection = await asyncpg.connect(address.url, timeout=10)
+        try:
+            for _ in range(ALONE_TRIES):
+                if not await connection.fetchval(OTHERS):
+                    return
+                await asyncio.sleep(ALONE_PAUSE_S)
+        finally:
+            await connection.close()
+        raise StoreError(f"database {address.told}: somebody else stays connected")
+
+    try:
+        asyncio.run(wait())
+    except FAILURES as error:
+        raise StoreError(told(error, address)) from None
 
 
 def _make(address: Address, name: str, template: str) -> None:

@@ -271,8 +271,8 @@ def test_the_example_file_is_the_generated_one():
 
 def test_names_without_effect_are_told():
     assert (
-        "LEASE_WAIT_SECONDS: accepted, but this release does not act on it"
-        in Settings(lease_wait_seconds=61).advice()
+        "EPOCH_HOURS: accepted, but this release does not act on it"
+        in Settings(epoch_hours=12).advice()
     )
     assert Settings(wave_check_duration_seconds=180).advice() == ()
 

@@ -13,6 +13,7 @@ from scenarios.assembly import assemble
 from scenarios.files import read_suites
 from scenarios.results import FAILED, PASSED, run_entry
 from scenarios.run import Run
+from scenarios.stores import backends
 from tests.scenarios.programs import ROOT
 
 SUITES = {entry.name: entry for entry in read_suites()}
@@ -65,6 +66,17 @@ def test_an_isolated_run_has_the_digest_of_one_in_this_process(name, venue, leve
     assert (apart.status, apart.problems) == (PASSED, ())
     assert (apart.digest, apart.state_digest) == (here.digest, here.state_digest)
     assert apart.steps == here.steps
+
+
+@pytest.mark.parametrize(
+    ("name", "venue"), [("crash/after-entry-left", "binance"), ("store/down-while-active", "bybit")]
+)
+def test_an_isolated_run_on_its_own_database_has_the_same_digest(name, venue, postgres):
+    here = run_entry(SUITES[name], venue, level="sim")
+    with backends(postgres.address("{}"), isolate=True) as fresh:
+        apart = run_entry(SUITES[name], venue, level="sim", isolate=True, fresh=fresh)
+    assert (apart.status, apart.problems) == (PASSED, ())
+    assert (apart.digest, apart.state_digest) == (here.digest, here.state_digest)
 
 
 def test_each_life_has_a_process_and_each_is_gone_after_the_run():

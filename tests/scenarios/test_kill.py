@@ -5,11 +5,15 @@ import json
 import msgspec
 import pytest
 
-from kernel.model.rows import FillRow
+from kernel.errors import InvariantViolation
+from kernel.model.rows import FillRow, LockRow
+from kernel.model.units import TsNs
 from kernel.store.simulated import SimulatedStore
 from kernel.trade.stop_loss import StopOwner
-from scenarios.deaths import How, plan_deaths
+from scenarios.child_database import ChildDatabase
+from scenarios.deaths import WITHOUT_DATABASE, How, plan_deaths
 from scenarios.driver import Death
+from scenarios.frames import Applied
 from scenarios.kill import Round, reproduce, rounds, run_round
 from tests.kernel.lives import RISE, Life
 from tests.scenarios.programs import run_sim
@@ -30,7 +34,7 @@ def test_a_round_gives_one_digest_in_one_process_and_in_many():
 def test_every_way_to_die_leads_to_a_start_with_exact_books(seed):
     round_ = run_round(Round(seed=seed, deaths=20, isolate=False))
     assert round_.problems == ()
-    assert sorted(round_.ways) == sorted(How)
+    assert sorted(round_.ways) == sorted(WITHOUT_DATABASE)
     assert sum(round_.ways.values()) == round_.kills == 20
     assert round_.opened >= 10
     assert round_.faults >= 20
@@ -41,8 +45,8 @@ def test_a_store_that_forgets_a_durable_trade_is_found(monkeypatch):
     crash = SimulatedStore.crash
     forgotten: list[str] = []
 
-    def forget(self, applied=0):
-        crash(self, applied)
+    def forget(self, applied=0, **more):
+        crash(self, applied, **more)
         trades = [row for row in self.rows() if isinstance(row, FillRow)]
         if trades and not forgotten:
             forgotten.append(trades[0].trade_id)
@@ -58,6 +62,7 @@ def test_a_store_that_forgets_a_durable_trade_is_found(monkeypatch):
 
 def test_a_kernel_that_protects_nothing_after_a_start_is_found(monkeypatch):
     async def nothing(self, position, *args, **kwargs):
+        await self._services.runtime.sleep(HOUR_NS)
         return True
 
     monkeypatch.setattr(StopOwner, "protect", nothing)
@@ -94,7 +99,7 @@ def test_deaths_are_drawn_from_the_seed_alone():
     assert drawn == sorted(drawn)
     assert drawn[-1].at_ns <= 8 * HOUR_NS
     ways = [death.how for death in drawn]
-    assert min(ways.count(how) for how in How) > 40
+    assert min(ways.count(how) for how in WITHOUT_DATABASE) > 40
     assert {death.applied for death in drawn} == {0, 1, 2, 3}
 
 
@@ -114,3 +119,84 @@ def test_the_command_tells_its_figures_and_refuses_what_is_no_number():
     wrong = run_sim("kill", "--count", "0")
     assert wrong.returncode == 2
     assert "--count: 0: must be a whole number from 1 to 1000000" in wrong.stderr
+
+
+# ------------------------------------------------------------------------ the database
+
+
+def test_commits_are_cut_in_the_middle_and_the_server_dies_too_and_nothing_is_lost(postgres):
+    found = run_round(Round(seed=2, deaths=6, store="postgres", servers=3))
+    assert found.problems == ()
+    assert found.ways[How.SERVER] == 3
+    assert found.compared == found.kills == 6
+    assert found.kept + found.lost >= 3
+    assert found.starts == 7
+
+
+class Looks:
+    """An observer that sees what a test tells it to."""
+
+    def __init__(self):
+        self.found = []
+
+    def rows(self):
+        return list(self.found)
+
+    def replace(self, rows):
+        self.found = list(rows)
+
+
+class Answers:
+    """A kernel whose process has a database that says yes."""
+
+    def store(self, asked):
+        return Applied()
+
+    def die_at_commit(self, asked, meanwhile):
+        meanwhile()
+
+
+def lock(symbol):
+    return LockRow(venue="binance", symbol=symbol, reason="why", until_ns=TsNs(1))
+
+
+def after_death(held, *, cut=()):
+    """A database that was told of two locks, and holds others after a death while it cut `cut`."""
+    looks = Looks()
+    database = ChildDatabase("", looks)
+    database.serve(Answers())
+    for symbol in ("AAAUSDT", "BBBUSDT"):
+        database.apply((lock(symbol),))
+    if cut:
+        database.cut(tuple(map(lock, cut)), lambda: None)
+    looks.found = [lock(symbol) for symbol in held]
+    database.buried()
+    return database
+
+
+def test_what_was_answered_and_is_missing_after_a_death_is_found():
+    with pytest.raises(InvariantViolation, match="1 rows that were answered are missing"):
+        after_death(["AAAUSDT"])
+
+
+def test_half_of_a_commit_after_a_death_is_found():
+    with pytest.raises(InvariantViolation, match="1 rows that were answered are missing"):
+        after_death(["AAAUSDT", "BBBUSDT", "CCCUSDT"], cut=("CCCUSDT", "DDDUSDT"))
+
+
+def test_a_commit_that_was_cut_is_there_whole_or_not_at_all():
+    whole = after_death(["AAAUSDT", "BBBUSDT", "CCCUSDT", "DDDUSDT"], cut=("CCCUSDT", "DDDUSDT"))
+    assert (whole.kept, whole.lost) == (1, 0)
+    assert [row.symbol for row in whole.rows(LockRow)][2:] == ["CCCUSDT", "DDDUSDT"]
+    gone = after_death(["AAAUSDT", "BBBUSDT"], cut=("CCCUSDT",))
+    assert (gone.kept, gone.lost) == (0, 1)
+
+
+def test_servers_are_shared_among_rounds_and_need_a_database():
+    made = rounds(1, 200, store="postgres", servers=50)
+    assert [one.servers for one in made] == [5] * 10
+    assert reproduce(made[0]).endswith("--count 20 --seed 1 --store postgres --servers 5")
+    told = run_sim("kill", "--count", "10", "--servers", "11")
+    assert told.returncode == 2
+    assert "--servers 11: needs --store postgres" in told.stderr
+    assert "--servers 11: must be at most --count 10" in told.stderr
