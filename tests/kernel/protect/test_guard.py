@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernel.model.units import HOUR, SECOND
+from kernel.model.units import HOUR, MINUTE, SECOND
 from kernel.protect.guard import FAILURES, Guard
 from tests.kernel.fakes import Bench
 
@@ -52,3 +52,16 @@ def test_a_position_that_fails_again_and_again_is_guarded_no_more(bench, monkeyp
     bench.run(bench.runtime.now() + HOUR)
     assert seen.count("binance") == FAILURES + 1 == len(bench.crashes)
     assert seen.count("bybit") > 100
+
+
+def test_a_position_new_to_the_guard_is_judged_by_every_candle_since_its_fill(bench):
+    """Also on a market that the guard knows already, whose candles it need not read for itself."""
+    position = bench.protected()
+    guard = Guard(bench.services, bench.stops, bench.exits)
+    bench.services.supervise("guard", guard.run)
+    bench.at(bench.runtime.now() + 20 * MINUTE, lambda: bench.prices.push("BTCUSDT", "43000"))
+    bench.at(bench.runtime.now() + 21 * MINUTE, lambda: bench.prices.push("BTCUSDT", "42000"))
+    bench.run(bench.runtime.now() + HOUR)
+    first = guard._guarded.pop(position.id)
+    bench.run(bench.runtime.now() + MINUTE)
+    assert guard._guarded[position.id].best == first.best == 43000
