@@ -87,7 +87,6 @@ class ZombieSweep:
             return
         for symbol, its in by_symbol.items():
             if symbol not in self._clearing and not self._services.stopping:
-                self._clearing[symbol] = None
                 clear = partial(self._clear, symbol, its)
                 self._services.supervise(f"zombies of {self._desk.name} {symbol}", clear)
 

@@ -9,7 +9,7 @@ from kernel import errors
 from kernel.config import Settings
 from kernel.model.ids import Leg
 from kernel.model.orders import PositionSide, Side
-from kernel.model.positions import Origin, PositionState
+from kernel.model.positions import CloseReason, Origin, PositionState
 from kernel.model.units import SECOND, TsNs
 from kernel.sync.repairs import Repairs
 from kernel.sync.snapshot import VenueSnapshot
@@ -53,7 +53,8 @@ class Bench(Whole):
                 conditional=(),
             )
         )
-        self.after(seconds)
+        if seconds is not None:
+            self.after(seconds)
         return self
 
     def row(self, **changes):
@@ -87,6 +88,11 @@ def bench():
 
 
 # ---------------------------------------------------------------- nothing differs
+
+
+def test_before_the_first_read_nothing_waits(bench):
+    assert not bench.repairs.waiting
+    assert not bench.repairs.mending
 
 
 def test_where_nothing_differs_nothing_is_done(bench):
@@ -136,7 +142,7 @@ def test_one_that_nothing_explains_keeps_its_stop_for_a_minute_and_is_told_of_on
     assert position.state is PositionState.ACTIVE
     assert len(bench.venue.stops()) == 1
     bench.read(seconds=10)
-    assert position.state is PositionState.CLOSED
+    assert (position.state, position.row.close_reason) == (PositionState.CLOSED, "EXTERNAL")
     assert len(bench.alerts("exit.unexplained")) == 1
     assert bench.count("sync.phantom") == 1
 
@@ -183,12 +189,13 @@ def test_the_venues_size_wins_after_two_reads_and_the_level_stays(bench, qty):
     bench.read(row)
     assert position.qty == D("0.005")
     bench.store.rows.clear()
-    bench.read(row, seconds=10)
+    bench.read(row, seconds=0)
+    (stored,) = [one for one in bench.store.rows if hasattr(one, "origin")]
+    assert stored.filled_qty - stored.closed_qty == D(qty)
+    bench.after(10)
     assert (position.qty, position.row.protected_level) == (D(qty), level)
     assert [one.qty for one in bench.venue.stops()] == [D(qty)]
     assert bench.kinds("sync.size")[0].cause == f"the venue shows {qty}"
-    stored = [one for one in bench.store.rows if hasattr(one, "origin")]
-    assert stored[0].filled_qty - stored[0].closed_qty == D(qty)
 
 
 def test_what_came_to_it_came_at_the_venues_average(bench):
@@ -282,6 +289,34 @@ def test_one_that_is_only_told_of_and_reported_is_not_called_gone():
     assert bench.count("sync.gone") == 0
 
 
+def test_one_that_is_only_told_of_is_compared_once_a_position_of_the_book_is_there():
+    bench = alone()
+    for _ in range(4):
+        bench.read(bench.row())
+    held = bench.venue.held[SYMBOL]
+    position = bench.filled(state=PositionState.ACTIVE, qty="0.002")
+    bench.venue.held[SYMBOL] = held
+    bench.after(5)
+    row = bench.row(updated_ns=bench.runtime.ts())
+    bench.read(row).read(row)
+    assert bench.count("sync.size") == 1
+    assert position.qty == D("0.005")
+
+
+def test_one_of_ours_that_was_taken_is_not_only_told_of():
+    bench = begun(UNTRACKED_POLICY="alert")
+    bench.unknown()
+    bench.venue.fills = [execution(1, client_order_id=own_id(Leg.ENTRY))]
+    bench.after(1)
+    bench.read(bench.row()).read(bench.row())
+    (position,) = bench.services.book.open()
+    position.transition(PositionState.CLOSING, "by a test")
+    position.transition(PositionState.CLOSED, "by a test")
+    bench.after(60)
+    bench.read(bench.row()).read(bench.row())
+    assert bench.count("position.untracked") == 2
+
+
 def test_where_nobody_can_tell_whose_it_is_the_next_read_asks_again():
     bench = alone()
     bench.venue.rules.append(Rule("executions", errors.OutcomeUnknown))
@@ -358,12 +393,86 @@ async def hold(bench, lock):
 @pytest.mark.parametrize("how", ["no stop yet", "an operation", "its stop"])
 def test_where_something_is_in_progress_nothing_is_said_and_another_read_comes(bench, how):
     position = busy(bench, how)
-    bench.read().read().read()
+    bench.read()
+    assert not bench.repairs.waiting
+    bench.read().read()
     assert bench.count("sync.phantom") == 0
     assert not position.state.terminal
     assert bench.repairs.mending
     assert not bench.repairs.waiting
     assert bench.repairs.busy_symbols() == [SYMBOL]
+
+
+def test_while_its_end_is_being_proven_a_position_is_busy(bench):
+    position = bench.active()
+    bench.venue.rules.append(Rule("executions", delay_ns=SECOND))
+    bench.spawn(bench.exits.conclude(position, CloseReason.EXTERNAL, unexplained=False))
+    bench.after(0.01)
+    assert position.state is PositionState.ACTIVE
+    assert bench.repairs.busy_symbols() == [SYMBOL]
+
+
+def test_while_the_sending_of_a_stop_has_an_unknown_outcome_a_position_is_busy(bench):
+    position = bench.active()
+    bench.venue.rules.append(Rule("place_stop", errors.OutcomeUnknown))
+    bench.venue.rules.append(Rule("query_order", errors.OutcomeUnknown))
+    bench.venue.rules.append(Rule("open_orders", errors.OutcomeUnknown))
+    bench.spawn(bench.stops.tighten(position, D(41500), "by a test"))
+    while not position.stops.doubtful() or position.stops.lock.locked:
+        bench.after(0.1)
+    assert bench.repairs.busy_symbols() == [SYMBOL]
+
+
+@pytest.mark.parametrize("what", ["phantom", "gone", "unknown"])
+def test_a_symbol_is_busy_from_the_moment_a_read_calls_for_a_repair(bench, what):
+    if what == "phantom":
+        bench.active()
+    else:
+        bench.unknown()
+    rows = (bench.row(),) if what == "unknown" else ()
+    if what == "gone":
+        bench.desk.hear_position(bench.row())
+    bench.venue.held.clear()
+    bench.after(5)
+    if what != "unknown":
+        bench.read()
+    bench.read(*rows, seconds=None)
+    assert bench.repairs.busy_symbols() == [SYMBOL]
+    bench.after(1)
+
+
+def test_a_mend_that_is_begun_again_after_a_crash_is_busy_again():
+    bench = begun(UNTRACKED_POLICY="alert")
+    bench.unknown()
+    bench.after(1)
+    tries = []
+
+    async def broken(venue, report, cause):
+        tries.append(cause)
+        if len(tries) == 1:
+            raise ValueError("a mistake")
+        await bench.runtime.sleep(1000 * SECOND)
+
+    bench.repairs._adoption.guard = broken
+    bench.read(bench.row(), seconds=0)
+    while len(tries) < 2:
+        bench.after(0.1)
+    assert bench.repairs.busy_symbols() == [SYMBOL]
+
+
+def test_one_that_is_closed_by_policy_is_not_resized_as_well():
+    bench = begun(UNTRACKED_POLICY="close")
+    bench.unknown()
+    bench.after(1)
+    bench.read(bench.row())
+    (position,) = bench.services.book.open()
+    bench.after(1)
+    row = bench.row(qty=D("0.004"))
+    bench.read(row)
+    bench.venue.rules.append(Rule("submit", delay_ns=SECOND))
+    bench.read(row, seconds=20)
+    assert position.state is PositionState.CLOSED
+    assert bench.count("sync.size") == 0
 
 
 def test_where_nothing_is_in_progress_no_symbol_is_busy(bench):

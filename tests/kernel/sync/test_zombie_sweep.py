@@ -22,7 +22,7 @@ from kernel.model.units import SECOND, ZERO, TsNs
 from kernel.model.venue import CancelOrder, Done, EffectClass, SetPositionStop
 from kernel.sync.snapshot import VenueSnapshot
 from kernel.sync.zombie_sweep import ZombieSweep
-from tests.kernel.fakes import WALL, Placed, Rule
+from tests.kernel.fakes import WALL, D, Placed, Rule
 from tests.kernel.sync.whole import SYMBOL, Whole, execution, order_report, own_id
 
 STOP = own_id(Leg.STOP)
@@ -93,6 +93,10 @@ def bench():
 
 
 # ---------------------------------------------------------------- proven and cleared
+
+
+def test_before_the_first_read_nothing_waits(bench):
+    assert not bench.sweep.waiting
 
 
 def test_an_order_of_no_position_is_cleared_after_two_reads_but_never_in_the_first(bench):
@@ -199,7 +203,8 @@ def test_where_the_last_look_fails_the_next_read_asks_again(bench):
     assert bench.count("zombie.found") == 1
 
 
-def test_while_an_entry_holds_the_symbol_nothing_is_cleared(bench):
+def test_while_an_entry_holds_the_symbol_nothing_is_cleared():
+    bench = begun(LOCK_TIMEOUT="2")
     bench.stop()
     hold = bench.services.risk.hold("binance", SYMBOL)
 
@@ -209,8 +214,8 @@ def test_while_an_entry_holds_the_symbol_nothing_is_cleared(bench):
 
     bench.spawn(held())
     bench.after(0)
-    bench.read().read().read()
-    assert bench.cancelled() == []
+    bench.read().read().read(seconds=5)
+    assert bench.asked() == []
     bench.after(30)
     bench.read().read(seconds=10)
     assert bench.cancelled() == [STOP]
@@ -221,6 +226,7 @@ def test_a_symbol_is_cleared_once_at_a_time_and_again_when_that_is_done(bench):
     bench.venue.rules.append(Rule("positions", delay_ns=4 * SECOND, times=1))
     bench.read().read().read().read(seconds=20)
     assert bench.count("zombie.found") == 1
+    assert len(bench.asked("positions")) == 1
     bench.stop(own_id(Leg.STOP, generation=1))
     bench.read().read(seconds=10)
     assert bench.count("zombie.found") == 2
@@ -284,6 +290,29 @@ def test_an_order_that_its_owner_knows_to_have_ended_is_an_old_row(bench):
     assert bench.count("zombie.found") == 0
 
 
+def test_an_order_that_ended_is_known_by_our_id_where_the_venue_names_another_of_its_own(bench):
+    row = bench.stop(venue_order_id="new")
+    bench.order(STOP, order_class=OrderClass.CONDITIONAL, order_type=OrderType.STOP_MARKET,
+                reduce_only=True)  # fmt: skip
+    done = order_report(
+        STOP, order_class=OrderClass.CONDITIONAL, status=OrderStatus.CANCELED, updated_ns=WALL + 5,
+        venue_order_id="old",
+    )  # fmt: skip
+    bench.services.orders.on_report("binance", done)
+    for _ in range(4):
+        bench.read(orders=[row])
+    assert bench.count("zombie.found") == 0
+
+
+def test_an_order_of_ours_that_was_never_reported_is_judged_like_any_other(bench):
+    row = bench.stop()
+    bench.order(STOP, order_class=OrderClass.CONDITIONAL, order_type=OrderType.STOP_MARKET,
+                reduce_only=True)  # fmt: skip
+    for _ in range(3):
+        bench.read(orders=[row])
+    assert bench.count("zombie.found") == 1
+
+
 def test_an_order_that_is_being_cancelled_is_not_found_again(bench):
     bench.stop()
     bench.venue.rules.append(Rule("cancel", errors.OutcomeUnknown, times=20))
@@ -340,6 +369,64 @@ def test_where_a_position_of_ours_or_one_in_progress_is_nothing_is_judged(bench,
     assert bench.count("zombie.found") == 0
 
 
+@pytest.mark.parametrize(
+    ("origin", "state", "found"),
+    [("OURS", "ACTIVE", 0), ("FOREIGN", "PENDING_SL", 0), ("FOREIGN", "ACTIVE", 1)],
+)
+def test_an_order_of_another_leg_is_a_ghost_only_beside_a_foreign_position(
+    bench, origin, state, found
+):
+    position = bench.filled(origin=Origin[origin], state=PositionState[state])
+    bench.after(5)
+    row = bench.stop(own_id(Leg.STOP, generation=7), position_side="LONG")
+    for _ in range(3):
+        bench.read(orders=[row])
+    assert bench.count("zombie.found") == found
+    assert bench.sweep.found == ({"ghost": 1} if found else {})
+    assert not position.state.terminal
+
+
+def test_a_closing_order_of_a_foreign_position_that_a_read_does_not_show_is_none(bench):
+    bench.filled(origin=Origin.FOREIGN, state=PositionState.ACTIVE)
+    bench.venue.held.clear()
+    row = bench.stop(own_id(Leg.STOP, generation=7))
+    for _ in range(3):
+        bench.read(orders=[row])
+    assert bench.count("zombie.found") == 0
+    assert not bench.sweep.waiting
+
+
+def test_while_an_operation_is_in_progress_not_even_a_flip_is_judged(bench):
+    position = bench.filled(origin=Origin.FOREIGN, state=PositionState.ACTIVE)
+    bench.after(5)
+    row = bench.stop(
+        own_id(Leg.EXIT), order_class=OrderClass.PLAIN, order_type=OrderType.LIMIT,
+        reduce_only=False, qty=D(1),
+    )  # fmt: skip
+
+    async def hold():
+        async with position.lock:
+            await bench.runtime.sleep(20 * SECOND)
+
+    bench.spawn(hold())
+    bench.after(0)
+    for _ in range(4):
+        bench.read(orders=[row])
+    assert bench.count("zombie.found") == 0
+    assert not bench.sweep.waiting
+    bench.after(20)
+    bench.read(orders=[row]).read(orders=[row])
+    assert bench.sweep.found == {"flip": 1}
+
+
+def test_on_an_account_with_two_legs_a_closing_order_of_one_that_is_not_open_is_a_ghost(bench):
+    bench.desk.hedge_mode = True
+    row = bench.stop(position_side="LONG")
+    for _ in range(3):
+        bench.read(orders=[row])
+    assert bench.sweep.found == {"ghost": 1}
+
+
 # ---------------------------------------------------------------- what the store can know
 
 
@@ -383,8 +470,11 @@ def test_a_position_is_as_old_as_the_earliest_that_anybody_knows(
         bench.venue.position_report(SYMBOL), opened_ns=TsNs(opened), updated_ns=TsNs(updated)
     )
     silent = msgspec.structs.replace(row, symbol="XRPUSDT", opened_ns=0, updated_ns=0)
+    younger = msgspec.structs.replace(row, symbol="SOLUSDT", opened_ns=0, updated_ns=WALL)
     bench.read(positions=(row, silent))
     assert bench.sweep._oldest_ns == oldest
+    bench.read(positions=(younger, row))
+    assert bench.sweep._oldest_ns == (oldest or WALL)
 
 
 # ---------------------------------------------------------------- too many
@@ -398,7 +488,10 @@ def test_more_than_the_threshold_are_told_of_until_there_are_fewer(bench):
     bench.read()
     bench.read(orders=stops[:2])
     assert bench.alerts("zombies") == []
-    bench.read().read()
+    bench.read()
+    assert len(bench.alerts("zombies")) == 1
+    for _ in range(4):
+        bench.read(seconds=3000)
     (alert,) = bench.alerts("zombies")
     assert (alert.severity, alert.venue) == ("WARNING", "binance")
     assert alert.text == "3 zombie orders on binance, more than 2"
