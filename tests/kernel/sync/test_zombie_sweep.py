@@ -505,13 +505,17 @@ def test_more_than_the_threshold_are_told_of_until_there_are_fewer(bench):
 # ---------------------------------------------------------------- attached stops
 
 
-def attached():
+def attached(**changes):
     """A stop that hangs on a position that is gone, on a venue where stops are attached."""
     bench = Bench(venue_names=("bybit",))
-    report = order_report(
-        "", venue_order_id="a1", order_class=OrderClass.ATTACHED, side=Side.SELL,
-        order_type=OrderType.STOP_MARKET, reduce_only=True, trigger_by=PriceSource.MARK,
-    )  # fmt: skip
+    fields = {
+        "venue_order_id": "a1",
+        "order_class": OrderClass.ATTACHED,
+        "order_type": OrderType.STOP_MARKET,
+        "side": Side.SELL,
+        "reduce_only": True,
+    }
+    report = order_report("", **(fields | changes))
     order = bench.order(
         own_id(Leg.STOP, venue="bybit"), "gone", order_class=OrderClass.ATTACHED,
         order_type=OrderType.STOP_MARKET, venue_order_id="a1", reduce_only=True, side=Side.SELL,
@@ -520,17 +524,23 @@ def attached():
     return bench, report, order
 
 
-def test_a_stop_that_hangs_on_nothing_is_set_to_zero_on_its_symbol():
-    bench, report, order = attached()
-    bench.venue._set_stop = lambda request: bench.services.orders.on_report(
-        "bybit", order_report("", venue_order_id="a1", order_class=OrderClass.ATTACHED,
-                              status=OrderStatus.CANCELED, updated_ns=bench.runtime.ts()),
-    ) and Done()  # fmt: skip
+def test_a_stop_that_hangs_on_nothing_is_set_to_zero_on_its_symbol_and_its_event_awaited():
+    bench, report, order = attached(trigger_by=PriceSource.LAST, position_side="LONG")
+    gone = msgspec.structs.replace(
+        report, status=OrderStatus.CANCELED, updated_ns=TsNs(WALL + 1000 * SECOND)
+    )
+
+    def zero(request):
+        at = bench.runtime.now() + 3 * SECOND // 10
+        bench.runtime.call_at(at, lambda: bench.services.orders.on_report("bybit", gone))
+        return Done()
+
+    bench.venue._set_stop = zero
     for _ in range(3):
         bench.read(orders=[report])
     ((_, asked),) = bench.asked("position_stop")
     assert asked == SetPositionStop(
-        symbol=SYMBOL, trigger_price=ZERO, trigger_by=PriceSource.MARK, position_side="BOTH"
+        symbol=SYMBOL, trigger_price=ZERO, trigger_by=PriceSource.LAST, position_side="LONG"
     )
     bench.after(5)
     assert order.row.status is OrderStatus.CANCELED
@@ -544,6 +554,8 @@ def test_where_that_is_refused_it_is_cancelled_under_its_id():
     for _ in range(3):
         bench.read(orders=[report])
     bench.after(20)
+    (refused_ns, _), (sent_ns, _) = bench.asked("position_stop")[0], bench.asked("cancel")[0]
+    assert sent_ns - refused_ns < SECOND // 10
     (told,) = bench.kinds("zombie.refused")
     assert (told.venue, told.symbol) == ("bybit", SYMBOL)
     assert bench.asked("cancel")[0][1] == CancelOrder(
