@@ -154,3 +154,89 @@ def test_rows_without_quantity_are_no_positions(bench):
     empty = msgspec.structs.replace(row, qty=D(0))
     bench.venue._positions = lambda request: PositionPage(positions=(empty,))
     assert read(bench).result().positions == ()
+
+
+def test_an_answer_is_young_enough_up_to_its_very_age(bench):
+    first = read(bench, seconds=1).result()
+    bench.run(first.requested_ns + 5 * SECOND)
+    assert read(bench, 5 * SECOND, seconds=1).result() is first
+    assert read(bench, 5 * SECOND, seconds=1).result() is not first
+
+
+def test_without_a_need_of_its_own_a_caller_takes_answers_of_five_seconds(bench):
+    first = read(bench, seconds=1).result()
+    bench.run(first.requested_ns + 5 * SECOND)
+    task = bench.spawn(bench.snapshots.read("binance"))
+    bench.run(bench.runtime.now() + 1)
+    assert task.result() is first
+    task = bench.spawn(bench.snapshots.read("binance"))
+    bench.run(bench.runtime.now() + SECOND)
+    assert task.result() is not first
+
+
+@pytest.mark.parametrize(("age_ms", "reads"), [(20, 1), (19, 2)])
+def test_a_read_in_flight_is_shared_where_it_was_asked_late_enough(bench, age_ms, reads):
+    bench.spawn(bench.snapshots.read("binance", 0))
+    bench.run(20 * MS)
+    bench.spawn(bench.snapshots.read("binance", age_ms * MS))
+    bench.run(SECOND)
+    assert bench.snapshots.reads == reads
+
+
+def test_an_older_read_that_comes_later_is_not_the_newest(bench):
+    bench.venue.rules.append(Rule("positions", delay_ns=2 * SECOND, times=1))
+    older = bench.spawn(bench.snapshots.read("binance", 0))
+    bench.run(MS)
+    newer = bench.spawn(bench.snapshots.read("binance", 0))
+    bench.run(4 * SECOND)
+    assert older.result().requested_ns < newer.result().requested_ns
+    assert read(bench, 5 * SECOND, seconds=1).result() is newer.result()
+
+
+def test_a_flight_that_ended_does_not_end_the_one_that_took_its_place(bench):
+    bench.spawn(bench.snapshots.read("binance", 0))
+    bench.run(MS)
+    bench.venue.rules.append(Rule("positions", delay_ns=2 * SECOND))
+    bench.spawn(bench.snapshots.read("binance", 0))
+    bench.run(SECOND)
+    bench.spawn(bench.snapshots.read("binance", 999 * MS))
+    bench.run(5 * SECOND)
+    assert bench.snapshots.reads == 2
+
+
+def test_after_a_failure_the_next_caller_reads_anew(bench):
+    bench.venue.rules.append(Rule("positions", errors.OutcomeUnknown, times=1))
+    assert fails(bench, 5 * SECOND)
+    assert read(bench, 60 * SECOND).result() is not None
+    assert bench.snapshots.reads == 2
+
+
+def test_what_is_open_is_kept_at_the_desk(bench):
+    bench.protected()
+    snapshot = read(bench).result()
+    listed = bench.services.desks["binance"].listed
+    assert listed == {OrderClass.PLAIN: (), OrderClass.CONDITIONAL: snapshot.conditional}
+    assert len(snapshot.conditional) == 1
+
+
+def test_the_moment_of_a_read_is_stamped_on_both_clocks(bench):
+    bench.run(7 * SECOND)
+    asked = (bench.runtime.now(), bench.runtime.ts())
+    snapshot = read(bench).result()
+    assert (snapshot.requested_ns, snapshot.requested_ts_ns) == asked
+    assert snapshot.venue == "binance"
+
+
+def test_a_stop_is_found_by_either_of_its_ids(bench):
+    bench.protected()
+    stop = read(bench).result().conditional[0]
+    nameless = msgspec.structs.replace(stop, client_order_id="", venue_order_id="v7")
+    bench.venue._open = lambda request: OrderPage(
+        orders=(nameless, stop) if request.order_class is OrderClass.CONDITIONAL else ()
+    )
+    snapshot = read(bench).result()
+    assert snapshot.stop("", "v7") == nameless
+    assert snapshot.stop("somebody", "v7") == nameless
+    assert snapshot.stop(stop.client_order_id) == stop
+    assert snapshot.stop("somebody") is None
+    assert snapshot.position("BTCUSDT", "LONG") is None
