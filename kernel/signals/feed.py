@@ -197,7 +197,6 @@ class Feed:
         while True:
             self._accepted = False
             end = await self._session()
-            self._lost()
             if end.refused:
                 await self._rest_after_refusal(end.reason)
                 continue
@@ -219,7 +218,6 @@ class Feed:
         """One connection, from open to close."""
         while len(self._events):
             self._events.get_nowait()  # what an earlier connection said last
-        self._last_text = ""
         self.state = FeedState.CONNECTING
         self._send("open", FeedOpen())
         event = await self._next_event(CONNECT_NS)
@@ -279,9 +277,7 @@ class Feed:
         idle = self._settings.signal_idle_request_interval_seconds * SECOND
         window = self._schedule.window_at(now)
         if window is not None:
-            pause_ns = min(self._settings.signal_request_interval_seconds * SECOND, to_check)
-            if idle or now + pause_ns <= window.end_ns:
-                return pause_ns
+            return min(self._settings.signal_request_interval_seconds * SECOND, to_check)
         return min(idle, to_check) if idle else to_check
 
     async def _rest_after_refusal(self, reason: str) -> None:
@@ -316,7 +312,6 @@ class Feed:
         self._refusals = 0
         if self._alarm is not None:
             self._alarm.cancel()
-            self._alarm = None
         self._record("feed.ready", "auth_success")
 
     def _lost(self) -> None:
@@ -328,7 +323,6 @@ class Feed:
             self._alarm = self._runtime.call_at(due, self._sound)
 
     def _sound(self) -> None:
-        self._alarm = None
         minutes = self._settings.stream_down_alert_minutes
         self._alert("ERROR", "feed.down", f"no signals can come for {minutes} minutes")
 

@@ -83,7 +83,7 @@ class WaveSchedule(msgspec.Struct, frozen=True, kw_only=True):
 
     def window_of(self, wave_ns: int) -> CheckWindow | None:
         """The first check that expects this wave; None where none ever does."""
-        window = self.next_window(wave_ns - 1)
+        window = self.next_window(wave_ns)
         while window.start_ns <= wave_ns + 2 * HOUR:
             if window.wave_ns == wave_ns:
                 return window

@@ -107,7 +107,6 @@ def measure(checks: Sequence[Check], kind: str, processes: int) -> None:
     if new:
         seen = _seen_in_processes(new, processes)
         kept |= {one.name: part for one, part in zip(new, seen, strict=True)}
-        kept = {one.name: kept[one.name] for one in checks}
         FOLDER.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(kept), encoding="utf-8")
     for one in checks:

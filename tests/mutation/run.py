@@ -26,7 +26,7 @@ from tests.mutants.table import rules
 from tests.mutation.covered import measure, scenarios
 from tests.mutation.explained import explained
 from tests.mutation.mutants import ROOT, Mutant, Source, left_out, read_source
-from tests.mutation.trial import KILLED, SURVIVED, UNREACHED, Outcome, Trials, load
+from tests.mutation.trial import KILLED, SURVIVED, UNREACHED, Outcome, Trials, is_of, load
 from tests.mutation.unit import UnitTest, inside_pytest
 
 PACKAGES = ("kernel/trade", "kernel/protect", "kernel/signals", "kernel/sync")
@@ -57,6 +57,9 @@ def _work(
     tests: list[UnitTest],
 ) -> int:
     played, reasons = [] if args.near else scenarios(), explained()
+    if args.near:
+        files_of = dict.fromkeys(one.file for one in mutants)
+        tests = [one for one in tests if any(is_of(one.name, file) for file in files_of)]
     for checks, kind in ((played, "scenarios"), (tests, "tests")):
         if checks:
             measure(checks, kind, args.j)

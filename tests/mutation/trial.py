@@ -127,7 +127,7 @@ class Trials:
         def order(index: int) -> tuple[int, int, int, bool, float]:
             one, stage = self._checks[index], self._stage(index, mutant.file)
             if index >= self._tests_from:
-                far, late = not _tests_of(one.name, mutant.file), one.seconds
+                far, late = not is_of(one.name, mutant.file), one.seconds
             else:
                 far, late = one.name.partition(" ")[0] not in first, float(self._rank[index])
             return (stage, -here.get(index, 0), -near.get(index, 0), far, late)
@@ -141,7 +141,7 @@ class Trials:
         if index < self._tests_from:
             return 1
         one = self._checks[index]
-        return 0 if one.seconds <= QUICK_S and _tests_of(one.name, file) else 2
+        return 0 if one.seconds <= QUICK_S and is_of(one.name, file) else 2
 
     def _at(self, file: str, lines: tuple[int, int]) -> list[int]:
         found: dict[int, None] = {}
@@ -238,7 +238,7 @@ class Trials:
         return work
 
 
-def _tests_of(test: str, file: str) -> bool:
+def is_of(test: str, file: str) -> bool:
     """Whether a test is in the file of tests for a module, or for the one that it was part of."""
     module, tests = Path(file).stem, Path(test.partition("::")[0]).stem.removeprefix("test_")
     return module.startswith(tests) or tests.startswith(module)

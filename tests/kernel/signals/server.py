@@ -39,7 +39,15 @@ class Server:
             server.runtime.close()
         cls.made.clear()
 
-    def __init__(self, start: str = "2026-01-05T12:10:00Z", **settings: object) -> None:
+    def __init__(
+        self,
+        start: str = "2026-01-05T12:10:00Z",
+        *,
+        verdict: str = "auth_success",
+        reachable: bool | None = True,
+        **settings: object,
+    ) -> None:
+        """`reachable` None: an attempt to connect is not even refused."""
         self.made.append(self)
         self.start_ns = parse_utc(start)
         self.runtime = Runtime(0, self.start_ns)
@@ -58,9 +66,9 @@ class Server:
         self.sent: list[tuple[int, str]] = []
         self.alerts: list[str] = []
         self.decisions: list[tuple[str, str]] = []
-        self.reachable = True
+        self.reachable = reachable
         self.demands = True
-        self.verdict = "auth_success"
+        self.verdict = verdict
         self.answer: str | None = '{"type": "signals", "signals": []}'
         self.closes_at_once = True
         self.task = self.runtime.spawn(self.feed.run(), "feed")
@@ -114,6 +122,8 @@ class Server:
                 self.alerts.append(kind)
             case FeedOpen():
                 self.sent.append((second, "open"))
+                if self.reachable is None:
+                    return
                 if not self.reachable:
                     self.feed.on_down("refused")
                     return

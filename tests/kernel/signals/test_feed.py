@@ -254,3 +254,250 @@ def test_a_flood_evicts_old_messages_and_never_the_expected_wave():
     wave = next(batch.signals[0].candle_ns for batch in server.batches)
     assert [one.symbol for one in buffer.of_wave(wave)] == ["KEPT1USDT", "KEPT2USDT"]
     assert buffer.evicted == 498
+
+
+# ---------------------------------------------------------------- what is counted and told
+
+
+def test_before_it_runs_nothing_has_come():
+    feed = Server(reachable=None).feed
+    assert (feed.messages, feed.malformed, feed.refused, feed.unknown_types) == (0, 0, 0, {})
+    assert feed.state is FeedState.CONNECTING
+
+
+def test_every_frame_is_counted():
+    server = Server()
+    server.say(signals("BTCUSDT"))
+    assert server.feed.messages == 4
+
+
+def test_the_same_answer_as_before_is_not_read_again():
+    server = Server()
+    text = '{"type": "signals", "signals": [7]}'
+    server.say(text)
+    server.say(text)
+    assert (server.feed.malformed, server.feed.buffer.copies) == (1, 0)
+    server.say(signals("BTCUSDT"))
+    server.say(text)
+    assert (server.feed.malformed, server.feed.buffer.copies) == (1, 1)
+
+
+def test_items_that_were_read_before_are_not_even_copies():
+    server = Server()
+    server.say(signals("BTCUSDT"))
+    server.say(signals("BTCUSDT", "ETHUSDT"))
+    assert server.feed.buffer.copies == 0
+
+
+def test_what_is_refused_before_the_verdict_is_refused_each_time():
+    server = Server(verdict="")
+    server.say(signals("BTCUSDT", "ETHUSDT"))
+    server.say(signals("BTCUSDT", "ETHUSDT"))
+    assert server.feed.refused == 4
+    assert server.decisions.count(("feed.refused", "signals before auth_success")) == 2
+
+
+def test_flaws_alone_are_handed_on_and_told_of_with_their_raw_text():
+    server = Server()
+    server.say("x" * 3000)
+    (batch,) = server.batches
+    assert (batch.signals, len(batch.flaws), batch.flaws[0].raw) == ((), 1, "x" * 2000)
+    assert server.alerts == ["feed.malformed"]
+
+
+def test_unknown_types_are_counted_up_to_fifty_and_told_of_once_each():
+    server = Server()
+    for _ in range(2):
+        for number in range(51):
+            server.say(json.dumps({"type": f"kind{number}"}))
+    assert len(server.feed.unknown_types) == 50
+    assert dict.fromkeys(server.feed.unknown_types.values()) == {2: None}
+    assert [kind for kind, _ in server.decisions].count("feed.unknown") == 50
+
+
+def test_of_a_long_type_so_much_is_kept():
+    server = Server()
+    server.say(json.dumps({"type": "y" * 60}))
+    assert server.feed.unknown_types == {"y" * 40: 1}
+
+
+def test_during_a_check_its_own_wave_is_the_one_that_is_kept():
+    server = Server("2026-01-05T12:20:30Z", signal_buffer_size=1)
+    server.say(signals("KEPTUSDT", wave="2026-01-05T12:00:00Z"))
+    server.say(signals("NEXTUSDT", wave="2026-01-05T12:15:00Z"))
+    server.say(signals("LASTUSDT", wave="2026-01-05T09:00:00Z"))
+    kept = server.feed.buffer.of_wave(server.batches[0].signals[0].candle_ns)
+    assert [one.symbol for one in kept] == ["KEPTUSDT"]
+    assert server.feed.buffer.of_wave(server.batches[1].signals[0].candle_ns) == ()
+
+
+def test_acceptance_and_refusal_are_told():
+    server = Server()
+    assert server.decisions == [("feed.ready", "auth_success")]
+    server.say('{"type": "auth_failed", "reason": "revoked"}')
+    assert server.decisions[-1] == ("feed.auth_failed", "revoked")
+    assert server.feed.state is FeedState.REFUSED
+
+
+# ---------------------------------------------------------------- connecting
+
+
+def test_a_connection_that_does_not_come_is_given_up_after_half_a_minute():
+    server = Server(reachable=None)
+    server.closes_at_once = True
+    server.run(100)
+    assert server.did("close") == [30, 65, 100]
+    assert server.did("open") == [0, 35, 70]
+    assert ("feed.down", "no connection in time") in server.decisions
+
+
+def test_a_connection_that_is_refused_is_tried_again_after_the_interval():
+    server = Server(reachable=False)
+    server.run(12)
+    assert server.did("open") == [0, 5, 10]
+    assert server.decisions[0] == ("feed.down", "refused")
+
+
+@pytest.mark.parametrize(("most", "opened"), [(0, 1), (1, 2), (3, 4)])
+def test_so_many_attempts_are_made_without_a_success(most, opened):
+    server = Server(reachable=False, signal_ws_max_reconnect_attempts=most)
+    server.run(600)
+    assert len(server.did("open")) == opened
+    assert server.alerts == ["feed.ended", "feed.down"]
+
+
+def test_a_feed_that_never_came_alerts_after_its_patience():
+    server = Server(reachable=False)
+    server.run(299)
+    assert server.alerts == []
+    server.run(1)
+    assert server.alerts == ["feed.down"]
+
+
+@pytest.mark.parametrize(("reason", "told"), [("reset", "reset"), ("", "closed")])
+def test_a_lost_connection_is_told_with_its_reason(reason, told):
+    server = Server()
+    server.drop(reason)
+    assert server.decisions[-1] == ("feed.down", told)
+
+
+def test_a_refused_attempt_without_a_reason_is_told_as_down():
+    server = Server(reachable=None)
+    server.drop("")
+    assert server.decisions == [("feed.down", "down")]
+
+
+def test_the_end_of_an_earlier_connection_does_not_end_the_next():
+    server = Server()
+    server.answer, server.closes_at_once = None, False
+    while not server.did("close"):
+        server.run(1)
+    server.run(7)
+    server.drop("at last")
+    server.answer = '{"type": "signals", "signals": []}'
+    server.run(10)
+    assert server.feed.state is FeedState.READY
+    assert len(server.did("open")) == 2
+
+
+def test_what_comes_with_the_end_of_a_connection_is_not_taken():
+    server = Server()
+    server.feed.on_down("reset")
+    assert server.feed.state is FeedState.DOWN
+    server.say(signals("BTCUSDT"))
+    assert symbols(server) == []
+    assert server.feed.refused == 1
+
+
+# ---------------------------------------------------------------- the token
+
+
+def test_a_verdict_that_was_not_asked_for_accepts_nothing():
+    server = Server()
+    server.demands = False
+    server.drop()
+    server.run(6)
+    server.say('{"type": "auth_success"}')
+    assert server.feed.state is FeedState.DOWN
+    assert server.decisions[-1] == ("feed.down", "no auth_required in time: auth_success")
+    assert server.did("auth") == [0]
+
+
+@pytest.mark.parametrize(("reason", "told"), [("over", "over"), ("", "refused without a reason")])
+def test_a_refusal_that_comes_before_the_demand_is_a_refusal(reason, told):
+    server = Server()
+    server.demands = False
+    server.drop()
+    server.run(6)
+    server.say(json.dumps({"type": "auth_failed", "reason": reason}))
+    assert server.decisions[-1] == ("feed.auth_failed", told)
+    server.run(299)
+    assert len(server.did("open")) == 2
+
+
+def test_a_first_refusal_waits_for_the_first_pause():
+    server = Server(verdict="auth_failed")
+    server.run(3000)
+    assert server.did("open") == [0, 300, 900, 2100]
+
+
+def test_the_pauses_after_refusals_double_up_to_the_longest_that_can_be_set():
+    server = Server(
+        verdict="auth_failed", signal_auth_retry_seconds=1, signal_auth_retry_max_seconds=86_400
+    )
+    server.run(400_000)
+    waits = [later - earlier for earlier, later in pairwise(server.did("open"))]
+    assert waits[:19] == [*(2**n for n in range(17)), 86_400, 86_400]
+
+
+# ---------------------------------------------------------------- the conversation
+
+
+def test_a_second_verdict_brings_neither_a_request_nor_an_end():
+    server = Server()
+    server.run(3)
+    server.say('{"type": "auth_success"}')
+    assert server.did("request") == [0]
+    assert server.feed.state is FeedState.READY
+
+
+def test_a_second_demand_ends_the_conversation():
+    server = Server()
+    server.say('{"type": "auth_required"}')
+    assert server.did("close") == [0]
+    told = ("feed.down", "the conversation broke off: auth_required")
+    assert server.decisions[-1] == told
+    server.run(6)
+    assert server.did("open") == [0, 5]
+
+
+def test_three_requests_without_an_answer_are_borne_and_no_fourth_is_sent():
+    server = Server()
+    server.run(100)
+    server.answer = None
+    server.run(400)
+    assert server.did("request")[:5] == [0, 60, 120, 180, 240]
+    assert server.did("close")[0] == 300
+
+
+def test_a_connection_that_answers_nothing_from_the_start_bears_three_requests_too():
+    server = Server()
+    server.answer = None
+    server.drop()
+    server.run(200)
+    assert server.did("request")[1:4] == [5, 65, 125]
+    assert server.did("close") == [185]
+
+
+def test_while_a_connection_is_being_closed_nothing_is_taken_and_only_its_end_is_awaited():
+    server = Server()
+    server.answer, server.closes_at_once = None, False
+    server.run(240)
+    assert server.did("close") == [240]
+    server.say(signals("BTCUSDT"))
+    server.say('{"type": "auth_required"}')
+    assert symbols(server) == []
+    server.run(9)
+    assert len(server.did("open")) == 1
+    server.run(1)
+    assert len(server.did("open")) == 2

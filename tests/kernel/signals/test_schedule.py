@@ -117,3 +117,20 @@ def test_the_schedule_is_set_by_settings():
     schedule = WaveSchedule.of(Settings(wave_check_minutes=(7,), wave_check_duration_seconds=180))
     assert schedule.next_window(NOON).start_ns == NOON + 7 * MINUTE
     assert schedule.next_window(NOON).end_ns == NOON + 10 * MINUTE
+
+
+def test_a_check_contains_its_ends_and_nothing_else():
+    window = on(SCHEDULE, NOON + 20 * MINUTE)
+    moments = (window.start_ns - 1, window.start_ns, window.end_ns, window.end_ns + 1)
+    assert [window.contains(ns) for ns in moments] == [False, True, True, False]
+
+
+def test_the_last_check_of_the_hour_before_is_the_one_that_still_runs():
+    schedule = WaveSchedule(duration_ns=900 * SECOND)
+    assert on(schedule, NOON + 2 * MINUTE).start_ns == NOON - 10 * MINUTE
+
+
+def test_a_mapping_that_ends_before_the_hour_expects_nothing_after_it():
+    schedule = WaveSchedule(mapping=((15, -15),))
+    with pytest.raises(AssertionError, match="ends before minute 20"):
+        schedule.expected_wave(NOON + 20 * MINUTE)

@@ -152,3 +152,14 @@ def test_slices_are_exact(count, percent):
 )
 def test_the_target_is_the_smallest_limit(slots, cap, target):
     assert target_of(Settings(max_positions_per_wave=cap), slots) == target
+
+
+def test_a_month_score_of_zero_ranks_below_a_higher_one_and_above_none():
+    half, zero, none = (signal(f"{m}", month=m) for m in ("0.5", "0", None))
+    rules = FilterRules(min_score_month=Decimal(0))
+    assert select([none, zero, half], rules).candidates == (half, zero, none)
+
+
+def test_candidates_without_a_month_score_are_counted():
+    wave = [signal("A", month=None), signal("B", month=None), signal("C")]
+    assert select(wave, RULES).without_month_score == 2

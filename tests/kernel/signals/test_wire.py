@@ -247,3 +247,171 @@ def test_a_plain_item_that_was_read_before_is_not_read_again():
     text = '{"type": "signals", "signals": [' + GOOD + "]}"
     assert len(read_message(text, ORIGIN, known).signals) == 1
     assert read_message(text, ORIGIN, known).signals == ()
+
+
+# ---------------------------------------------------------------- bounds
+
+
+def flaws(item):
+    return [flaw.reason for flaw in batch(item).flaws]
+
+
+def test_a_message_may_have_four_million_characters_and_no_more():
+    text = '{"type": "weather"}'.ljust(4_000_000)
+    assert read_message(text, ORIGIN).type == "weather"
+    with pytest.raises(MalformedMessage, match="4000001 characters, at most 4000000"):
+        read_message(text + " ", ORIGIN)
+
+
+@pytest.mark.parametrize(("reason", "kept"), [("x" * 200, 200), ("x" * 201, 200), ("x" * 150, 150)])
+def test_of_a_reason_two_hundred_characters_are_kept(reason, kept):
+    message = read_message(json.dumps({"type": "auth_failed", "reason": reason}), ORIGIN)
+    assert message.reason == "x" * kept
+
+
+@pytest.mark.parametrize("reason", ["7", "null", "[1]"])
+def test_a_reason_that_is_no_text_is_none(reason):
+    assert read_message('{"type": "a", "reason": ' + reason + "}", ORIGIN).reason == ""
+
+
+@pytest.mark.parametrize(("length", "good"), [(64, True), (65, False)])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_number_may_have_sixty_four_characters(length, good, sign):
+    number = sign + "1" * (length - len(sign))
+    found = flaws(with_field("note", number))
+    assert found == ([] if good else ["a number of 65 characters, at most 64"])
+
+
+@pytest.mark.parametrize(("depth", "good"), [(6, True), (7, False)])
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a": ', "}")])
+def test_an_item_may_be_nested_eight_deep_itself_and_its_values_counted(
+    depth, good, opened, closed
+):
+    value = opened * depth + "1" + closed * depth
+    found = flaws(with_field("note", value))
+    assert found == ([] if good else ["nested deeper than 8"])
+
+
+@pytest.mark.parametrize(("length", "good"), [(200, True), (201, False)])
+def test_an_id_may_have_two_hundred_characters(length, good):
+    found = flaws(with_field("id", json.dumps("i" * length)))
+    assert found == ([] if good else ["id: at most 200 characters of Unicode"])
+
+
+@pytest.mark.parametrize(("length", "good"), [(1, True), (40, True), (41, False), (0, False)])
+def test_a_symbol_has_one_to_forty_characters(length, good):
+    assert (flaws(with_field("symbol", json.dumps("S" * length))) == []) is good
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("999999999999999", "999999999999999"),
+        ("1000000000000000", None),
+        ("-999999999999999.5", "-999999999999999.5"),
+        ("0.123456789012345", "0.123456789012345"),
+        ("0.1234567890123456", None),
+        ("1e2", "100"),
+        ("1e15", None),
+        ("1e-15", "1E-15"),
+        ("1e-16", None),
+        ("1e999", None),
+        ("-0", "0"),
+        ("7.50", "7.5"),
+    ],
+)
+def test_a_score_has_at_most_fifteen_digits_before_and_after_the_point(written, kept):
+    found = batch(with_field("score_week", written))
+    if kept is None:
+        reason = "score_week: at most 15 digits before and after the point"
+        assert [flaw.reason for flaw in found.flaws] == [reason]
+    else:
+        assert [str(one.score_week) for one in found.signals] == [kept]
+
+
+def test_twenty_thousand_raw_texts_are_remembered_the_newest():
+    known: dict[str, None] = {str(number): None for number in range(19_999)}
+    text = '{"type": "signals", "signals": [' + GOOD + "]}"
+    read_message(text, ORIGIN, known)
+    assert (len(known), "0" in known) == (20_000, True)
+    read_message(text.replace("BTC", "ETH"), ORIGIN, known)
+    assert (len(known), "0" in known, "1" in known) == (20_000, False, True)
+
+
+def test_a_flaw_tells_the_place_of_its_item_and_so_much_of_its_text():
+    long = json.dumps("x" * 2_100)
+    (flaw,) = batch(GOOD, long).flaws
+    assert (flaw.index, flaw.raw) == (1, long[:2_000])
+    assert flaw.reason.startswith("a signal is an object, not 'xxx")
+
+
+def test_what_a_signal_does_not_have_is_not_written():
+    (signal,) = batch(GOOD).signals
+    written = json.loads(write_signal(signal))
+    assert sorted(written) == ["exchange", "score_week", "side", "symbol", "timestamp"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("exchange", "7", "exchange: a venue's name, not 7"),
+        ("exchange", '""', "exchange: a venue's name, not ''"),
+        ("symbol", "null", "symbol: 1 to 40 characters without spaces or |, not nothing"),
+        ("side", '"buy"', "side: BUY or SELL, not 'buy'"),
+        ("side", "[1]", "side: BUY or SELL, not a list"),
+        ("side", '{"a": 1}', "side: BUY or SELL, not an object"),
+        ("timestamp", "true", "timestamp: a text such as 2026-01-05T12:45:00Z, not True"),
+        ("timestamp", "null", "timestamp: a text such as 2026-01-05T12:45:00Z, not nothing"),
+        ("score_week", "true", "score_week: a number, not True"),
+        ("score_week", "null", "score_week: a number, not nothing"),
+        ("score_month", '"7"', "score_month: a number, not '7'"),
+        ("id", "true", "id: a text or a whole number, not True"),
+        ("id", "7.5", "id: a text or a whole number, not Decimal('7.5')"),
+        ("side", json.dumps("z" * 90), "side: BUY or SELL, not '" + "z" * 59),
+        ("note", "NaN", "NaN is not a number"),
+        ("note", '{"a": 1, "a": 2}', "name 'a' is repeated"),
+    ],
+)
+def test_the_reason_of_a_flaw_says_what_is_wrong_and_what_is_there(field, value, reason):
+    assert flaws(with_field(field, value)) == [reason]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[]", "'{' expected at 0, found '['"),
+        ("", "'{' expected at 0, found 'the end'"),
+        ('{"type" 7}', "':' expected at 8, found '7'"),
+        ('{"type": "a" 7}', "',' expected at 13, found '7'"),
+        ('{"type": "a"} 7', "text after the object"),
+        ('{"type": "a", "type": "b"}', "name 'type' is repeated"),
+        ('{"type": "a", "n": NaN}', "NaN is not a number"),
+        ('{7: "a"}', "a name must be a text, not 7"),
+        ('{"type": "signals", "signals": [7 7]}', "',' expected at 34, found '7'"),
+    ],
+)
+def test_the_reason_of_a_dropped_message_tells_the_place(text, reason):
+    with pytest.raises(MalformedMessage) as dropped:
+        read_message(text, ORIGIN)
+    assert str(dropped.value) == f"not strict JSON: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{}", "no type"),
+        ('{"type": 7}', "no type"),
+        ('{"type": "signals"}', "signals: not a list"),
+        ('{"type": "signals", "signals": {}}', "signals: not a list"),
+    ],
+)
+def test_a_message_without_type_or_list_is_dropped_with_that_reason(text, reason):
+    with pytest.raises(MalformedMessage) as dropped:
+        read_message(text, ORIGIN)
+    assert str(dropped.value) == reason
+
+
+def test_white_space_is_allowed_wherever_it_may_stand():
+    text = ' \t\n\r{ "type" : "signals" , "signals" : [ ' + GOOD + " , " + GOOD + " ] } \n"
+    assert len(read_message(text, ORIGIN).signals) == 2
+    assert read_message('{"type": "signals", "signals": [ ]}', ORIGIN).signals == ()

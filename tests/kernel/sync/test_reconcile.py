@@ -37,9 +37,7 @@ PLACES = st.tuples(st.sampled_from(SYMBOLS), st.sampled_from(LEGS))
 
 
 def row(symbol: str, leg: str, side: PositionSide, qty: Decimal, at: int) -> PositionReport:
-    return PositionReport(
-        symbol=symbol, side=side, qty=qty, hedge_leg=leg, updated_ns=TsNs(at)
-    )
+    return PositionReport(symbol=symbol, side=side, qty=qty, hedge_leg=leg, updated_ns=TsNs(at))
 
 
 def by_place[T: (PositionReport, Held)](items: list[T]) -> list[T]:

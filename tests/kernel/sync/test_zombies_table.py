@@ -32,7 +32,7 @@ def judged(
 
 
 def candidate(order: dict[str, Any], known: dict[str, Any] | None = None) -> Candidate:
-    fields = {
+    fields: dict[str, Any] = {
         "side": Side.SELL,
         "order_class": OrderClass.CONDITIONAL,
         "qty": D(1),
@@ -45,7 +45,7 @@ def candidate(order: dict[str, Any], known: dict[str, Any] | None = None) -> Can
 
 
 def ground(where: dict[str, Any]) -> Ground:
-    given = {"positions": (), "asked_ts_ns": TsNs(ASKED_NS), "lag_ns": LAG_NS}
+    given: dict[str, Any] = {"positions": (), "asked_ts_ns": TsNs(ASKED_NS), "lag_ns": LAG_NS}
     return Ground(**(given | where))
 
 
