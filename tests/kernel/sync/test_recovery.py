@@ -419,11 +419,12 @@ def test_a_story_that_ended_is_not_begun_again(bench):
 
 
 def unresolved(*, shown=False, **settings):
-    """Nothing is known of a fill and executions cannot be read."""
+    """Nothing is left by what is known, and executions cannot be read."""
     values = {"MAX_RECOVERY_ATTEMPTS": "2", "SYNC_INTERVAL_SECONDS": "60"} | settings
     bench = Bench(shown=shown, settings=Settings.load(values))
     bench.venue.rules.append(Rule("executions", errors.OutcomeUnknown))
-    bench.load(row(PositionState.PENDING_SL, qty="0"), order_row(status=OrderStatus.FILLED))
+    closed = row(PositionState.PENDING_SL, closed_qty=D("0.005"), exit_price=D(41000))
+    bench.load(closed, order_row(status=OrderStatus.FILLED))
     return bench
 
 
