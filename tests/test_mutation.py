@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ast
+import json
 import multiprocessing
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
 
 import pytest
 
-from tests.mutation import explained, mutants, plant, run, trial
+from tests.mutation import covered, explained, mutants, plant, run, trial
 from tests.mutation.mutants import Mutant, Source
 from tests.mutation.operators import Known
 
@@ -272,6 +274,38 @@ def test_what_fails_kills(example: tuple[Source, ModuleType]) -> None:
     assert outcome.how == "invariant"
     outcome = judged(example, lambda m: ([] if m.plain(1) else ["wrong"], "same"), tests=True)
     assert outcome.how == "test"
+
+
+def test_quick_tests_of_the_module_judge_before_scenarios_and_other_tests_after_them(
+    example: tuple[Source, ModuleType],
+) -> None:
+    source, _ = example
+    scenario = Fake("one [binance]", lambda: ([], "same"))
+    tests = [
+        Fake("tests/kernel/test_other.py::test_a", lambda: ([], "")),
+        Fake("tests/kernel/test_planted_here.py::test_slow", lambda: ([], ""), seconds=9.0),
+        Fake("tests/kernel/test_planted_here.py::test_b", lambda: ([], "")),
+    ]
+    mutant = chosen(source, "plain", "a < LIMIT -> a >= LIMIT")
+    whole = trial.Trials([scenario], tests, {FILE: source}, first={}, runs=0)
+    assert whole.reaching(mutant) == [3, 0, 2, 1]
+    near = trial.Trials([scenario], tests, {FILE: source}, first={}, runs=0, near=True)
+    assert near.reaching(mutant) == [3]
+
+
+def test_a_measured_check_is_measured_again_only_where_its_version_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(covered, "FOLDER", tmp_path)
+    checks = [Fake(name, lambda: ([], "made"), version="1") for name in ("a", "b")]
+    covered.measure(checks, "tests", 1)
+    kept = json.loads((tmp_path / "tests.json").read_text())
+    assert sorted(kept) == ["a", "b"]
+    assert [one.digest for one in checks] == ["made", "made"]
+    checks[1].version, checks[1].does = "2", lambda: ([], "other")
+    checks[0].does = lambda: ([], "never asked")
+    covered.measure(checks, "tests", 1)
+    assert [one.digest for one in checks] == ["made", "other"]
 
 
 def test_an_error_kills(example: tuple[Source, ModuleType]) -> None:
