@@ -241,7 +241,6 @@ class Feed:
 
     async def _converse(self) -> _End:
         """Request and request again, until something ends it."""
-        self._unanswered = 0
         ask_ns = self._runtime.now()
         while True:
             if self._runtime.now() >= ask_ns:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from kernel.errors import VenueError
 from kernel.model.ids import is_ours
 from kernel.model.orders import OrderClass
-from kernel.model.positions import PositionState
 from kernel.model.units import SECOND, ZERO, TsNs, text
 from kernel.model.venue import EffectClass, SetPositionStop
 from kernel.sync.absence import Comparison, Sightings, stamp_of
@@ -125,7 +124,7 @@ class ZombieSweep:
             store_since_ns=self._since_ns,
             oldest_ns=self._oldest_ns,
             taken=(
-                *(one.symbol for one in book if one.ours or one.state is not PositionState.ACTIVE),
+                *(one.symbol for one in book if one.ours),
                 *unsettled,
                 *services.risk.reserved(venue),
             ),

@@ -103,6 +103,18 @@ def test_once_another_wave_is_expected_the_last_one_makes_room() -> None:
     assert (names(buffer), names(buffer, LATER), buffer.evicted) == ("", "N", 1)
 
 
+def test_what_was_kept_for_its_wave_makes_room_once_that_has_passed() -> None:
+    buffer = SignalBuffer(2)
+    add(buffer, signal("K"), signal("x", OLD))
+    for name in "ABC":
+        add(buffer, signal(name, OLD))
+    for name in "NOP":
+        buffer.add(Batch(arrived_ns=TsNs(8), signals=(signal(name, LATER),)), LATER)
+    assert (names(buffer), names(buffer, OLD), names(buffer, LATER)) == ("", "", "NOP")
+    assert buffer.evicted == 5
+    assert list(buffer._waves) == [LATER]
+
+
 def test_so_many_are_remembered_to_know_their_copies() -> None:
     buffer = SignalBuffer(1)
     flaws = tuple(Flaw("bad", str(number)) for number in range(50_000))

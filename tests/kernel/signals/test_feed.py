@@ -366,8 +366,9 @@ def test_so_many_attempts_are_made_without_a_success(most, opened):
     assert server.alerts == ["feed.ended", "feed.down"]
 
 
-def test_a_feed_that_never_came_alerts_after_its_patience():
-    server = Server(reachable=False)
+@pytest.mark.parametrize("reachable", [False, None])
+def test_a_feed_that_never_came_alerts_after_its_patience(reachable):
+    server = Server(reachable=reachable)
     server.run(299)
     assert server.alerts == []
     server.run(1)
@@ -421,6 +422,7 @@ def test_a_verdict_that_was_not_asked_for_accepts_nothing():
     assert server.feed.state is FeedState.DOWN
     assert server.decisions[-1] == ("feed.down", "no auth_required in time: auth_success")
     assert server.did("auth") == [0]
+    assert [kind for kind, _ in server.decisions].count("feed.ready") == 1
 
 
 @pytest.mark.parametrize(("reason", "told"), [("over", "over"), ("", "refused without a reason")])

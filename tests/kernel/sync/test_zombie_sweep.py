@@ -421,7 +421,7 @@ def test_while_an_operation_is_in_progress_not_even_a_flip_is_judged(bench):
 
 def test_on_an_account_with_two_legs_a_closing_order_of_one_that_is_not_open_is_a_ghost(bench):
     bench.desk.hedge_mode = True
-    row = bench.stop(position_side="LONG")
+    row = bench.stop()
     for _ in range(3):
         bench.read(orders=[row])
     assert bench.sweep.found == {"ghost": 1}
