@@ -71,3 +71,48 @@ def test_the_same_read_twice_is_one_read_even_without_a_lag() -> None:
 
 def test_what_was_proven_stays_proven_at_the_next_read() -> None:
     assert proven_by([SECOND, 7 * SECOND, 8 * SECOND]) == [False, True, True]
+
+
+# ---------------------------------------------------------------- bounds
+
+
+def second(first_ns: int, second_ns: int, after_ns: int, lag_ns: int = LAG_NS) -> Comparison:
+    """The comparison of a second read that says what a first one said."""
+    first = Comparison({}, read_at(first_ns), lag_ns)
+    first.proven("gone", after_ts_ns=0)
+    comparison = Comparison(first.sightings, read_at(second_ns), lag_ns)
+    comparison.proven("gone", after_ts_ns=after_ns + SHIFT_NS)
+    return comparison
+
+
+def test_a_comparison_that_was_asked_nothing_waits_for_nothing() -> None:
+    comparison = Comparison({}, read_at(SECOND), LAG_NS)
+    assert (comparison.waiting, comparison.skipped, comparison.sightings) == (False, False, {})
+
+
+def test_reads_exactly_the_lag_apart_prove_and_a_nanosecond_less_does_not() -> None:
+    assert not second(SECOND, SECOND + LAG_NS, 0).waiting
+    assert second(SECOND, SECOND + LAG_NS - 1, 0).waiting
+
+
+def test_without_a_lag_two_different_moments_are_enough() -> None:
+    assert not second(SECOND, SECOND + 1, 0, lag_ns=0).waiting
+
+
+def test_a_read_asked_at_the_instant_of_an_execution_says_nothing() -> None:
+    comparison = second(SECOND, 9 * SECOND, 9 * SECOND)
+    assert comparison.waiting
+    assert comparison.sightings == {}
+    later = second(SECOND, 9 * SECOND, 9 * SECOND - 1)
+    assert later.sightings == {"gone": read_at(9 * SECOND)}
+
+
+def test_a_first_read_asked_at_the_instant_of_an_execution_is_forgotten() -> None:
+    assert second(SECOND, 9 * SECOND, SECOND).waiting
+    assert not second(SECOND, 9 * SECOND, SECOND - 1).waiting
+
+
+def test_for_how_long_it_was_said_counts_from_the_first_read() -> None:
+    comparison = second(SECOND, 9 * SECOND, 0)
+    assert comparison.said_for_ns("gone") == 8 * SECOND
+    assert comparison.said_for_ns("anything else") == 0

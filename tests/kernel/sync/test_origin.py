@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,3 +54,26 @@ def test_funding_made_nothing() -> None:
 
 def test_where_executions_are_missing_nobody_can_say() -> None:
     assert since_flat([fill(1, Side.BUY, 1)], PositionSide.LONG, Decimal(2)) == ()
+
+
+@pytest.mark.parametrize(
+    ("moves", "qty", "since"),
+    [
+        ("B2", 2, 0),
+        ("B1 B1", 2, 0),
+        ("B1 S1 B2", 2, 2),
+        ("B3 S1", 2, 0),
+        ("B2 S2 B1 B2 S1", 2, 2),
+        ("B3", 2, None),
+        ("S1 B3", 2, None),
+        ("B1", 2, None),
+        ("", 2, None),
+    ],
+)
+def test_the_executions_since_flat_are_all_of_them_and_no_more(
+    moves: str, qty: int, since: int | None
+) -> None:
+    sides = {"B": Side.BUY, "S": Side.SELL}
+    fills = [fill(n, sides[m[0]], int(m[1:])) for n, m in enumerate(moves.split())]
+    expected = () if since is None else tuple(fills[since:])
+    assert since_flat(fills, PositionSide.LONG, Decimal(qty)) == expected

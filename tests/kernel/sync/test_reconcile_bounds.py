@@ -134,6 +134,11 @@ def test_one_is_guarded_where_its_row_is_no_older_than_the_last_execution(
     assert repairs == ([Guard(shown)] if guarded else [])
 
 
+def test_one_whose_row_has_no_time_is_guarded_where_nothing_was_executed() -> None:
+    shown = row(updated_ns=TsNs(0))
+    assert compare([shown], Books())[0] == [Guard(shown)]
+
+
 def test_one_that_turned_between_two_reads_is_proven_by_neither() -> None:
     _, first = compare([row()], Books())
     other = row(side=SHORT)

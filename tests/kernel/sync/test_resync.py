@@ -110,6 +110,7 @@ def test_a_doubt_is_settled_by_a_read_of_its_own_however_young_another_is(bench)
 
 
 def test_a_read_without_a_doubt_settles_none(bench):
+    bench.after(1)
     assert bench.once()
     assert bench.desk.resynced_mono_ns == 0
 

@@ -240,3 +240,21 @@ def test_a_stop_is_found_by_either_of_its_ids(bench):
     assert snapshot.stop(stop.client_order_id) == stop
     assert snapshot.stop("somebody") is None
     assert snapshot.position("BTCUSDT", "LONG") is None
+
+
+def test_the_newest_of_two_reads_is_the_one_that_is_shared(bench):
+    read(bench, seconds=1)
+    second = read(bench, seconds=1).result()
+    assert read(bench, 60 * SECOND, seconds=1).result() is second
+
+
+def test_where_the_only_one_that_shared_a_read_is_cancelled_another_can_share_it(bench):
+    first = bench.spawn(bench.snapshots.read("binance", 5 * SECOND))
+    given_up = bench.spawn(bench.snapshots.read("binance", 5 * SECOND))
+    bench.run(5 * MS)
+    given_up.scope.cancel()
+    bench.run(10 * MS)
+    other = bench.spawn(bench.snapshots.read("binance", 5 * SECOND))
+    bench.run(SECOND)
+    assert other.result() is first.result()
+    assert bench.snapshots.reads == 1

@@ -56,6 +56,7 @@ def ground(where: dict[str, Any]) -> Ground:
         (PLAIN, {}, "reduce-only"),
         ({"order_class": OrderClass.ATTACHED, "reduce_only": False}, {}, "stop"),
         ({"reduce_only": False, "close_position": True, "client_order_id": "x"}, {}, "stop"),
+        ({"client_order_id": "x"}, {}, "stop"),
         # by the name that we gave it alone
         ({"reduce_only": False}, {}, "stop"),
         ({"reduce_only": False, "client_order_id": ENTRY}, {}, None),
