@@ -415,3 +415,10 @@ def test_white_space_is_allowed_wherever_it_may_stand():
     text = ' \t\n\r{ "type" : "signals" , "signals" : [ ' + GOOD + " , " + GOOD + " ] } \n"
     assert len(read_message(text, ORIGIN).signals) == 2
     assert read_message('{"type": "signals", "signals": [ ]}', ORIGIN).signals == ()
+
+
+def test_a_time_with_a_fraction_of_nothing_is_read_and_of_a_long_one_so_much_is_shown():
+    (signal,) = batch(with_field("timestamp", '"2026-01-05T12:45:00.000000000Z"')).signals
+    assert signal.candle_ns == parse_utc("2026-01-05T12:45:00Z")
+    (reason,) = flaws(with_field("timestamp", json.dumps("t" * 90)))
+    assert reason == f"{'t' * 40!r} is not of the form 2026-01-05T12:45:00Z"
