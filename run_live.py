@@ -1,8 +1,8 @@
 """Live operation. One of the two composition roots.
 
 In this release there are `config show`, which reads the settings as a live run will and starts
-nothing, and `db`, which makes, checks and reads the tables of its database; the commands that trade
-come later.
+nothing, and `db`, which makes, checks, reads, backs up and restores the tables of its database; the
+commands that trade come later.
 
 Exit codes: 0 ok · 1 unexpected · 2 usage or settings · 4 the tables are not as they must be ·
 6 the database cannot be reached · 130 interrupted.
@@ -28,7 +28,7 @@ def cmd_config_show(args: argparse.Namespace) -> int:
 
 
 def cmd_db(args: argparse.Namespace) -> int:
-    """`db`: upgrade, check or export; the database is that of the settings."""
+    """`db`: one act on the tables; the database is that of the settings."""
     from replay import db_cli
 
     return db_cli.run(args)
@@ -50,7 +50,18 @@ def add_db(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     signals.add_argument("file", type=Path, metavar="FILE", help="waves, .jsonl or .jsonl.gz")
     signals.add_argument("--from", dest="start", default="", metavar="UTC", help="arrived then")
     signals.add_argument("--to", dest="end", default="", metavar="UTC", help="arrived before")
-    for act in (upgrade, check, signals):
+    backup = acts.add_parser(
+        "backup", help="write every table into one file", allow_abbrev=False
+    )
+    restore = acts.add_parser(
+        "restore", help="make the tables those of a backup", allow_abbrev=False
+    )
+    for act in (backup, restore):
+        act.add_argument("file", type=Path, metavar="FILE", help="a backup")
+    restore.add_argument(
+        "--yes", action="store_true", help="replace what the database holds; needed"
+    )
+    for act in (upgrade, check, signals, backup, restore):
         act.add_argument("--json", action="store_true", help="one JSON object on stdout")
         add_settings_flags(act)
         act.set_defaults(func=cmd_db)

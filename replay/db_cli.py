@@ -15,6 +15,7 @@ from kernel.config.sources import read
 from kernel.errors import SettingsError, StoreError
 from kernel.signals.timestamps import parse_utc
 from kernel.store.address import Address
+from kernel.store.backup import backup, restore
 from kernel.store.database import database
 from kernel.store.migrate import check, upgrade
 from kernel.store.recorded import recorded_signals
@@ -37,13 +38,17 @@ def run(args: argparse.Namespace) -> int:
         if warning.startswith(("DB_", "DATABASE_")):
             sys.stderr.write(f"warning: {warning}\n")
     span = _span(args) if args.act == "signals" else (0, END_NS)
+    if args.act in ("backup", "restore"):
+        _demand_file(args)
     try:
         with database(origins.settings) as address:
             if args.act == "upgrade":
                 return _upgrade(address, args)
             if args.act == "check":
                 return _check(address, args)
-            return _signals(address, args, span)
+            if args.act == "signals":
+                return _signals(address, args, span)
+            return _backup(address, args) if args.act == "backup" else _restore(address, args)
     except StoreError as error:
         sys.stderr.write(f"{error}\n")
         return UNREACHABLE
@@ -74,6 +79,34 @@ def _signals(address: Address, args: argparse.Namespace, span: tuple[int, int]) 
     told = {"signals": written, "left_out": waves.left_out, "file": str(args.file)}
     _tell(args, told, f"{args.file}: {written} signals")
     return OK
+
+
+def _backup(address: Address, args: argparse.Namespace) -> int:
+    size = backup(address, args.file)
+    told = {"file": str(args.file), "bytes": size}
+    _tell(args, told, f"{args.file}: database {address.told}, {size} bytes")
+    return OK
+
+
+def _restore(address: Address, args: argparse.Namespace) -> int:
+    before, after = restore(address, args.file)
+    words = f"database {address.told}: as in {args.file}, revision {before}"
+    _tell(args, {"file": str(args.file), "before": before, "after": after},
+          words if before == after else f"{words} -> {after}")  # fmt: skip
+    return OK
+
+
+def _demand_file(args: argparse.Namespace) -> None:
+    problems = []
+    if args.act == "backup":
+        problems = [line for line in [path_problem("FILE", args.file)] if line]
+    else:
+        if not args.file.is_file():
+            problems.append(f"FILE {args.file}: no such file; name one that `db backup` wrote")
+        if not args.yes:
+            problems.append("restore replaces every table: add --yes if you mean it")
+    if problems:
+        raise SettingsError(problems)
 
 
 def _span(args: argparse.Namespace) -> tuple[int, int]:

@@ -121,3 +121,15 @@ def test_db_signals_tells_every_wrong_argument(tmp_path):
     done = run("db", "signals", "no/such/x.jsonl", "--from", "today", "--to", "x", cwd=tmp_path)
     assert done.returncode == 2
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["FILE", "--from", "--to"]
+
+
+def test_db_backup_and_restore_are_commands_and_restore_wants_a_yes(tmp_path, postgres):
+    url = make_database(postgres, "live_backup").url
+    made = run("db", "backup", "b", "--json", cwd=tmp_path, DATABASE_URL=url)
+    assert (made.returncode, json.loads(made.stdout)["file"]) == (0, "b")
+    asked = run("db", "restore", "other", cwd=tmp_path, DATABASE_URL=url)
+    assert asked.returncode == 2
+    assert [line.split()[0] for line in asked.stderr.splitlines()] == ["FILE", "restore"]
+    done = run("db", "restore", "b", "--yes", cwd=tmp_path, DATABASE_URL=url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "as in b, revision" in done.stdout

@@ -66,7 +66,7 @@ class EmbeddedServer:
         self.folder = folder.absolute()
         self.data = self.folder / "data"
         self._options = options
-        self._programs = _programs()
+        self._programs = programs()
         self._user = SYSTEM_USER if os.geteuid() == 0 else None
         self._users: int | None = None
         self._owner = 0
@@ -281,7 +281,12 @@ class EmbeddedServer:
             os.chown(place, user.pw_uid, user.pw_gid)
 
 
-def _programs() -> Path:
+def programs() -> Path:
+    """The folder of PostgreSQL's programs.
+
+    Raises:
+        StoreError: The package is not installed.
+    """
     found = find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise StoreError(f"the package {PACKAGE} is not installed: no embedded PostgreSQL here")
