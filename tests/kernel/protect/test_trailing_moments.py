@@ -336,3 +336,75 @@ def test_a_better_price_that_was_missed_counts(when):
         bench.prices.push("BTCUSDT", "43200")
     keep(bench, position)
     assert [one.values["best"] for one in bench.kinds("trailing.moved")] == ["43200"]
+
+
+# ---------------------------------------------------------------- a distance that follows
+
+
+def test_the_range_is_read_with_the_first_look_of_each_hour():
+    bench = make(TRAILING_STRATEGY="atr", TRAILING_ATR_PERIOD="2")
+    asked = []
+    candles = bench.prices.candles
+
+    def noted(venue, symbol, source, interval_ns, count):
+        if interval_ns == HOUR:
+            asked.append((bench.runtime.now() // SECOND, count))
+        return candles(venue, symbol, source, interval_ns, count)
+
+    bench.prices.candles = noted
+    bench.to("42700")
+    first = bench.runtime.now() // SECOND
+    bench.to("42701", 60)
+    bench.to("42702", 60)
+    assert len(asked) == 1, "once an hour, however often it is looked"
+    bench.run(bench.runtime.now() + 3 * HOUR)
+    times = [at for at, _ in asked]
+    assert times[0] <= first
+    assert len(times) == 4
+    assert [later - earlier for earlier, later in pairwise(times[1:])] == 2 * [3600]
+    assert (WALL // SECOND + times[1]) % 3600 == 1, "a second after the hour"
+    assert {count for _, count in asked} == {3}  # det-ok: a test
+    assert len(bench.kinds("trailing.atr")) == 4
+
+
+def test_a_rule_without_a_range_reads_none(bench):
+    asked = []
+
+    def noted(*given):
+        asked.append(given)
+        return ()
+
+    bench.prices.candles = noted
+    bench.to("42700")
+    bench.run(bench.runtime.now() + 2 * HOUR)
+    assert asked == []
+
+
+def test_an_update_is_due_since_it_was_not_before_and_stuck_counts_from_there(bench):
+    """The first was due for two minutes and worked; the next fails from then on."""
+    rule = failing(bench, times=5)
+    bench.price("42630")
+    bench.run(bench.runtime.now() + 200 * SECOND)
+    assert rule.times == 0
+    bench.mark()
+    rule.times = 1_000
+    bench.price("43100")
+    bench.after(290)
+    assert bench.alerts("trailing.stuck") == []
+    bench.after(400)
+    assert len(bench.alerts("trailing.stuck")) == 1
+
+
+def test_a_stuck_update_has_the_protected_level_verified(bench):
+    ensured = []
+    ensure = bench.stops.ensure
+
+    async def noted(position, cause):
+        ensured.append(cause)
+        await ensure(position, cause)
+
+    bench.stops.ensure = noted
+    failing(bench)
+    bench.price("42630")
+    bench.after(320)
+    assert ensured == ["trailing is stuck"]

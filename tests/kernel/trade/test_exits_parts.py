@@ -8,7 +8,7 @@ from kernel import errors
 from kernel.model.messages import QuoteRead
 from kernel.model.orders import OrderType, PositionSide, Side
 from kernel.model.positions import CloseReason, PositionState
-from kernel.model.units import SECOND
+from kernel.model.units import MS, SECOND
 from kernel.model.venue import OrderSurface
 from tests.kernel.trade.closing import OPERATOR, Closing
 
@@ -244,3 +244,68 @@ def test_a_refused_order_at_the_touch_is_followed_by_the_market_at_once(bench):
     quoted(bench)
     assert bench.close(position, 5, at_touch=True).result() is True
     assert [at for at, _ in bench.sent()] == [0, 140]
+
+
+# ---------------------------------------------------------------- what rests already
+
+
+def rests(bench, position):
+    bench.venue.rests = (OrderType.LIMIT,)
+    bench.spawn(bench.exits.resting.place(position, D(43000), "aged"))
+    bench.run(bench.runtime.now() + SECOND)
+    return bench.exits.resting.of(position)
+
+
+def test_a_resting_exit_is_withdrawn_beside_the_first_market_order(bench):
+    position = bench.protected()
+    order = rests(bench, position)
+    assert bench.close(position).result() is True
+    assert order.terminal
+    assert bench.times("submit") == bench.times("cancel")[:1] == [0]
+    assert [one.cause for one in bench.kinds("exit.withdrawn")] == ["test"]
+
+
+def test_a_resting_exit_is_withdrawn_before_another_order_rests_at_the_touch(bench):
+    position = bench.protected()
+    rests(bench, position)
+    quoted(bench)
+    bench.close(position, 5, at_touch=True)
+    assert bench.times("cancel")[0] == 0
+    assert limits(bench)[0][0] > 0
+
+
+def test_the_state_is_durable_before_what_rests_is_touched(bench):
+    position = bench.protected()
+    rests(bench, position)
+    bench.store.delay_ns = 200 * MS
+    bench.close(position, 5)
+    assert bench.times("cancel")[0] == bench.settings.store_wait_ms
+
+
+def test_the_parts_of_a_close_are_children_of_their_own(bench):
+    position = bench.protected(qty="250")
+    bench.close(position)
+    legs = [one.client_order_id.split("-")[3] for _, kind, one in bench.asked() if kind == "submit"]
+    assert legs == ["X0", "X1", "X2"]
+
+
+def test_a_close_whose_outcome_is_unknown_does_not_hide_that_the_position_is_gone(bench):
+    position = bench.protected()
+    bench.refuse(error=errors.OutcomeUnknown)
+    bench.venue.held.clear()
+    bench.close(position, 120)
+    assert position.state is PositionState.CLOSED
+    assert len(bench.alerts("exit.unexplained")) == 1
+    assert len(bench.sent()) == 1
+
+
+def test_the_end_covers_what_was_exposed(bench):
+    position = bench.protected()
+    bench.refuse("place_stop")
+    (stop,) = bench.venue.stops()
+    bench.spawn(bench.exits.close(position, OPERATOR, "test"))
+    bench.at(bench.runtime.now() + 5 * MS, lambda: position.stops.expose(bench.runtime.now()))
+    bench.run(bench.runtime.now() + 10 * SECOND)
+    assert stop is not None
+    assert position.state is PositionState.CLOSED
+    assert position.stops.exposed_since_ns is None
