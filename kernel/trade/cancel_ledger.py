@@ -15,6 +15,7 @@ position are not here: they are the stop owner's, who knows what may stand in th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -119,10 +120,8 @@ class CancelLedger:
 
     async def look_up(self, order: TrackedOrder) -> None:
         """Ask for an order under its id; what the venue shows goes to the registry."""
-        try:
+        with suppress(VenueError):  # a read without value: the next attempt asks again
             await evidence.look_up(self._services, order)
-        except VenueError:
-            return  # a read without value: the next attempt asks again
 
     # ------------------------------------------------------------ inside
 

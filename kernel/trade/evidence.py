@@ -49,7 +49,7 @@ async def read_position(services: Services, position: Position) -> PositionEvide
     runtime = services.runtime
     asked_ns, asked_ts_ns = runtime.now(), runtime.ts()
     reports = await services.desks[position.venue].gateway.positions(
-        position.symbol, cls=EffectClass.PROTECT, timeout_ns=call_timeout_ns(services)
+        position.symbol, cls=EffectClass.PROTECT
     )
     found: PositionReport | None = None
     for report in reports:
@@ -76,7 +76,6 @@ async def read_executions(services: Services, position: Position) -> int:
         position.symbol,
         TsNs(max(0, position.row.opened_ns - _EXECUTIONS_MARGIN_NS)),
         cls=EffectClass.PROTECT,
-        timeout_ns=call_timeout_ns(services),
     )
     booked = 0
     for fill in fills:
@@ -104,7 +103,6 @@ async def _with_its_kind(services: Services, position: Position, fill: Fill) -> 
             OrderSurface.PLAIN,
             EffectClass.PROTECT,
             venue_order_id=fill.venue_order_id,
-            timeout_ns=call_timeout_ns(services),
         )
     except VenueError:
         return fill
@@ -121,7 +119,7 @@ async def read_open_orders(
         VenueError: The read has no value.
     """
     found = await services.desks[venue].gateway.open_orders(
-        order_class, symbol, cls=EffectClass.PROTECT, timeout_ns=call_timeout_ns(services)
+        order_class, symbol, cls=EffectClass.PROTECT
     )
     for report in found:
         services.orders.on_report(venue, report)
@@ -142,8 +140,6 @@ async def look_up(
     """
     if order.row.order_class is OrderClass.ATTACHED and not order.row.venue_order_id:
         return False
-    if timeout_ns is None:
-        timeout_ns = call_timeout_ns(services)
     for surface in surfaces_of(services, order):
         if await ask_surface(services, order, surface, cls=cls, timeout_ns=timeout_ns):
             return True

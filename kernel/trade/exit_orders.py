@@ -5,6 +5,7 @@ At market by default; with a price they rest at it. `kernel.trade.exits` decides
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kernel.errors import (
@@ -98,10 +99,8 @@ class ExitOrders:
         request = CancelOrder(
             symbol=row.symbol, order_class=row.order_class, client_order_id=row.client_order_id
         )
-        try:
+        with suppress(VenueError):  # the next read tells
             await self._services.desks[row.venue].gateway.cancel(request)
-        except VenueError:
-            return  # the next read tells
 
     def _intent(
         self, position: Position, qty: Qty, child: int, *, price: Price, leg: Leg

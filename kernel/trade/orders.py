@@ -129,7 +129,7 @@ class OrderRegistry:
 
     def acked(self, order: TrackedOrder, venue_order_id: str) -> None:
         """The venue took the request and named its id. Not a proof that the order lives."""
-        if venue_order_id and not order.row.venue_order_id:
+        if not order.row.venue_order_id:
             order.update(venue_order_id=venue_order_id)
             self._link(order, order.row.order_class, venue_order_id)
 
@@ -231,7 +231,7 @@ class OrderRegistry:
         order = self._order_of_fill(venue, fill)
         if order is not None:
             booked = self._booking.book(venue, fill, order)
-        elif fill.client_order_id and is_ours(fill.client_order_id):
+        elif is_ours(fill.client_order_id):
             self._park_fill(venue, fill)
             return False
         else:
@@ -334,7 +334,7 @@ class OrderRegistry:
         if fill.client_order_id:
             order = self._orders.get((venue, fill.client_order_id))
         for order_class in OrderClass:
-            if order is None and fill.venue_order_id:
+            if order is None:
                 order = self._by_venue_id.get((venue, order_class, fill.venue_order_id))
         return order
 
@@ -345,8 +345,6 @@ class OrderRegistry:
         if not venue_order_id:
             return
         key = (order.row.venue, order_class, venue_order_id)
-        if self._by_venue_id.get(key) is order:
-            return
         self._by_venue_id[key] = order
         report = self._parking.take_report(key)
         if report is not None:

@@ -11,6 +11,7 @@ Source: SPEC §6.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -145,10 +146,8 @@ class RestingExits:
         )
 
     async def _read_executions(self, position: Position) -> None:
-        try:
+        with suppress(VenueError):  # a read without value: the stream or the next read tells
             await evidence.read_executions(self._services, position)
-        except VenueError:
-            return  # a read without value: the stream or the next read tells
 
 
 def _may_rest(position: Position) -> bool:

@@ -14,6 +14,7 @@ Source: venue-binance.md §3 (POST/GET/DELETE /fapi/v1/algoOrder, openAlgoOrders
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING
 
@@ -289,12 +290,10 @@ class ConditionalStops:
 
     async def _look_after_swap(self, position: Position) -> None:
         """The old stop may have fired meanwhile: then the position is flat (hazards P03)."""
-        try:
+        with suppress(VenueError):  # the next check reads again
             found = await evidence.read_position(self._services, position)
             if not found.qty:
                 await evidence.read_executions(self._services, position)
-        except VenueError:
-            return  # the next check reads again
 
     async def _cancel_first(
         self, position: Position, level: Price, qty: Qty, cause: str

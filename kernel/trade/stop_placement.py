@@ -10,6 +10,7 @@ Source: venue-binance.md §3.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kernel.errors import (
@@ -212,10 +213,8 @@ class StopPlacement:
 
     async def look_up(self, stop: StopOrder) -> None:
         """Ask for one stop by its id; no answer changes nothing."""
-        try:
+        with suppress(VenueError):  # the next poll, or the next attempt, asks again
             await evidence.look_up(self._services, stop.order)
-        except VenueError:
-            return  # a read without value: the next poll, or the next attempt, asks again
 
 
 def position_leg(position: Position) -> str:

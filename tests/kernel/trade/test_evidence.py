@@ -321,12 +321,10 @@ def test_an_attached_stop_that_the_venue_never_named_cannot_be_asked_for(bench):
 def test_a_look_up_without_an_answer_fails_after_its_time_out(bench, given):
     order = tracked(bench)
     bench.venue.rules.append(Rule("query_order", delay_ns=3600 * SECOND))
-    failed = bench.result(
-        evidence.look_up(bench.services, order, cls=EffectClass.QUERY, timeout_ns=given)
-    )
+    failed = bench.result(evidence.look_up(bench.services, order, timeout_ns=given))
     assert isinstance(failed, errors.VenueError)
     assert bench.took_ns == (given or patience_ns(bench))
-    assert bench.asked[-1][1] is EffectClass.QUERY
+    assert bench.asked[-1][1] is EffectClass.PROTECT
 
 
 def test_open_orders_of_a_class_are_heard_and_given(bench):

@@ -7,12 +7,19 @@ import pytest
 
 from kernel.errors import InvariantViolation
 from kernel.model.ids import Leg, parse_client_order_id
-from kernel.model.orders import FillKind, OrderClass, OrderStatus, Side
-from kernel.model.positions import PositionState
+from kernel.model.orders import OrderClass, OrderStatus, Side
 from kernel.model.units import MINUTE, SECOND, TsNs
 from kernel.trade import parking
 from kernel.trade.orders import OrderRegistry
-from tests.kernel.trade.parts import START_TS, SYMBOL, VENUE, Bench, fill, order_row, report
+from tests.kernel.trade.parts import (
+    START_TS,
+    SYMBOL,
+    VENUE,
+    Bench,
+    fill,
+    order_row,
+    report,
+)
 
 NEW, PART, FILLED = OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED
 CANCELED, REJECTED, FINISHED = OrderStatus.CANCELED, OrderStatus.REJECTED, OrderStatus.FINISHED
@@ -453,88 +460,14 @@ def test_what_is_too_much_to_keep_is_said(bench, monkeypatch):
     assert [one.client_order_id for one in dropped] == ["wk7-1b-abcdef-E0-0", "hand1"]
 
 
-# ---------------------------------------------------------------- booking
-
-
-def test_an_execution_is_stored_with_its_position_and_wakes_its_order(bench):
-    position = bench.position()
-    order = bench.orders.register(order_row("c1", qty=Decimal(2)))
+def test_an_order_that_was_seen_and_then_declared_ended_stays_so(bench):
+    order = bench.orders.register(order_row("c1"))
+    bench.say("c1", "v1", NEW)
+    bench.orders.conclude(order, CANCELED, "proven absent")
+    stored = len(bench.stored)
     order.changed.clear()
-    one = fill("t1", Side.BUY, "1", "100", client_order_id="c1", fee=Decimal("0.1"))
-    assert bench.orders.on_fill(VENUE, one)
-    row, of_position = bench.stored
-    assert (row.trade_id, row.client_order_id, row.position_id) == ("t1", "c1", "p1")
-    assert of_position == position.row
-    assert order.changed.is_set
-    (said,) = bench.outbox.decisions
-    assert (said.kind, said.client_order_id) == ("fill.booked", "c1")
-    assert order.row.status is NEW, "half of it"
-
-
-def test_executions_that_make_up_the_whole_end_the_order(bench):
-    bench.position()
-    order = bench.orders.register(order_row("c1", qty=Decimal(2)))
-    for trade, price in (("t1", "100"), ("t2", "102")):
-        bench.orders.on_fill(VENUE, fill(trade, Side.BUY, "1", price, client_order_id="c1"))
-    row = order.row
-    assert (row.status, row.filled_qty, row.avg_price) == (FILLED, Decimal(2), Decimal(101))
-    assert not row.intent_open
-    assert bench.orders.open_orders() == []
-    assert row in bench.stored
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"order_class": CONDITIONAL},
-        {"qty": Decimal(0)},
-        {"status": CANCELED},
-    ],
-    ids=["a conditional", "close-all", "ended"],
-)
-def test_executions_do_not_end(bench, changes):
-    bench.position()
-    order = bench.orders.register(order_row("c1", **changes))
-    before = order.row.status
-    bench.orders.on_fill(VENUE, fill("t1", Side.BUY, "1", "100", client_order_id="c1"))
-    assert order.row.status is before
-    assert order.row.filled_qty == 0
-
-
-def test_an_execution_of_an_order_of_the_ledger_alone_is_the_symbols(bench):
-    position = bench.position()
-    bench.orders.register(order_row("c1", position_id=""))
-    assert bench.orders.on_fill(VENUE, fill("t1", Side.BUY, "1", "100", client_order_id="c1"))
-    assert position.qty == Decimal(1)
-    (said,) = [one for one in bench.outbox.decisions if one.kind == "fill.booked"]
-    assert said.client_order_id == "c1"
-
-
-def test_an_execution_after_the_end_of_its_position_is_booked_and_told(bench):
-    position = bench.position()
-    bench.orders.register(order_row("c1", qty=Decimal(9)))
-    position.transition(PositionState.ROLLBACK, "test")
-    position.transition(PositionState.ROLLED_BACK, "test")
-    late = fill("t1", Side.BUY, "1", "100", client_order_id="c1")
-    assert bench.orders.on_fill(VENUE, late)
-    assert bench.told == [("stray", VENUE, "t1")]
-    funding = fill("t2", Side.BUY, "1", "100", client_order_id="c1", kind=FillKind.FUNDING)
-    assert bench.orders.on_fill(VENUE, funding)
-    assert len(bench.told) == 1
-
-
-def test_an_execution_of_a_forgotten_position_changes_nothing(bench):
-    bench.orders.register(order_row("c1", position_id="gone"))
-    assert not bench.orders.on_fill(VENUE, fill("t1", Side.BUY, "1", "100", client_order_id="c1"))
-    assert "fill.booked" not in bench.kinds()
-
-
-def test_an_execution_at_the_opening_of_a_position_is_its_own(bench):
-    position = bench.position()
-    at = fill("t1", Side.BUY, "1", "100", ts_ns=TsNs(START_TS))
-    assert bench.orders.on_fill(VENUE, at)
-    assert not bench.orders.on_fill(VENUE, at)
-    assert position.qty == Decimal(1)
-    row = bench.stored[0]
-    assert (row.client_order_id, row.position_id) == ("", "p1")
-    assert bench.kinds() == ["fill.booked"]
+    bench.say("c1", "v1", PART, 5)
+    assert order.row.status is CANCELED
+    assert bench.told == []
+    assert len(bench.stored) == stored
+    assert not order.changed.is_set

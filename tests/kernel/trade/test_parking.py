@@ -92,3 +92,12 @@ def test_what_was_taken_makes_room(small):
     assert small.fill("binance", execution("3", "b")) == (True, None)
     assert small.fill("binance", execution("4", "b")) == (True, None)
     assert small.fill("binance", execution("5", "b")) == (True, execution("3", "b"))
+
+
+def test_what_was_dropped_makes_no_more_room_than_it_took(small):
+    for number in range(4):
+        small.fill("binance", execution(str(number), "a"))
+    small.take_client(("binance", "a"))
+    assert small.fill("binance", execution("5", "b")) == (True, None)
+    assert small.fill("binance", execution("6", "b")) == (True, None)
+    assert small.fill("binance", execution("7", "b")) == (True, execution("5", "b"))

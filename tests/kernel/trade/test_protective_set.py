@@ -212,3 +212,8 @@ def test_an_end_that_tells_of_a_trigger_is_one(stops, status):
 def test_an_end_without_a_report_is_no_trigger():
     assert not fired_by_end(None)
     assert not fired_by_end(report("s1", "a1", CANCELED, 1))
+
+
+def test_a_level_below_one_is_a_level(stops):
+    stops.cover(D("0.0005"), 1)
+    assert stops.verified

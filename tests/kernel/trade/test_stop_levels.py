@@ -259,3 +259,29 @@ def test_an_improvement_is_a_tick_at_least_and_a_short_cannot_improve_below_noth
     assert improved(SHORT, "100", "0") == D("99.5")
     assert improved(SHORT, "100", "100") == D("0.5")
     assert improved(SHORT, "100", "99.5") == D("0.5")
+
+
+@pytest.mark.parametrize("side", [LONG, SHORT])
+def test_any_level_is_tighter_than_none_and_none_than_nothing(side):
+    assert stop_levels.is_tighter(side, D(5), D(0))
+    assert not stop_levels.is_tighter(side, D(0), D(0))
+    assert not stop_levels.is_tighter(side, D(0), D(5))
+
+
+@pytest.mark.parametrize(
+    ("market", "adverse"), [("0.0007", True), ("0.0009", True), ("0.0013", False)]
+)
+def test_drift_is_adverse_where_it_costs_however_small_the_prices(market, adverse):
+    found = stop_levels.first_stop(
+        instrument(D("0.00001")), LONG, entry=D("0.001"), market=D(market), percent=D(2)
+    )
+    assert found.drifted
+    assert found.adverse is adverse
+
+
+def test_a_market_against_the_entry_that_did_not_drift_is_not_adverse():
+    found = stop_levels.first_stop(
+        instrument(), LONG, entry=D(42000), market=D(41900), percent=D(2)
+    )
+    assert not found.drifted
+    assert not found.adverse
