@@ -76,11 +76,9 @@ def test_the_best_of_the_whole_candles_since_counts():
 
 def test_the_hour_of_a_candle_begins_a_second_late():
     start = WALL // HOUR * HOUR
-    assert hour_of(start + SECOND - 1) == start // HOUR - 1
-    assert hour_of(start + SECOND) == start // HOUR
-    assert next_hour_ns(start + SECOND) == HOUR
-    assert next_hour_ns(start + SECOND - 1) == 1
-    assert next_hour_ns(start + HOUR) == SECOND
+    late = [TsNs(start + ns) for ns in (SECOND - 1, SECOND, HOUR)]
+    assert [hour_of(at) - start // HOUR for at in late] == [-1, 0, 0]
+    assert [next_hour_ns(at) for at in late] == [1, HOUR, SECOND]
 
 
 @pytest.mark.parametrize("whole", [True, False])
