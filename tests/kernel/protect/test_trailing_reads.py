@@ -28,7 +28,7 @@ class Reading(Bench):
         self.position = self.filled(side=side)
         self.now = self.runtime.ts()
         self.asked = []
-        self.told = ()
+        self.told: tuple[Candle, ...] = ()
         self.prices.candles = self.candles  # type: ignore[method-assign]
 
     def candles(self, *given):
