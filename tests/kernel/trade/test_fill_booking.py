@@ -13,6 +13,7 @@ from kernel.trade import fill_booking
 from tests.kernel.trade.parts import START_TS, VENUE, fill, order_row, position_row
 from tests.kernel.trade.test_orders_registry import Told, stop
 
+D = Decimal
 NEW, FILLED, CANCELED = OrderStatus.NEW, OrderStatus.FILLED, OrderStatus.CANCELED
 CONDITIONAL = OrderClass.CONDITIONAL
 
@@ -162,3 +163,112 @@ def test_an_execution_is_stored_under_the_id_of_its_order(bench):
     )
     (row,) = [one for one in bench.stored if isinstance(one, FillRow)]
     assert row.client_order_id == "s1"
+
+
+# ---------------------------------------------------------------- what an ended position lacks
+
+OPENED, CLOSED_AT = START_TS, START_TS + 100
+
+
+def ended(bench, *, filled="2", closed="0", explained=False):
+    """A position that ended between two times; what its executions do not tell is awaited."""
+    position = bench.position()
+    if D(filled):
+        position.apply_fill(fill("e", Side.BUY, filled, "100"))
+    if D(closed):
+        position.apply_fill(fill("c", Side.SELL, closed, "100"))
+    if explained:
+        position.apply_fill(fill("x", Side.SELL, filled, "100"))
+    position.transition(PositionState.ROLLBACK, "test")
+    position.update(closed_ns=TsNs(CLOSED_AT))
+    position.transition(PositionState.ROLLED_BACK, "test")
+    bench.outbox.drain()
+    return position
+
+
+@pytest.mark.parametrize(
+    ("changes", "booked"),
+    [
+        ({}, True),
+        ({"qty": D(1)}, True),
+        ({"qty": D("2.1")}, False),
+        ({"side": Side.BUY}, False),
+        ({"ts_ns": TsNs(OPENED)}, True),
+        ({"ts_ns": TsNs(OPENED - 1)}, False),
+        ({"ts_ns": TsNs(CLOSED_AT)}, True),
+        ({"ts_ns": TsNs(CLOSED_AT + 1)}, False),
+        ({"symbol": "ETHUSDT"}, False),
+        ({"kind": FillKind.FUNDING}, False),
+        ({"kind": FillKind.LIQUIDATION}, True),
+    ],
+    ids=str,
+)
+def test_a_late_execution_of_nobody_belongs_to_the_ended_position_that_lacks_it(
+    bench, changes, booked
+):
+    position = ended(bench)
+    late = msgspec.structs.replace(fill("late", Side.SELL, "2", "90", ts_ns=TsNs(OPENED + 9)))
+    late = msgspec.structs.replace(late, **changes)
+    assert not bench.orders.on_fill(VENUE, late), "no living position changed"
+    assert ("late" in position.fills) is booked
+    rows = [one for one in bench.stored if isinstance(one, FillRow)]
+    assert len(rows) == booked
+    told = not booked and late.kind is not FillKind.FUNDING
+    assert bench.told == told * [("stray", VENUE, "late")]
+
+
+def test_a_position_that_closed_more_than_it_had_lacks_some_of_its_entry(bench):
+    position = ended(bench, filled="1", closed="2")
+    for name, side, qty in (("a", Side.SELL, "1"), ("b", Side.BUY, "1.1"), ("c2", Side.BUY, "1")):
+        bench.orders.on_fill(VENUE, fill(name, side, qty, "90", ts_ns=TsNs(OPENED + 9)))
+    assert "c2" in position.fills
+    assert [name for _, _, name in bench.told] == ["a", "b"]
+
+
+def test_what_tells_the_last_of_it_tells_the_result_and_no_more_is_awaited(bench):
+    told = []
+    bench.book.on_result.append(lambda position: told.append(position.id))
+    position = ended(bench)
+    for name in ("one", "two", "three"):
+        bench.orders.on_fill(VENUE, fill(name, Side.SELL, "1", "90", ts_ns=TsNs(OPENED + 9)))
+    assert position.qty == 0
+    assert told == ["p1"]
+    assert [name for _, _, name in bench.told] == ["three"]
+
+
+def test_an_execution_that_is_known_is_booked_once_and_is_no_stray(bench):
+    position = ended(bench)
+    one = fill("one", Side.SELL, "1", "90", ts_ns=TsNs(OPENED + 9))
+    for _ in range(2):
+        bench.orders.on_fill(VENUE, one)
+    assert position.qty == D(1)
+    assert bench.told == []
+    assert len([row for row in bench.stored if isinstance(row, FillRow)]) == 1
+
+
+def test_a_position_whose_executions_tell_all_of_it_awaits_none(bench):
+    position = ended(bench, explained=True)
+    bench.orders.on_fill(VENUE, fill("late", Side.SELL, "1", "90", ts_ns=TsNs(OPENED + 9)))
+    assert "late" not in position.fills
+    assert bench.told == [("stray", VENUE, "late")]
+
+
+@pytest.mark.parametrize(("qty", "stray"), [("2", False), ("3", True)])
+def test_a_late_execution_of_an_order_is_a_stray_where_it_was_not_lacking(bench, qty, stray):
+    order = bench.orders.register(order_row("c1", qty=D(9), side=Side.SELL))
+    position = ended(bench)
+    late = fill("late", Side.SELL, qty, "90", client_order_id="c1", ts_ns=TsNs(OPENED + 9))
+    assert bench.orders.on_fill(VENUE, late)
+    assert order.fills == {"late": late}
+    assert "late" in position.fills
+    assert bool(bench.told) is stray
+
+
+def test_an_execution_that_its_position_knows_already_changes_nothing(bench):
+    """Two orders of ours cannot have it; one of them was found under another id."""
+    position = bench.position()
+    one = fill("t1", Side.BUY, "1", "100", client_order_id="c1")
+    position.apply_fill(one)
+    bench.orders.register(order_row("c1"))
+    assert not bench.orders.on_fill(VENUE, one)
+    assert [row for row in bench.stored if isinstance(row, FillRow)] == []
