@@ -22,7 +22,7 @@ from kernel.model.positions import CloseReason, PositionRow, PositionState
 from kernel.model.units import MS, SECOND, Price, Qty
 from kernel.trade.entry_fill import FillWatch
 from kernel.trade.entry_orders import EntryOrders, all_terminal, ended
-from kernel.trade.entry_protection import Entering, EntryProtection
+from kernel.trade.entry_protection import CLOSE_MARGIN_NS, Entering, EntryProtection
 
 if TYPE_CHECKING:
     from kernel.model.rows import Row
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 _CAME_TO_LIFE = (PositionState.ACTIVE, PositionState.CLOSING, PositionState.CLOSED)
 """A position that was ACTIVE, whatever became of it since."""
-CLOSE_MARGIN_NS = 5 * SECOND
-"""Before the deadline of an unprotected position: a read and a close must fit."""
 
 
 class Closer(Protocol):

@@ -112,7 +112,9 @@ class EntryOrders:
         self._tell_sent(request, position)
         while True:
             try:
-                ack = await desk.gateway.submit(request, EffectClass.ENTRY)
+                ack = await desk.gateway.submit(
+                    request, EffectClass.ENTRY, wanted=lambda: position.state in ENTERING
+                )
             except DuplicateClientOrderId:
                 return False  # an earlier send of this intent exists: look it up
             except (Rejected, NotSent, Throttled, Unauthorized) as error:

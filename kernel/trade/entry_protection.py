@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from kernel.model.positions import ENTERING, PositionState
-from kernel.model.units import MS
+from kernel.model.units import MS, SECOND
 from kernel.trade import evidence
 from kernel.trade.entry_orders import ended, reported
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 EXECUTIONS_GRACE_NS = 300 * MS
 """So long the executions of a reported fill are waited for; then the report stands in for them
 (hazards W09)."""
+CLOSE_MARGIN_NS = 5 * SECOND
+"""Before the deadline of an unprotected position: a read and a close must fit."""
 VISIBLE_POLL_NS = 500 * MS
 """Between looks for a filled position that is not visible while an answer is still awaited."""
 
@@ -95,6 +97,8 @@ class EntryProtection:
         self._services = services
         self._stops = stops
         self._fills = fills
+        deadline_ns = services.settings.unprotected_deadline_seconds * SECOND
+        self._hidden_ns = deadline_ns - CLOSE_MARGIN_NS
 
     async def see_through(self, entering: Entering) -> str:
         """Protect what fills until the entry is ACTIVE, or ended without a fill.
@@ -108,6 +112,8 @@ class EntryProtection:
             cause = _against(entering)
             if cause or not entering.lives:
                 return cause
+            if self._is_hidden_too_long(position):
+                return "not visible in time although executions prove a fill"
             if self._is_due(entering):
                 self._announce(position)
                 if not await self._stops.protect(position):
@@ -125,6 +131,13 @@ class EntryProtection:
         if position.qty <= 0 or not (entering.settled or self._fills.shown(position)):
             return False
         return position.state is not PositionState.PENDING_SL or self._stops.due(position)
+
+    def _is_hidden_too_long(self, position: Position) -> bool:
+        """Whether a close must go out now: no stop can be asked for what is not visible."""
+        since_ns = position.filled_mono_ns
+        if since_ns is None or position.qty <= 0 or self._fills.shown(position):
+            return False
+        return self._services.runtime.now() - since_ns >= self._hidden_ns
 
     def _announce(self, position: Position) -> None:
         """The states before the first stop; durable with its intent."""

@@ -225,7 +225,7 @@ class Exits:
     async def _run(self, position: Position, running: _Closing, cause: str) -> None:
         services = self._services
         await services.commit_protect((position.row,))
-        rung, left = running.rung, position.qty
+        rung, left, filled = running.rung, position.qty, position.row.filled_qty
         if running.at_touch:
             running.at_touch = False
             await self.resting.withdraw(position, cause)
@@ -234,8 +234,11 @@ class Exits:
         self.resting.withdraw_soon(position, cause)
         while not await self._climb(position, rung, cause):
             rung = 1 if position.qty < left else rung + 1  # what works is done again at once
-            left = position.qty
-            self._alarm(position, rung)
+            if position.row.filled_qty > filled:  # more of its entry filled meanwhile
+                rung = 0
+            else:
+                self._alarm(position, rung)
+            left, filled = position.qty, position.row.filled_qty
             if rung >= RUNGS:
                 running.answered.set()
             await services.runtime.sleep(PAUSES_NS[min(rung, len(PAUSES_NS) - 1)])
@@ -285,6 +288,7 @@ class Exits:
     async def _climb(self, position: Position, rung: int, cause: str) -> bool:
         """One rung; True: proven flat."""
         sent: list[TrackedOrder] = []
+        filled = position.row.filled_qty
         if rung:
             qty = await self._read_again(position)
         else:
@@ -294,7 +298,7 @@ class Exits:
                 order = await self._orders.send(position, part, child=child, cause=cause)
                 if order is not None:
                     sent.append(order)
-        return await self._prove_flat(position, sent)
+        return await self._prove_flat(position, sent, filled)
 
     def _parts(self, position: Position, qty: Qty, rung: int) -> list[Qty]:
         """The quantities of a rung's orders; [ZERO] is the close-all form."""
@@ -331,12 +335,15 @@ class Exits:
 
     # ------------------------------------------------------------ proof
 
-    async def _prove_flat(self, position: Position, sent: list[TrackedOrder]) -> bool:
+    async def _prove_flat(
+        self, position: Position, sent: list[TrackedOrder], filled: Qty
+    ) -> bool:
         """Poll until executions and a later read agree on "flat"; False: after ten polls.
 
         Where nothing was sent, or all that was sent has ended with quantity left, one complete
-        look decides. On a slow venue ten looks may take longer than a position may be naked:
-        after `PATIENCE_NS` with quantity left the next rung comes, reduce-only as this one.
+        look decides; where more than `filled` of the entry fills meanwhile, none does. On a slow
+        venue ten looks may take longer than a position may be naked: after `PATIENCE_NS` with
+        quantity left the next rung comes, reduce-only as this one.
         """
         runtime = self._services.runtime
         patience_ns = runtime.now() + PATIENCE_NS
@@ -346,6 +353,8 @@ class Exits:
             if position.qty > 0 and not _over(sent):
                 await evidence.wait_until(runtime, position.changed, runtime.now() + pause_ns)
             verdict = await self._look(position, sent, deep=number > 1 or _over(sent))
+            if position.row.filled_qty > filled and position.qty > 0:
+                return False
             if verdict is True:
                 return True
             if verdict is None:
@@ -354,12 +363,21 @@ class Exits:
                     self._external(position)
                     return True
                 lag_ns = self._services.settings.visibility_lag_seconds * SECOND
-                await runtime.sleep(max(lag_ns, ABSENT_NS))
+                await self._pause(position, filled, max(lag_ns, ABSENT_NS))
             elif position.qty > 0 and (_over(sent) or runtime.now() >= patience_ns):
                 return False
             elif position.qty <= 0:
-                await runtime.sleep(pause_ns)
+                await self._pause(position, filled, pause_ns)
         return False
+
+    async def _pause(self, position: Position, filled: Qty, pause_ns: int) -> None:
+        """Sleep, but no longer than until more of its entry fills."""
+        runtime = self._services.runtime
+        due_ns = runtime.now() + pause_ns
+        while position.row.filled_qty <= filled:
+            position.changed.clear()
+            if not await evidence.wait_until(runtime, position.changed, due_ns):
+                return
 
     async def _look(
         self, position: Position, sent: list[TrackedOrder], *, deep: bool

@@ -40,7 +40,7 @@ from kernel.ports.direct import request_kind
 from kernel.runtime.errors import TimedOut
 from kernel.trade.budgets import Cost, cost, exhausted
 from kernel.trade.limiter import Limiter, Reservation
-from kernel.trade.venue_calls import VenueCalls
+from kernel.trade.venue_calls import VenueCalls, always
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from kernel.trade.lease import Lease
 
 NO_BUDGET = "no-budget"
+UNWANTED = "unwanted"
 """Code of a request that found no rate budget in time."""
 BAN_NS = 10 * MINUTE
 """A ban whose end the venue does not state (Bybit 403: ten minutes)."""
@@ -100,6 +101,7 @@ class Gateway(VenueCalls):
         *,
         entity: str,
         timeout_ns: int | None = None,
+        wanted: Callable[[], bool] = always,
     ) -> VenueReply:
         """Send one request and return its reply.
 
@@ -108,9 +110,10 @@ class Gateway(VenueCalls):
             cls: What it may wait for and how urgent it is.
             entity: Of its content key: client order id, symbol, or "account".
             timeout_ns: For the answer, and as long again for a budget; None: by the class.
+            wanted: Asked again after a wait for a budget.
 
         Raises:
-            NotSent: No budget in time, a gate is closed: proven not executed.
+            NotSent: No budget in time, a gate is closed, not wanted any more: proven not executed.
             Throttled: The venue refuses requests: proven not executed.
             OutcomeUnknown: No answer in time, or the venue does not know.
             VenueError: What the venue said.
@@ -127,6 +130,8 @@ class Gateway(VenueCalls):
             if self.lease is not None and not self.lease.permits(cls):
                 await self.lease.settle(self._desk.name, kind, cls)
             self._check(request, cls, kind)
+            if not wanted():
+                raise NotSent(self._desk.name, kind, UNWANTED, "not wanted any more")
         if symbol := _protects(request):
             self.limiter.protecting(symbol)
         self.calls[kind] = self.calls.get(kind, 0) + 1

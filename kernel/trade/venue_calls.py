@@ -48,6 +48,11 @@ PAGES_LIMIT = 200
 """More pages than any account has: a cursor that never ends is not an answer."""
 
 
+def always() -> bool:
+    """A request that is wanted whatever happens before it is sent."""
+    return True
+
+
 class VenueCalls(ABC):
     """The requests by name, on top of `ask`.
 
@@ -68,17 +73,22 @@ class VenueCalls(ABC):
         *,
         entity: str,
         timeout_ns: int | None = None,
+        wanted: Callable[[], bool] = always,
     ) -> VenueReply:
         """Send one request and return its reply; whoever holds the gates says how."""
 
     async def submit(
-        self, order: SubmitOrder, cls: EffectClass, *, timeout_ns: int | None = None
+        self,
+        order: SubmitOrder,
+        cls: EffectClass,
+        *,
+        timeout_ns: int | None = None,
+        wanted: Callable[[], bool] = always,
     ) -> Acked:
         """Submit an order; see `ask`."""
-        return _expect(
-            Acked,
-            await self.ask(order, cls, entity=order.client_order_id, timeout_ns=timeout_ns),
-        )
+        entity = order.client_order_id
+        reply = await self.ask(order, cls, entity=entity, timeout_ns=timeout_ns, wanted=wanted)
+        return _expect(Acked, reply)
 
     async def place_stop(
         self,
