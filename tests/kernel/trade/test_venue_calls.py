@@ -56,7 +56,7 @@ class Calls(VenueCalls):
         self.answers = list(answers)
         self.asked: list[tuple[Any, ...]] = []
 
-    async def ask(self, request, cls, *, entity, timeout_ns=None):
+    async def ask(self, request, cls, *, entity, timeout_ns=None, wanted=None):
         self.asked.append((request, cls, entity, timeout_ns))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return answer(request) if callable(answer) else answer
