@@ -152,6 +152,10 @@ class Adoption:
 
     # ------------------------------------------------------------ its stop
 
+    async def protect(self, position: Position) -> None:
+        """Go on with a position that was found and whose first stop is not confirmed."""
+        await self._protect(position, ours=position.ours)
+
     async def _protect(self, position: Position, *, ours: bool) -> None:
         """See to the first stop.
 

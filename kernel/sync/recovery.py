@@ -201,7 +201,10 @@ class Recovery:
             await self._entries.carry_on(position, children, unknown)
         elif state is PositionState.PENDING_SL:
             await self._read_executions(position)
-            await self._entries.carry_on(position, children, unknown)
+            if children:
+                await self._entries.carry_on(position, children, unknown)
+            else:  # it was found on the venue: no entry of ours is to be judged
+                await self._adoption.protect(position)
         elif state is PositionState.ROLLBACK:
             await self._entries.roll_back(position, "resumed after start")
         elif state is PositionState.CLOSING:
