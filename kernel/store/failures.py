@@ -34,11 +34,13 @@ def told(error: BaseException, address: Address) -> str:
         cause = cause.__cause__
     kind = type(cause).__name__
     words = ""
-    if isinstance(cause, asyncpg.PostgresError):
+    if isinstance(cause, asyncpg.DataError):  # its words show the value that is refused
+        words = str(cause.sqlstate)
+    elif isinstance(cause, asyncpg.PostgresError):
         words = f"{cause.sqlstate} {cause.args[0] if cause.args else ''}".strip()
     elif isinstance(cause, OSError):
         words = cause.strerror or ""
-    elif not isinstance(cause, ValueError):  # that of a value may show it
+    elif not isinstance(cause, ValueError):  # the same
         words = str(cause).splitlines()[0] if str(cause) else ""
     if address.password:
         words = words.replace(address.password, "***")

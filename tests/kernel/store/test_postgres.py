@@ -1,0 +1,237 @@
+"""PostgreSQL alone: order and fences under concurrency, lost connections, words without secrets."""
+
+import asyncio
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+
+from kernel.config import Settings
+from kernel.errors import StoreError
+from kernel.model.positions import PositionRow, PositionState
+from kernel.model.rows import OrderRow
+from kernel.model.units import MS, SECOND
+from kernel.store.address import Address, configured
+from kernel.store.blocking import BlockingPostgres
+from kernel.store.database import limits_of
+from kernel.store.postgres import Limits, PostgresStore
+from tests.kernel.store.rows import claim, event, fill, order, position
+from tests.kernel.store.stores import address_of, another, ask, opened
+
+NOW = 10**18
+SHORT = Limits(statement_ns=300 * MS, connect_ns=2 * SECOND)
+
+
+@pytest.fixture(name="store")
+def one_store(request) -> Iterator[BlockingPostgres]:
+    with opened("postgres", request) as backend:
+        assert isinstance(backend, BlockingPostgres)
+        backend.load(NOW)
+        yield backend
+
+
+def terminate(address: Address) -> None:
+    """Cut every connection of the database but the one that asks."""
+    ask(
+        address,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+
+
+# ------------------------------------------------------------------------ order
+
+
+def test_commits_that_are_asked_together_are_applied_in_the_order_of_asking(store):
+    address, names = address_of(store), [f"p{number:02}" for number in range(20)]
+
+    async def all_at_once():
+        postgres = PostgresStore(address)
+        await postgres.load(NOW)
+        last = [PositionState.ACTIVE, PositionState.CLOSING, PositionState.CLOSED]
+        commits = [(position(name), position("one", last[at % 3])) for at, name in enumerate(names)]
+        events = [postgres.keep_events((event(at + 1),)) for at in range(5)]
+        await asyncio.gather(*map(postgres.apply, commits), *events)
+        await postgres.close()
+
+    asyncio.run(all_at_once())
+    found = [row.position_id for row in store.rows(PositionRow) if isinstance(row, PositionRow)]
+    assert found == ["p00", "one", *names[1:]]
+    one = store.get(PositionRow, "one")
+    assert isinstance(one, PositionRow)
+    assert one.state is PositionState.CLOSING  # the twentieth
+    assert len(store.events()) == 5
+
+
+def test_of_two_processes_that_claim_one_signal_one_wins(store):
+    address = address_of(store)
+
+    async def race():
+        stores = [PostgresStore(address) for _ in range(6)]
+        won = await asyncio.gather(
+            *(one.apply((claim("signal"), order(f"c{at}"))) for at, one in enumerate(stores))
+        )
+        for one in stores:
+            await one.close()
+        return won
+
+    won = asyncio.run(race())
+    assert sorted(won) == [(False,)] * 5 + [(True,)]
+    assert len(list(store.rows(OrderRow))) == 1
+
+
+# ------------------------------------------------------------------------ fences
+
+
+def test_nothing_is_written_after_a_later_process_has_loaded(store):
+    later = another(store)
+    assert later.load(NOW + 1).epoch == 2
+    with pytest.raises(StoreError, match="run epoch 2 holds it, this process has 1"):
+        store.apply((position("late"),))
+    assert later.apply((position("new"),)) == ()
+    assert [row.position_id for row in later.load(NOW).positions] == ["new"]
+    later.close()
+
+
+def test_a_process_that_is_frozen_in_a_commit_holds_a_start_up_for_a_moment_only(store):
+    address = address_of(store)
+
+    async def frozen() -> None:
+        connection = await asyncpg.connect(
+            address.url, server_settings={"idle_in_transaction_session_timeout": "300"}
+        )
+        await connection.execute("BEGIN")
+        await connection.fetchval("SELECT epoch FROM monitoring.store FOR SHARE")
+        later = PostgresStore(address)
+        state = await later.load(NOW + 1)
+        assert state.epoch == 2
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+            await connection.execute("INSERT INTO monitoring.claims VALUES ('x', 1, 1)")
+        await later.close()
+        connection.terminate()
+
+    asyncio.run(frozen())
+    assert store.load(NOW + 2).epoch == 3
+
+
+def test_epochs_are_never_given_twice(store):
+    address = address_of(store)
+
+    async def starts():
+        stores = [PostgresStore(address) for _ in range(5)]
+        states = await asyncio.gather(*(one.load(NOW) for one in stores))
+        for one in stores:
+            await one.close()
+        return sorted(state.epoch for state in states)
+
+    assert asyncio.run(starts()) == [2, 3, 4, 5, 6]
+
+    async def at_least():
+        one = PostgresStore(address)
+        state = await one.load(NOW, least_epoch=40)
+        await one.close()
+        return state.epoch
+
+    assert asyncio.run(at_least()) == 40
+    assert store.load(NOW).epoch == 41
+
+
+# ------------------------------------------------------------------------ failures
+
+
+def test_a_connection_that_was_cut_fails_one_call_and_is_opened_anew(store):
+    terminate(address_of(store))
+    with pytest.raises(StoreError, match="database socket/run_"):
+        store.apply((position("p"),))
+    assert store.apply((position("p"),)) == ()
+    assert store.epoch == 1
+
+
+def test_a_lock_that_somebody_else_holds_is_waited_for_no_longer_than_the_time_out(store):
+    short = another(store, SHORT)
+    short.apply((position("p"),))
+
+    async def held() -> None:
+        connection = await asyncpg.connect(address_of(store).url)
+        await connection.execute("BEGIN")
+        await connection.execute("UPDATE monitoring.positions SET symbol = 'X'")
+        with pytest.raises(StoreError):
+            await asyncio.to_thread(short.apply, (position("p"),))
+        await connection.execute("ROLLBACK")
+        await connection.close()
+
+    asyncio.run(held())
+    assert short.apply((position("p", PositionState.CLOSING),)) == ()
+    short.close()
+
+
+def test_a_reference_to_nothing_that_is_known_is_refused_with_all_of_its_commit(store):
+    with pytest.raises(StoreError, match=r"23503 .*fk_trades_position_id"):
+        store.apply((position("p"), fill("1", "nobody")))
+    assert list(store.rows()) == []
+
+
+def test_a_row_that_no_column_takes_is_refused_without_its_values(store):
+    with pytest.raises(StoreError) as refused:
+        store.apply((position("secret", opened_ns=2**70),))
+    assert "secret" not in str(refused.value)
+    assert str(2**70) not in str(refused.value)
+    assert store.apply((position("p"),)) == ()
+
+
+def test_without_tables_the_words_say_what_is_missing(postgres):
+    bare = BlockingPostgres(Address(postgres.address("template1")))
+    with pytest.raises(StoreError, match=r'42P01 relation "monitoring.store" does not exist'):
+        bare.load(NOW)
+    bare.close()
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:hush@127.0.0.1:1/x", "postgres://me:hush@/x?host=/no"])
+def test_no_failure_shows_the_password(url):
+    store = BlockingPostgres(Address(url))
+    with pytest.raises(StoreError) as failed:
+        store.load(NOW)
+    store.close()
+    assert "hush" not in f"{failed.value!r} {failed.value.__cause__!r} {Address(url)!r}"
+
+
+# ------------------------------------------------------------------------ settings
+
+
+def test_the_settings_name_the_database():
+    assert configured(Settings.load({})) is None
+    assert configured(Settings.load({"DB_PASSWORD": "x", "DB_NAME": "y"})) is None
+    url = "postgresql://u:p@h:5/n"
+    assert configured(Settings.load({"DATABASE_URL": url, "DB_HOST": "no"})) == Address(url)
+    parts = {"DB_HOST": "h", "DB_USER": "a@b", "DB_PASSWORD": "p/:?", "DB_NAME": "n#"}
+    made = configured(Settings.load(parts))
+    assert made is not None
+    assert made.url == "postgresql://a%40b:p%2F%3A%3F@h:5433/n%23"
+    assert made.told == "h:5433/n%23"
+    sockets = configured(Settings.load({"DB_HOST": "/run/pg", "DB_PORT": "5432"}))
+    assert sockets is not None
+    assert sockets.url == "postgresql://elcrypto@/fox_crypto?host=%2Frun%2Fpg&port=5432"
+    six = configured(Settings.load({"DB_HOST": "::1"}))
+    assert six is not None
+    assert "@[::1]:5433/" in six.url
+
+
+def test_the_settings_give_the_pool_its_size_and_its_time_outs():
+    given = {"DB_POOL_SIZE": "3", "DB_MAX_OVERFLOW": "4", "DB_STATEMENT_TIMEOUT_MS": "250"}
+    limits = limits_of(Settings.load(given))
+    assert (limits.pool_size, limits.max_overflow, limits.statement_ns) == (3, 4, 250 * MS)
+
+
+def test_statements_wait_as_long_as_the_limits_say(store):
+    short = another(store, SHORT)
+    assert short.load(NOW).epoch == 2
+
+    async def shown():
+        connection = await short._store._writing()
+        return [
+            await connection.fetchval(f"SHOW {name}")
+            for name in ("statement_timeout", "lock_timeout", "timezone", "synchronous_commit")
+        ]
+
+    assert short._run(shown()) == ["300ms", "300ms", "UTC", "on"]
+    short.close()
