@@ -40,7 +40,7 @@ class Bench(Whole):
             restart=lambda reason: self.restarts.append((reason, self.runtime.now())),
         )
 
-    async def _load(self):
+    async def _load(self, lease=None):
         self.loads.append(self.runtime.now())
         delay_ns, answer = self.answers.pop(0) if self.answers else (0, LOADED)
         await self.runtime.sleep(delay_ns)
@@ -114,6 +114,30 @@ def test_a_store_that_comes_back_asks_for_a_new_kernel_once(bench):
     assert bench.loads == [n * 5 * SECOND for n in range(4)]
     assert bench.restarts == [("the store is back", 15 * SECOND)]
     assert bench.ready == []
+
+
+def test_while_another_instance_has_the_lease_nothing_is_done_and_each_holder_is_told_of_once(
+    bench,
+):
+    one, other = errors.LeaseHeld("one"), errors.LeaseHeld("another")
+    bench.answers += [(0, one), (0, one), (0, other), (0, other)]
+    bench.begin().after(19.999)
+    assert bench.loads == [n * 5 * SECOND for n in range(4)]
+    assert bench.asked() == []
+    assert len(bench.kinds("lease.held")) == 2
+    alerts = bench.alerts("lease.held")
+    assert [one.severity for one in alerts] == ["CRITICAL"]
+    assert alerts[0].text == "one has the lease of the account: this one waits until it is free"
+    bench.after(5)
+    assert bench.ready == [(LOADED, 20 * SECOND)]
+    assert bench.opened() == ["binance"]
+
+
+def test_a_store_that_comes_back_to_another_instance_is_waited_for(bench):
+    held = errors.LeaseHeld("another")
+    bench.answers += [(0, errors.StoreError("gone")), (0, held), (0, held)]
+    bench.begin().after(60)
+    assert bench.restarts == [("the store is back", 15 * SECOND)]
 
 
 # ---------------------------------------------------------------- a venue
