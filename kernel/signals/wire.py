@@ -235,9 +235,7 @@ def _encodes(value: str) -> bool:
 
 
 def _shown(value: object) -> str:
-    if value is None:
-        return "nothing"
-    return f"{ascii(value)[:60]}" if isinstance(value, str | int | Decimal) else _kind(value)
+    return "nothing" if value is None else _kind(value)
 
 
 def _kind(value: object) -> str:
