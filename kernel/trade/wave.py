@@ -117,7 +117,7 @@ class Waves:
         rows = [self._flaw_row(batch, number) for number in range(len(batch.flaws))]
         for signal in batch.signals:
             run = self.running.get(signal.candle_ns)
-            if run is not None and not run.ended and run.window.contains(batch.arrived_ns):
+            if run is not None and run.window.contains(batch.arrived_ns):
                 run.add((signal,))
                 rows.append(signal_row(signal, ""))
             else:
@@ -133,13 +133,14 @@ class Waves:
             window.contains(arrived_ns) and window.wave_ns not in self._known
         ):
             return ""
+        elif window.contains(arrived_ns):
+            reason = "wave_closed"
+        elif self._started_ns is None or window.end_ns < self._started_ns:
+            reason = "not_expected"  # its check was over before this process began
         else:
-            reason = "wave_closed" if window.contains(arrived_ns) else "late"
-        if reason == "late" and self._saw(window):
+            reason = "late"
             self.late += 1
             self._alert_late(signal.candle_ns)
-        elif reason == "late":
-            reason = "not_expected"  # its check was over before this process began
         self.unexpected += reason == "not_expected"
         self._services.decide(
             "signal.dropped",
@@ -150,14 +151,6 @@ class Waves:
             wave=format_utc(signal.candle_ns),
         )
         return reason
-
-    def _saw(self, window: CheckWindow | None) -> bool:
-        """Whether this process was there when the check was on."""
-        return (
-            window is not None
-            and self._started_ns is not None
-            and window.end_ns >= self._started_ns
-        )
 
     def _alert_late(self, wave_ns: TsNs) -> None:
         if wave_ns in self._alerted:

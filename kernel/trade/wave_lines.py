@@ -16,12 +16,11 @@ ALREADY_TRIED = "already_tried"
 
 
 class Stage(StrEnum):
-    """Where a line stands; DROPPED, TRIED and OPENED are final for the filter."""
+    """Where a line stands; TRIED and DROPPED are final for the filter."""
 
     CANDIDATE = "CANDIDATE"
     PASSED = "PASSED"
     TRIED = "TRIED"
-    OPENED = "OPENED"
     DROPPED = "DROPPED"
 
 
@@ -84,12 +83,12 @@ class WaveLines:
                 self._lines.append(Line(signal))
                 self._is_stale = True
 
-    def mark_opened(self, once_keys: Iterable[str]) -> None:
+    def mark_tried(self, once_keys: Iterable[str]) -> None:
         """These became positions in the process before."""
-        opened = dict.fromkeys(once_keys)
+        tried = dict.fromkeys(once_keys)
         for line in self._lines:
-            if line.signal.once_key in opened:
-                line.stage = Stage.OPENED
+            if line.signal.once_key in tried:
+                line.stage = Stage.TRIED
 
     def filter(self) -> None:
         """Filter and sort anew if something was added since.
@@ -168,5 +167,5 @@ class WaveLines:
 
     def selected(self) -> list[Signal]:
         """What passed or was tried, in order of arrival: what the store keeps before an entry."""
-        kept = (Stage.PASSED, Stage.TRIED, Stage.OPENED)
+        kept = (Stage.PASSED, Stage.TRIED)
         return [line.signal for line in self._lines if line.stage in kept]

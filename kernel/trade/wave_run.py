@@ -24,7 +24,7 @@ from kernel.signals.timestamps import format_utc
 from kernel.trade.validation import Refusal, Validator
 from kernel.trade.wave_balances import WaveBalances
 from kernel.trade.wave_entry import Opener, WaveEntry
-from kernel.trade.wave_lines import Line, Stage, WaveLines
+from kernel.trade.wave_lines import Line, WaveLines
 from kernel.trade.wave_record import Outcome, WaveRecord
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class WaveRun:
             for position in self._services.book.open()
             if position.ours and position.row.wave_ns == self.window.wave_ns
         ]
-        self.lines.mark_opened(position.row.once_key for position in live)
+        self.lines.mark_tried(position.row.once_key for position in live)
         known = dict.fromkeys([*self.outcome.active, *(position.id for position in live)])
         self.outcome.active = list(known)
         self._is_sliced = True
@@ -112,10 +112,9 @@ class WaveRun:
 
     def _as_the_venue_spells(self, signal: Signal) -> Signal:
         desk = self._services.desks.get(signal.venue)
-        symbol = signal.symbol if desk is None else desk.symbol_of(signal.symbol)
-        if symbol == signal.symbol:
+        if desk is None:
             return signal
-        return msgspec.structs.replace(signal, symbol=symbol)
+        return msgspec.structs.replace(signal, symbol=desk.symbol_of(signal.symbol))
 
     def _rules(self) -> FilterRules:
         """The filter, with its stop list as the venues spell their contracts."""
@@ -251,8 +250,7 @@ class WaveRun:
             if short > 0 and not self._validator.is_hopeless(line.signal)
         )
         venues = [name for name in names if not self._is_closed_for_now(name)]
-        known = self._services.desks
-        await self._balances.read(name for name in venues if name in known and name in worth)
+        await self._balances.read(name for name in venues if name in worth)
         open_now = tuple(name for name in venues if not self._balances.is_pending(name))
         self._is_deferred = len(open_now) < len(names)
         return open_now
@@ -309,16 +307,13 @@ class WaveRun:
             position = await self._entry.enter(line)
         except Exception as error:  # noqa: BLE001 - the failure domain of one entry
             self._services.on_crash(name, error, 1, None)
-            if line.stage is Stage.TRIED:
-                self.lines.drop(line, "entry_crashed", type(error).__name__)
+            self.lines.drop(line, "entry_crashed", type(error).__name__)
         self._count_entry(line.signal.venue, -1)
         if position is None:
             self.outcome.failed += 1
         else:
-            line.stage = Stage.OPENED
             self.outcome.active.append(position.id)
-        if not self.ended:
-            self._services.persist((self._record.row(self.lines, "open"),))
+        self._services.persist((self._record.row(self.lines, "open"),))
 
     # ------------------------------------------------------------ when to look, when to end
 

@@ -1,4 +1,4 @@
-"""The lines of a wave: each is a candidate, validated, tried, opened or dropped, and stays so."""
+"""The lines of a wave: each is a candidate, validated, tried or dropped, and stays so."""
 
 from decimal import Decimal
 
@@ -78,13 +78,13 @@ def test_what_waits_is_dropped_by_a_late_opposite_signal_and_what_was_tried_is_n
     lines = Lines(*ranked(5))
     for symbol in SYMBOLS[1:5]:
         lines.passes(lines.line(symbol))
-    tried, opened = lines.next(), lines.next()
-    opened.stage = Stage.OPENED
+    tried = lines.next(), lines.next()
     lines.drop(lines.line(SYMBOLS[3]), "spread", "6 percent")
     lines.add(signal(symbol, side=Side.SELL) for symbol in SYMBOLS[:5])
     lines.filter()
-    assert [tried.signal.symbol, opened.signal.symbol] == [TWO, THREE]
-    assert (tried.stage, opened.stage) == (Stage.TRIED, Stage.OPENED)
+    assert [(line.signal.symbol, line.stage) for line in tried] == [
+        (TWO, Stage.TRIED), (THREE, Stage.TRIED),
+    ]  # fmt: skip
     conflicts = [symbol for symbol, reason, _ in lines.told if reason == "conflicting_sides"]
     assert conflicts == [ONE, SYMBOLS[4], *SYMBOLS[:5]], "lines that wait, and those that came"
     assert lines.told[0] == (SYMBOLS[3], "spread", "6 percent")
@@ -109,22 +109,22 @@ def test_what_was_claimed_is_dropped_unless_it_was_tried_here():
     assert lines.waiting() == [TWO]
 
 
-def test_what_became_a_position_before_is_opened_and_kept_on_the_list():
+def test_what_became_a_position_before_is_tried_and_kept_on_the_list():
     lines = Lines()
     lines.add(ranked(3))
-    lines.mark_opened([signal(TWO).once_key, "of nobody"])
+    lines.mark_tried([signal(TWO).once_key, "of nobody"])
     lines.filter()
-    assert [line.stage for line in lines] == [Stage.CANDIDATE, Stage.OPENED, Stage.CANDIDATE]
+    assert [line.stage for line in lines] == [Stage.CANDIDATE, Stage.TRIED, Stage.CANDIDATE]
     assert lines.waiting() == [ONE, THREE]
     assert [one.symbol for one in lines.selected()] == [TWO]
 
 
-def test_the_list_that_is_kept_has_what_passed_was_tried_and_opened():
+def test_the_list_that_is_kept_has_what_passed_and_what_was_tried():
     lines = Lines(*ranked(5))
     for symbol in SYMBOLS[1:5]:
         lines.passes(lines.line(symbol))
     lines.next_passed()
-    lines.next().stage = Stage.OPENED
+    lines.next()
     lines.drop(lines.line(SYMBOLS[3]), "spread")
     assert [one.symbol for one in lines.selected()] == [TWO, THREE, SYMBOLS[4]]
 
