@@ -174,11 +174,13 @@ def test_what_another_claimed_meanwhile_is_not_entered(entry):
 def test_an_entry_that_left_nothing_frees_its_room(entry):
     entry.saga.leaves = "nothing"
     entry.begin()
-    assert dropped(entry, "entry_failed")
     assert entry.bench.risk.under_way("binance") == 0
+    assert dropped(entry, "entry_failed")
 
 
-@pytest.mark.parametrize(("leaves", "reserved"), [("order", 1), ("nothing", 0), ("crash", 0)])
+@pytest.mark.parametrize(
+    ("leaves", "reserved"), [("order", 1), ("position", 0), ("nothing", 0), ("crash", 0)]
+)
 def test_room_is_kept_as_long_as_an_order_is_not_proven_to_have_ended(leaves, reserved):
     entry = Entry()
     entry.saga.leaves = leaves

@@ -222,6 +222,21 @@ def test_signals_that_come_with_a_stop_are_not_validated():
     assert bench.drops() == {ONE: "stopping", TWO: "stopping"}
 
 
+def test_what_comes_while_a_wave_ends_is_filtered_before_it_is_dropped():
+    bench = WaveBench(max_positions=1).start()
+    commit = bench.store.commit
+
+    async def slow(rows, cls):
+        await bench.runtime.sleep(SECOND)
+        return await commit(rows, cls)
+
+    bench.store.commit = slow
+    bench.until(60).arrive(*ranked(1)).until(D("60.5"))
+    bench.services.stopping = True
+    bench.arrive(signal(TWO, score=-1)).until(70)
+    assert bench.drops() == {ONE: "stopping", TWO: "score_week"}
+
+
 def test_a_wave_that_has_ended_does_not_end_again():
     bench = WaveBench(max_positions=1).start().until(61)
     (run,) = bench.waves.running.values()
@@ -247,7 +262,7 @@ def test_entries_that_are_blocked_until_the_check_ends_are_refused_at_its_last_m
 
 
 def test_a_blocked_venue_is_looked_at_again_every_second():
-    bench = WaveBench(max_positions=2).start()
+    bench = WaveBench(max_positions=1).start()
     bench.desk.block_entries("resync")
     bench.until(60).arrive(*ranked(1)).until(70)
     assert bench.runtime.next_deadline() == 71 * SECOND
