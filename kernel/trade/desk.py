@@ -143,7 +143,7 @@ class VenueDesk:
 
         Found among the venue's instruments, never cut out of the name: 1000PEPE is not PEPE.
         """
-        if name in self.instruments or "/" not in name:
+        if "/" not in name:
             return name
         spelled = (one.symbol for one in self.instruments.values() if one.unified == name)
         return next(spelled, name)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.model.orders import Fill, FillKind
-from kernel.model.units import TsNs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from kernel.model.units import TsNs
 
 FORCED = (FillKind.LIQUIDATION, FillKind.ADL, FillKind.SETTLEMENT)
 """The venue closed it, asked by nobody."""
@@ -34,7 +35,7 @@ class Executed:
         if fill.kind is FillKind.FUNDING:
             return
         last = self._last.setdefault(venue, {})
-        last[fill.symbol] = max(last.get(fill.symbol, TsNs(0)), fill.ts_ns)
+        last[fill.symbol] = max(last.get(fill.symbol, fill.ts_ns), fill.ts_ns)
         if fill.kind in FORCED:
             self.on_forced(venue, fill)
 

@@ -245,14 +245,13 @@ class Limiter:
             self._pump()
 
     def correct(
-        self, name: str, *, capacity: int = 0, window_ns: int = 0, used: int | None = None
+        self, name: str, *, capacity: int = 0, window_ns: int = 0, used: int = -1
     ) -> None:
-        """Take over what the venue states: its limit, and how much of it is used."""
+        """Take over what the venue states: its limit, and how much of it is used (-1: not said)."""
         bucket = self.buckets.setdefault(name, Bucket(1, 1))
         bucket.resize(capacity or bucket.capacity)
         bucket.window_ns = window_ns or bucket.window_ns
-        if used is not None:
-            bucket.correct(used, self._runtime.now())
+        bucket.correct(used, self._runtime.now())
         self._pump()
 
     # ------------------------------------------------------------ waiting

@@ -216,7 +216,7 @@ class Router:
             event.bucket,
             capacity=event.capacity,
             window_ns=event.window_ns,
-            used=event.used if event.used >= 0 else None,
+            used=event.used,
         )
         if event.capacity:
             self._services.decide(

@@ -6,6 +6,7 @@ the symbol for this run, and says so once.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -79,10 +80,8 @@ class SymbolSetup:
 
     @staticmethod
     async def _try(desk: VenueDesk, request: SetLeverage | SetMarginMode) -> None:
-        try:
+        with suppress(Rejected):  # the read-back decides
             await desk.gateway.ask(request, EffectClass.QUERY, entity=request.symbol)
-        except Rejected:
-            return  # the read-back decides
 
     @staticmethod
     async def _read(desk: VenueDesk, symbol: str) -> SymbolConfig:

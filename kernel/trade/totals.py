@@ -54,7 +54,7 @@ class Total:
 
     def add(self, fill: Fill) -> None:
         """Count an execution."""
-        if self.base_qty and fill.ts_ns <= self._base_ts_ns:
+        if fill.ts_ns <= self._base_ts_ns:
             explained = min(self.base_qty, fill.qty)
             self.base_qty -= explained
             self.qty -= explained

@@ -40,9 +40,8 @@ class Watch:
 
     def clear(self) -> None:
         """Forget it; nothing where it fired or was cleared."""
-        if self.active:
-            self.active = False
-            self._watches.drop(self.watch_id)
+        self.active = False
+        self._watches.drop(self.watch_id)
 
     def fire(self, price: PriceRead) -> None:
         """Called once, by `Watches`."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kernel.model.ids import Leg, OrderIdParts, client_order_id, symbol_hash
 from kernel.model.orders import FillKind, OrderClass, OrderStatus, PositionSide, Side
 from kernel.model.positions import CloseReason, TrailingState
 from kernel.model.units import TsNs
@@ -15,10 +16,10 @@ from tests.kernel.trade.parts import START_TS, Bench, fill, order_row, report
 D = Decimal
 
 
-def ended(*fills, side=PositionSide.LONG, orders=(), **changes):
+def ended(*fills, side=PositionSide.LONG, orders=(), level="98", **changes):
     bench = Bench()
     position = bench.position(side)
-    position.update(protected_level=D(98), **changes)
+    position.update(protected_level=D(level), **changes)
     for row, venue_id in orders:
         bench.orders.register(row)
         bench.orders.on_report(
@@ -94,3 +95,18 @@ def test_an_order_of_ours_is_known_by_either_id(named, order_class, expected):
         named: "ours" if named == "client_order_id" else "v9"
     }
     assert ended(exit_(price="120", **ids), orders=[(row, "v9")]) is expected
+
+
+@pytest.mark.parametrize(("leg", "expected"), [(Leg.AGED, CloseReason.AGED), (Leg.EXIT, None)])
+def test_an_order_that_closes_an_aged_position_says_so_and_any_other_of_ours_nothing(leg, expected):
+    symbol = symbol_hash("binance", "BTCUSDT")
+    parts = OrderIdParts(epoch=1, wave_minute=1, symbol_hash=symbol, leg=leg, child=0, generation=0)
+    name = client_order_id(parts)
+    row = order_row(name, side=Side.SELL)
+    assert ended(exit_(price="120", client_order_id=name), orders=[(row, "v9")]) is expected
+
+
+@pytest.mark.parametrize("side", [PositionSide.LONG, PositionSide.SHORT])
+def test_without_a_level_no_execution_is_one_of_a_stop(side):
+    closing = fill("x", side.exit_side, "1", "98", ts_ns=TsNs(START_TS))
+    assert ended(closing, side=side, level="0") is CloseReason.EXTERNAL

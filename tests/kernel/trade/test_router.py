@@ -14,6 +14,7 @@ from kernel.model.orders import (
     PositionSide,
     Side,
 )
+from kernel.model.positions import PositionState
 from kernel.model.units import MINUTE, SECOND, TsNs
 from kernel.model.venue import RateLimit, StreamDown, StreamUp, VenueNotice
 from kernel.trade.router import Router, describe
@@ -77,6 +78,24 @@ def test_a_report_of_nobodys_stop_goes_to_the_position_on_its_symbol_and_leg():
     made.say(shown("x1"), shown("x2", OrderClass.PLAIN), shown("x3", symbol="ETHUSDT"))
     made.say(shown("x4", OrderClass.ATTACHED), shown("x5", position_side="SHORT"))
     assert [name for _, name in made.stop_reports] == ["x1", "x4"]
+
+
+def test_a_report_of_a_stop_goes_to_the_position_that_it_was_placed_for():
+    made = Routed()
+    made.bench.position().transition(PositionState.ROLLED_BACK, "test")
+    made.bench.position(name="p2")
+    made.services.orders.register(protective())
+    made.say(shown("s1"))
+    assert made.stop_reports == [("p1", "s1")]
+
+
+def test_what_is_older_than_what_the_desk_knows_is_no_news_of_a_new_position():
+    made = Routed()
+    newer = PositionReport(symbol=SYMBOL, side=PositionSide.LONG, qty=D(2), updated_ns=TsNs(5))
+    made.say(newer)
+    position = made.bench.position()
+    made.say(PositionReport(symbol=SYMBOL, side=PositionSide.LONG, qty=D(3), updated_ns=TsNs(4)))
+    assert position.report is None
 
 
 def test_what_comes_by_the_stream_is_no_news_that_the_stream_did_not_tell():
@@ -164,6 +183,7 @@ def test_a_balance_that_tells_of_no_funding_or_tells_it_twice_is_only_kept(venue
     made.say(balance(**changes))
     assert position.fills == {}
     assert made.desk.balance == balance(**changes)
+    assert made.bench.outbox.decisions == []
 
 
 # ------------------------------------------------------------------------ the stream itself

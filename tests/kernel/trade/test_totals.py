@@ -66,3 +66,12 @@ def test_what_went_without_executions_is_not_closed_twice_when_they_come():
     position.apply_fill(fill("2", Side.SELL, "3", "101", ts_ns=TsNs(START_TS)))
     assert (position.qty, position.row.realized_pnl) == (Decimal(1), Decimal(3))
     assert not position.inferred
+
+
+def test_a_stored_row_gives_what_its_executions_do_not_explain_the_price_that_is_missing():
+    known = fill("1", Side.BUY, "1", "90", ts_ns=TsNs(NOW - 2))
+    total = Total(Decimal(4), Decimal("97.5"), TsNs(NOW), [known])
+    assert (total.qty, total.price, total.base_qty) == (Decimal(4), Decimal("97.5"), Decimal(3))
+    total.add(fill("2", Side.BUY, "1", "120", ts_ns=TsNs(NOW)))
+    assert (total.qty, total.base_qty) == (Decimal(4), Decimal(2))
+    assert total.notional == Decimal(90) + Decimal(120) + 2 * Decimal(100)

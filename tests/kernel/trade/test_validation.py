@@ -5,10 +5,11 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from kernel.model.messages import PriceRead
 from kernel.model.orders import PositionReport, PositionSide, Side
 from kernel.model.units import DAY, HOUR, TsNs
 from kernel.trade.sizing import Sized
-from kernel.trade.validation import Refusal, Validator
+from kernel.trade.validation import Refusal, Validator, position_side
 from tests.kernel.trade.parts import order_row
 from tests.kernel.trade.wave_bench import SYMBOLS, Saga, WaveBench, instrument, signal
 
@@ -69,7 +70,9 @@ def test_a_symbol_that_does_not_trade_is_refused(bench):
     assert reason(bench) == "not_trading"
 
 
-@pytest.mark.parametrize(("ahead", "expected"), [(DAY - HOUR, "delisting"), (DAY + HOUR, "")])
+@pytest.mark.parametrize(
+    ("ahead", "expected"), [(DAY - HOUR, "delisting"), (DAY - 1, "delisting"), (DAY, "")]
+)
 def test_a_delisting_in_the_next_day_is_refused(bench, ahead, expected):
     set_filters(bench, delist_ns=TsNs(bench.runtime.ts() + ahead))
     assert reason(bench) == expected
@@ -141,3 +144,55 @@ def test_a_saga_of_the_bench_holds_the_symbol_while_it_runs(bench):
     open_position(bench)
     assert isinstance(bench.saga, Saga)
     assert reason(bench) == "position_open"
+
+
+def test_three_ticks_may_fit_exactly(bench):
+    """At 150 the stop is 3 away."""
+    bench.quotes.special[ONE] = (D(150), D(150))
+    set_filters(bench, tick_size=D(1))
+    assert reason(bench) == ""
+
+
+def test_without_a_price_of_the_series_that_triggers_stops_there_is_no_entry(bench):
+    bench.quotes.last = lambda venue, symbol, source: PriceRead(D(0), TsNs(0))
+    assert check(bench) == Refusal("no_trigger_price", "MARK")
+
+
+def test_limits_of_the_account_and_caps_of_the_venue_refuse(bench):
+    bench.desk.traits = msgspec.structs.replace(bench.desk.traits, conditional_cap=1)
+    assert check(bench) == Refusal("order_cap", "1 conditional orders of 1")
+    full = WaveBench(max_exposure_usd=250)
+    full.risk.note_available("binance", D(100_000), D(100_000))
+    assert reason(full) == ""
+    full.risk.reserve("binance", SYMBOLS[1], PositionSide.LONG, D(100))
+    assert check(full) == Refusal("max_exposure", "199.91999")
+
+
+def test_on_probation_there_is_one_entry_at_a_time(bench):
+    bench.desk.on_probation = True
+    assert reason(bench) == ""
+    bench.risk.reserve("binance", SYMBOLS[1], PositionSide.LONG, D(10))
+    assert reason(bench) == "venue_on_probation"
+    bench.desk.on_probation = False
+    assert reason(bench) == ""
+
+
+def test_the_side_of_a_signal_is_that_of_its_position():
+    assert position_side(signal(ONE, side=Side.BUY)) is PositionSide.LONG
+    assert position_side(signal(ONE, side=Side.SELL)) is PositionSide.SHORT
+
+
+def test_what_no_price_can_help_is_hopeless(bench):
+    def is_hopeless(one):
+        return Validator(bench.services).is_hopeless(one)
+
+    assert not is_hopeless(signal(ONE))
+    assert is_hopeless(msgspec.structs.replace(signal(ONE), venue="kraken"))
+    assert is_hopeless(signal("NOPEUSDT"))
+    bench.desk.hear_position(report(PositionSide.SHORT, 1))
+    assert is_hopeless(signal(ONE))
+    bench.desk.hear_position(report(PositionSide.FLAT, 0))
+    bench.quotes.special[ONE] = (D(1), D(2))
+    assert not is_hopeless(signal(ONE)), "a price may"
+    set_filters(bench, trading=False)
+    assert is_hopeless(signal(ONE))

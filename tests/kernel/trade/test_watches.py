@@ -112,3 +112,15 @@ def test_a_watch_has_a_bound():
     _, watches, seen = made()
     with pytest.raises(AssertionError, match="without a bound"):
         set_one(watches, seen, at_or_above=None)
+
+
+@pytest.mark.parametrize("bound", ["at_or_above", "at_or_below"])
+def test_a_wait_asks_for_the_bound_that_it_was_given(bound):
+    bench, watches, _ = made()
+    waits = watches.wait("binance", "BTCUSDT", PriceSource.MARK, **{bound: D(90)})
+    bench.runtime.spawn(waits, "wait")
+    bench.at(1)
+    ((_, body),) = sent(bench)
+    assert {name: getattr(body, name) for name in ("at_or_above", "at_or_below")} == (
+        {"at_or_above": None, "at_or_below": None} | {bound: D(90)}
+    )

@@ -59,6 +59,15 @@ def test_a_signal_outside_of_its_check_is_judged_by_when_it_came(began, at, wave
     assert bench.alerts().count("signal.late") == counters[0]
 
 
+def test_what_comes_at_the_first_instant_of_its_check_is_used_by_it():
+    bench = started().until(59)
+    bench.runtime.set_time(60 * SECOND, bench.start_ns + 60 * SECOND)
+    bench.arrive(signal(ONE))
+    assert verdicts(bench)[0] == []
+    bench.until(61)
+    assert [plan.symbol for plan in bench.saga.plans] == [ONE]
+
+
 def test_signals_that_come_after_the_check_are_late_although_its_wave_is_still_traded():
     bench = started()
     bench.saga.script = {ONE: 100}
@@ -146,7 +155,7 @@ def test_an_open_wave_of_another_check_is_closed_and_the_present_one_begun():
 
 
 def test_a_wave_of_another_source_is_none_of_this_one():
-    bench = started(100, waves=(wave_row(WAVE_NS, "open", source="manual"),))
+    bench = started(100, waves=(wave_row(WAVE_NS, source="manual"),))
     assert list(bench.waves.running) == [WAVE_NS]
     bench.until(101)
     assert bench.store.all(WaveRow) == []
