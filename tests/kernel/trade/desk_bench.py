@@ -64,17 +64,17 @@ class DeskBench:
         given = Settings.model_validate(settings)
         self.venue = ScriptedVenue(bench, name)
         self.desk = VenueDesk(runtime, outbox, given, self.venue)
-        self.quotes, store = Quotes(), Rows()
+        self.quotes, self.store = Quotes(), Rows()
         self.services = Services(
             runtime=runtime,
             outbox=outbox,
             settings=given,
-            store=store,
+            store=self.store,
             prices=JournaledPrices(self.quotes, outbox),
             book=bench.book,
             orders=bench.orders,
             watches=Watches(runtime, outbox),
-            writer=StoreWriter(runtime, outbox, given, store),
+            writer=StoreWriter(runtime, outbox, given, self.store),
         )
         self.services.risk = Risk(self.services)
         self.services.desks[name] = self.desk

@@ -16,5 +16,5 @@ def test_who_waits_for_protective_rows_is_told_whether_they_are_durable():
     made.services.supervise("writer", made.services.writer.run)
     rows = (order_row("s1"),)
     assert made.run(made.services.commit_protect(rows)) is True
-    made.services.store.down = True
+    made.store.down = True
     assert made.run(made.services.commit_protect(rows), 10 * SECOND) is False
