@@ -1,143 +1,146 @@
-"""A watch at the level asks the venue; one source alone proves nothing."""
+"""A stop that the venue passed over: when the venue is asked, and what it must show."""
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from kernel import errors
-from kernel.model.orders import PositionSide
+from kernel.model.orders import PositionSide, PriceSource
 from kernel.model.units import SECOND
 from kernel.trade.level_watch import LevelWatch
 from tests.kernel.fakes import Bench, Rule
 
 D = Decimal
-LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 
 
-@pytest.fixture
-def bench():
-    made = Bench()
-    made.run(100 * SECOND)
-    return made
+class Watched:
+    """A position under a stop that its venue never triggers, with a watch of its own."""
 
+    def __init__(self, side=PositionSide.LONG):
+        self.bench = Bench().protection()
+        self.position = self.bench.filled(side)
+        self.level = D(41160) if side is PositionSide.LONG else D(42840)
+        self.position.update(protected_level=self.level)
+        self.watch = LevelWatch(self.bench.services, self.position)
+        self.watch.follow()
+        self.bench.run(SECOND)
 
-def watching(bench, level="41000", side=LONG):
-    position = bench.filled(side=side, level=D(level))
-    watch = LevelWatch(bench.services, position)
-    watch.follow()
-    bench.run(bench.runtime.now())
-    return position, watch
+    def price(self, price):
+        self.bench.price(price)
+        return self
 
+    def mark(self, price):
+        """What the venue says of the market, whatever the feed says."""
+        original = self.bench.venue.position_report
+        self.bench.venue.position_report = lambda symbol: msgspec.structs.replace(
+            original(symbol), mark_price=D(price)
+        )
 
-def asked(bench, watch):
-    task = bench.spawn(watch.is_passed_over())
-    bench.run(bench.runtime.now() + SECOND)
-    return task.result()
+    def asked(self):
+        task = self.bench.spawn(self.watch.is_passed_over())
+        self.bench.run(self.bench.runtime.now() + SECOND)
+        return task.result()
 
-
-def bounds(bench):
-    bench.run(bench.runtime.now())
-    return [(one.at_or_below, one.at_or_above) for one in bench._watches.values()]
-
-
-@pytest.mark.parametrize(("side", "bound"), [(LONG, (D(41000), None)), (SHORT, (None, D(41000)))])
-def test_the_watch_stands_at_the_level_on_the_losing_side(bench, side, bound):
-    watching(bench, side=side)
-    assert bounds(bench) == [bound]
-
-
-def test_without_a_level_there_is_nothing_to_watch(bench):
-    _, watch = watching(bench, level="0")
-    assert bounds(bench) == []
-    watch.clear()
-
-
-def test_the_watch_follows_the_level_and_is_one(bench):
-    position, watch = watching(bench)
-    watch.follow()
-    position.update(protected_level=D(41500))
-    watch.follow()
-    assert bounds(bench) == [(D(41500), None)]
-    watch.clear()
-    assert bounds(bench) == []
-    watch.follow()
-    assert bounds(bench) == [(D(41500), None)], "taken away and followed again"
-
-
-def test_a_price_at_the_level_gives_the_stop_its_time_and_wakes_the_owner(bench):
-    position, watch = watching(bench)
-    position.changed.clear()
-    bench.price("41001")
-    assert watch.due_ns is None
-    bench.price("41000")
-    assert watch.due_ns == 100 * SECOND + bench.settings.stop_fill_timeout_seconds * SECOND
-    assert position.changed.is_set
-    watch.clear()
-    assert watch.due_ns is None
+    def bounds(self):
+        return [(w.at_or_above, w.at_or_below, w.source) for w in self.bench._watches.values()]
 
 
 @pytest.mark.parametrize(
-    ("feed", "venue", "passed"),
+    ("side", "bound"),
     [
-        ("41000", "41000", True),
-        ("40999", "40999", True),
-        ("41001", "40999", False),
-        ("40999", "41001", False),
+        (PositionSide.LONG, (None, D(41160), PriceSource.MARK)),
+        (PositionSide.SHORT, (D(42840), None, PriceSource.MARK)),
     ],
 )
-def test_only_the_feed_and_the_venue_together_prove_that_a_stop_was_passed_over(
-    bench, feed, venue, passed
-):
-    _, watch = watching(bench)
-    bench.price("40999")
-    bench.prices.push("BTCUSDT", feed)
-    original = bench.venue.position_report
-
-    def report(symbol):
-        bench.prices.push(symbol, venue)
-        shown = original(symbol)
-        bench.prices.push(symbol, feed)
-        return shown
-
-    bench.venue.position_report = report
-    at = bench.runtime.now()
-    assert asked(bench, watch) is passed
-    came_back = feed == "41001"
-    assert watch.due_ns == (None if came_back else at + 15 * SECOND), "asked again, or watched anew"
-    watch.follow()
-    assert len(bounds(bench)) == came_back
+def test_the_watch_stands_at_the_level_on_the_side_where_the_stop_triggers(side, bound):
+    watched = Watched(side)
+    assert watched.bounds() == [bound]
+    (key,) = watched.bench._watches
+    assert key == "watch/binance/BTCUSDT:level/1"
 
 
-@pytest.mark.parametrize("kind", ["positions", "executions"])
-def test_a_read_without_value_is_asked_for_again(bench, kind):
-    _, watch = watching(bench)
-    bench.price("40999")
-    bench.venue.rules.append(Rule(kind, errors.OutcomeUnknown, times=1))
-    at = bench.runtime.now()
-    assert asked(bench, watch) is False
-    assert watch.due_ns == at + 15 * SECOND
-    assert asked(bench, watch) is True
+def test_the_watch_follows_the_level_and_stands_once():
+    watched = Watched()
+    watched.watch.follow()
+    assert [below for _, below, _ in watched.bounds()] == [D(41160)]
+    watched.position.update(protected_level=D(41500))
+    watched.watch.follow()
+    watched.bench.run(watched.bench.runtime.now())
+    assert [below for _, below, _ in watched.bounds()] == [D(41500)]
+    watched.watch.clear()
+    watched.watch.clear()
+    watched.bench.run(watched.bench.runtime.now())
+    assert watched.bounds() == []
 
 
-def test_a_position_that_the_venue_does_not_show_was_not_passed_over(bench):
-    _, watch = watching(bench)
-    bench.price("40999")
-    bench.venue.held.clear()
-    assert asked(bench, watch) is False
+def test_without_a_level_there_is_nothing_to_watch():
+    bench = Bench().protection()
+    LevelWatch(bench.services, bench.filled()).follow()
+    bench.run(SECOND)
+    assert bench.watches == []
 
 
-def test_a_position_that_is_flat_by_its_executions_was_not_passed_over(bench):
-    position, watch = watching(bench)
-    bench.price("40999")
-    shown = bench.venue.position_report("BTCUSDT")
-    bench.venue.position_report = lambda symbol: shown
-    (entry,) = position.fills.values()
-    bench.venue.fills.append(
-        type(entry)(
-            **{name: getattr(entry, name) for name in entry.__struct_fields__}
-            | {"trade_id": "x", "side": position.side.exit_side, "venue_order_id": "9"}
-            | {"client_order_id": "hand", "ts_ns": bench.runtime.ts()}
-        )
-    )
-    assert asked(bench, watch) is False
-    assert position.qty == 0
+def test_the_venue_is_to_be_asked_three_seconds_after_the_price_was_at_the_level():
+    watched = Watched()
+    assert watched.watch.due_ns is None
+    watched.position.changed.clear()
+    watched.price("41160")
+    assert watched.watch.due_ns == watched.bench.runtime.now() + 3 * SECOND
+    assert watched.position.changed.is_set
+    watched.position.update(protected_level=D(41170))
+    watched.watch.follow()
+    assert watched.watch.due_ns is None, "another level, another watch"
+
+
+def test_a_stop_is_passed_over_where_feed_and_venue_are_through_its_level():
+    watched = Watched().price("41100")
+    begun = watched.bench.runtime.now()
+    assert watched.asked() is True
+    assert watched.watch.due_ns == begun + 15 * SECOND
+
+
+def test_a_market_that_came_back_is_watched_anew():
+    watched = Watched().price("41100").price("41800")
+    assert watched.asked() is False
+    assert watched.watch.due_ns is None
+    watched.watch.follow()
+    watched.bench.run(watched.bench.runtime.now())
+    assert len(watched.bounds()) == 1
+    watched.price("41160")
+    assert watched.watch.due_ns is not None
+
+
+def test_a_venue_that_is_not_through_the_level_is_asked_again():
+    watched = Watched().price("41100")
+    watched.mark("42000")
+    begun = watched.bench.runtime.now()
+    assert watched.asked() is False
+    assert watched.watch.due_ns == begun + 15 * SECOND
+
+
+@pytest.mark.parametrize("kind", ["executions", "positions"])
+def test_a_read_without_value_proves_nothing_and_is_made_again(kind):
+    watched = Watched().price("41100")
+    watched.bench.venue.rules.append(Rule(kind, errors.OutcomeUnknown, "timeout"))
+    assert watched.asked() is False
+    assert watched.watch.due_ns is not None
+
+
+def test_a_position_that_the_venue_does_not_show_is_not_passed_over():
+    watched = Watched().price("41100")
+    del watched.bench.venue.held["BTCUSDT"]
+    assert watched.asked() is False
+
+
+def test_a_position_that_executions_closed_is_not_passed_over():
+    watched = Watched().price("41100")
+    held = watched.bench.venue.held["BTCUSDT"]
+    watched.bench.venue.silent = True
+    report = watched.bench.venue.position_report("BTCUSDT")
+    watched.bench.venue.held["BTCUSDT"].stop = D(41160)
+    watched.bench.venue.fire_attached("BTCUSDT")
+    watched.bench.venue.position_report = lambda symbol: report
+    watched.bench.venue.held["BTCUSDT"] = held
+    assert watched.asked() is False
+    assert watched.position.qty == 0, "the read told it"
