@@ -29,8 +29,8 @@ async def sweep(services: Services, venue: str) -> None:
             client_order_id=report.client_order_id,
         )
         order = await services.cancels.record(venue, report)
-        ended = await services.cancels.attempt(order)  # the retry shows whether there is room
-        if not ended and not _in_a_set(services, venue, report):
+        await services.cancels.attempt(order)  # the retry shows whether there is room
+        if not _in_a_set(services, venue, report):
             services.cancels.take(order)
 
 

@@ -44,8 +44,7 @@ class Validator:
     def is_hopeless(self, signal: Signal) -> bool:
         """Whether it is refused whatever prices and margin are: nothing need be asked for it."""
         desk = self._services.desks.get(signal.venue)
-        instrument = None if desk is None else desk.instruments.get(signal.symbol)
-        if desk is None or instrument is None:
+        if desk is None or (instrument := desk.instruments.get(signal.symbol)) is None:
             return True
         return bool(self._symbol(instrument) or self._taken(desk, signal.symbol))
 

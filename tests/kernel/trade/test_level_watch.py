@@ -111,6 +111,12 @@ def test_a_market_that_came_back_is_watched_anew():
     assert watched.watch.due_ns is not None
 
 
+def test_a_venue_that_is_through_the_level_alone_closes_nothing_either():
+    watched = Watched().price("41100").price("41800")
+    watched.mark("41100")
+    assert watched.asked() is False
+
+
 def test_a_venue_that_is_not_through_the_level_is_asked_again():
     watched = Watched().price("41100")
     watched.mark("42000")

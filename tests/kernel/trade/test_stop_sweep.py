@@ -160,6 +160,16 @@ def test_a_cancel_that_is_not_proven_is_gone_after_in_the_background():
     assert settled.client_order_id == our_id(1)
 
 
+def test_so_is_that_of_a_stop_that_the_position_on_its_symbol_knows_nothing_of():
+    made = Swept()
+    made.bench.protected()
+    made.lists(our_id(7))
+    made.bench.venue.rules.append(Rule("cancel", errors.OutcomeUnknown, "timeout", times=1))
+    made.sweep(60)
+    assert made.cancelled() == [our_id(7)] * 2
+    assert len(made.bench.venue.stops()) == 1
+
+
 def test_a_cancel_that_the_stop_owner_goes_after_is_left_to_it():
     made = Swept()
     position = made.bench.protected()
