@@ -144,6 +144,8 @@ class ConditionalStops:
                 stop.wanted = False
                 replaced = True
         await self.discard(position)
+        if stops.to_cancel():
+            position.changed.set()  # its keeper goes after what is not proven terminal
         if replaced:
             await self._look_after_swap(position)
 
