@@ -136,7 +136,8 @@ class StopKeeper:
         """See a triggered stop to its end."""
         services, runtime = self._services, self._services.runtime
         limit_ns = services.settings.stop_fill_timeout_seconds * SECOND
-        deadline_ns = (runtime.now() if fired.fired_ns is None else fired.fired_ns) + limit_ns
+        assert fired.fired_ns is not None, "it is in the set because it was seen triggered"
+        deadline_ns = fired.fired_ns + limit_ns
         services.decide(
             "stop.triggered",
             fired.order.row.status.value.lower(),
