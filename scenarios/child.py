@@ -135,15 +135,15 @@ class Child:
         assert database is not None
         try:
             match asked:
-                case Apply(rows=rows):
-                    return Applied(database.apply(rows))
-                case Load():
-                    return Loaded(database.load(asked.now_ns, asked.ask))
+                case Apply(rows=rows, epoch=epoch):
+                    return Applied(database.apply(rows, epoch=epoch))
+                case Load(now_ns=now_ns, ask=ask, least_epoch=least):
+                    return Loaded(database.load(now_ns, ask, least_epoch=least))
                 case Renew():
                     database.lease(asked.ask, asked.now_ns)
                     return Applied()
         except StoreError as error:
-            return Broke(reason=str(error))
+            return Broke(reason=str(error), kind=type(error).__name__)
         except LeaseHeld as held:
             return Broke(holder=held.holder)
 

@@ -41,8 +41,10 @@ class Observer(Protocol):
     def rows(self) -> Iterable[Row]:
         """Every row but events, once no dead client works on it any more."""
 
-    def replace(self, rows: Iterable[Row]) -> None:
-        """Hold these rows and no others."""
+    def replace(
+        self, rows: Iterable[Row], *, epoch: int | None = None, since_ns: int = 0
+    ) -> None:
+        """Hold these rows and no others; see `Backend.replace`."""
 
 
 class ChildDatabase:
@@ -108,19 +110,21 @@ class ChildDatabase:
 
     # ------------------------------------------------------------ the port
 
-    def apply(self, rows: tuple[Row, ...]) -> tuple[bool, ...]:
+    def apply(self, rows: tuple[Row, ...], *, epoch: int = 0) -> tuple[bool, ...]:
         """See `Backend.apply`."""
-        told = self._ask(Apply(rows))
+        told = self._ask(Apply(rows, epoch))
         assert isinstance(told, Applied)
-        if self._mirror.apply(rows) != told.claimed:
+        if self._mirror.apply(rows, epoch=epoch) != told.claimed:
             raise InvariantViolation(f"the database answers {told.claimed} to a commit of {rows}")
         return told.claimed
 
-    def load(self, now_ns: int, ask: LeaseAsk | None = None) -> StoredState:
+    def load(
+        self, now_ns: int, ask: LeaseAsk | None = None, *, least_epoch: int = 1
+    ) -> StoredState:
         """See `Backend.load`."""
-        told = self._ask(Load(now_ns=now_ns, ask=ask))
+        told = self._ask(Load(now_ns=now_ns, ask=ask, least_epoch=least_epoch))
         assert isinstance(told, Loaded)
-        mirrored = self._mirror.load(now_ns, ask)
+        mirrored = self._mirror.load(now_ns, ask, least_epoch=least_epoch)
         if mirrored != told.state:
             theirs, ours = (msgspec.to_builtins(one) for one in (told.state, mirrored))
             places = [place for place, one in enumerate(theirs) if one != ours[place]]
@@ -153,11 +157,13 @@ class ChildDatabase:
         """See `Backend.rows`."""
         return self._mirror.rows(*kinds)
 
-    def replace(self, rows: Iterable[Row]) -> None:
+    def replace(
+        self, rows: Iterable[Row], *, epoch: int | None = None, since_ns: int = 0
+    ) -> None:
         """See `Backend.replace`."""
         held = tuple(rows)
-        self._observer.replace(held)
-        self._mirror.replace(held)
+        self._observer.replace(held, epoch=epoch, since_ns=since_ns)
+        self._mirror.replace(held, epoch=epoch, since_ns=since_ns)
 
     def close(self) -> None:
         """See `Backend.close`: connections end with their processes."""

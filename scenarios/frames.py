@@ -56,6 +56,8 @@ class Apply(msgspec.Struct, frozen=True, tag="apply", array_like=True, gc=False)
     """Write a commit to the database now; answered by `Applied`."""
 
     rows: tuple[Row, ...]
+    epoch: int = 0
+    """As of `Backend.apply`."""
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load_now", array_like=True):
@@ -63,6 +65,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load_now", array_like
 
     now_ns: int
     ask: LeaseAsk | None = None
+    least_epoch: int = 1
 
 
 class Renew(msgspec.Struct, frozen=True, kw_only=True, tag="renew", array_like=True):
@@ -132,9 +135,13 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded_now", array_like=True):
 
 
 class Broke(msgspec.Struct, frozen=True, kw_only=True, tag="broke", array_like=True):
-    """The database did not do it; `holder`: because another instance has the lease."""
+    """The database did not do it; `holder`: because another instance has the lease.
+
+    `kind`: which `StoreError` it was.
+    """
 
     reason: str = ""
+    kind: str = ""
     holder: str = ""
 
 

@@ -16,7 +16,7 @@ from tempfile import TemporaryFile
 import msgspec
 
 from kernel.config import Settings
-from kernel.errors import LeaseHeld, StoreError
+from kernel.errors import LeaseHeld, RowsRefused, StoreError, StoreFenced
 from kernel.model.messages import Input, StepResult
 from kernel.model.units import TsNs
 from kernel.ports.prices import PriceReader
@@ -44,6 +44,7 @@ from scenarios.kernels import KernelLost
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 120
 """A step that takes longer hangs. No digest depends on it."""
+_STORE_ERRORS = {kind.__name__: kind for kind in (StoreFenced, RowsRefused)}
 LAST_WORDS = 2_000
 """So many characters of what the process wrote are told."""
 
@@ -138,7 +139,7 @@ class IsolatedKernel:
         if isinstance(told, Broke):
             if told.holder:
                 raise LeaseHeld(told.holder)
-            raise StoreError(told.reason)
+            raise _STORE_ERRORS.get(told.kind, StoreError)(told.reason)
         assert isinstance(told, Applied | Loaded)
         return told
 

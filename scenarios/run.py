@@ -17,6 +17,7 @@ from kernel.model.messages import (
 )
 from kernel.model.units import MS
 from kernel.store.backend import Backend
+from kernel.store.simulated import Backup
 from kernel.watch.events import EventLog
 from replay.journal import Header, Recorder
 from replay.outside import code_hash, commit_of, python_build
@@ -138,6 +139,7 @@ class Run:
         for from_ns, span, act in (
             (due_ns, happening.store_down, self.world.store.down),
             (due_ns, happening.store_stall, self.world.store.stall),
+            (due_ns, happening.disk_full, self.world.store.fill_disk),
         ):
             if span is not None:
                 act(from_ns, from_ns + span)
@@ -157,13 +159,17 @@ class Run:
             self.world.feed_away(happening.feed_down)
         if happening.lease is not None:
             self._take_lease(happening.lease)
+        if happening.store_backup:
+            self._backup = self.world.store.snapshot()
         if happening.restart is not None:
             self._restart = happening.restart
             driver.operator("stop")
         if happening.crash is not None:
             driver.crash(applied=happening.crash.applied)
             if happening.crash.store_lost:
-                self.world.store.restore({})
+                self.world.store.restore(Backup())
+            if happening.crash.store_restored:
+                self.world.store.restore(self._backup)
             self._start_again(happening.crash.down, "crash")
 
     def _take_lease(self, part: LeasePart) -> None:
@@ -186,6 +192,7 @@ class Run:
         agenda.push(agenda.now_ns + down_ns, RANK_MESSAGE, start)
 
     _restart: CrashPart | None = None
+    _backup = Backup()
 
     # ------------------------------------------------------------ sink
 

@@ -156,12 +156,14 @@ class MoneyPart(Part):
 class CrashPart(Part):
     """The process dies. `applied`: of the waiting store writes so many become durable.
 
-    `store_lost`: the next one finds an empty store.
+    `store_lost`: the next one finds an empty store; `store_restored`: that of the last
+    `store_backup`.
     """
 
     down: Duration = 10 * SECOND
     applied: int = Field(0, ge=0)
     store_lost: bool = False
+    store_restored: bool = False
 
 
 class After(Part):
@@ -217,6 +219,10 @@ class Happening(Part):
     """The wall clock jumps forward against the monotonic one."""
     store_down: Duration | None = None
     store_stall: Duration | None = None
+    store_backup: bool = False
+    """A backup of the database, for `store_restored`."""
+    disk_full: Duration | None = None
+    """The data folder takes nothing for so long."""
     host: HostPart | None = None
     feed_down: Duration | None = None
     """The signal server is away for so long."""
@@ -227,19 +233,20 @@ class Happening(Part):
     def _one_act(self) -> Self:
         if (self.at is None) == (self.after is None):
             raise ValueError("give either at or after")
-        acts = [name for name in ACTS if getattr(self, name) not in (None, ())]
+        acts = [name for name in ACTS if getattr(self, name) not in (None, (), False)]
         if len(acts) != 1:
             raise ValueError(f"give exactly one of {', '.join(ACTS)}")
         if self.after is not None and acts[0] != "crash":
             raise ValueError("only a crash can come after an effect or a decision")
-        if self.after is not None and self.crash is not None and self.crash.store_lost:
+        lost = self.crash is not None and (self.crash.store_lost or self.crash.store_restored)
+        if self.after is not None and lost:
             raise ValueError("the store can be lost at a time only")
         return self
 
 
 ACTS = (
     "crash", "restart", "operator", "stall", "clock_step", "store_down", "store_stall",
-    "feed_down", "host", "lease",
+    "store_backup", "disk_full", "feed_down", "host", "lease",
 )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ from kernel.model.messages import (
     WatchFired,
     WatchSet,
 )
-from kernel.model.venue import VenueRequest
+from kernel.model.venue import EffectClass, VenueRequest
 from kernel.store.backend import Backend
 from kernel.store.memory import MemoryBackend
 from kernel.store.simulated import Cut, SimulatedStore
@@ -177,6 +177,8 @@ class World:
             link = self._links[body.venue]
             assert isinstance(link, SimVenueLink)
             link.accept(effect.key, body, signed_ns=signed_ns)
+        elif type(body) is StoreCommit:
+            self._ask_store(effect.key, body, entry=effect.cls is EffectClass.ENTRY)
         else:
             handler(effect.key, body)
 
@@ -243,9 +245,11 @@ class World:
         self._watches.pop(body.watch_id, None)
         self._emit(f"watch/{body.watch_id}", body)
 
-    def _ask_store(self, key: str, body: StoreCommit | StoreLoad | StoreLease) -> None:
+    def _ask_store(
+        self, key: str, body: StoreCommit | StoreLoad | StoreLease, *, entry: bool = False
+    ) -> None:
         life, store, own = self._life, self.store, self._own(key)
-        due_ns = store.submit(own, body, self.agenda.now_ns, client=self.name)
+        due_ns = store.submit(own, body, self.agenda.now_ns, client=self.name, entry=entry)
 
         def answer() -> None:
             if life == self._life:

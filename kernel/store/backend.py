@@ -3,8 +3,9 @@
 1. `apply` writes all rows of a commit or none, and returns when they are durable.
 2. A claim that exists refuses its whole commit.
 3. Rows are read in the order in which their keys were first written.
-4. Event rows are kept apart, the newest `EVENTS_KEPT` of the last `EVENTS_AGE_NS`.
-5. Orders that nothing can ask for any more are forgotten `ORDERS_AGE_NS` after their last change,
+4. A row that refers to a position needs it; nothing of a commit without it is written.
+5. Event rows are kept apart, the newest `EVENTS_KEPT` of the last `EVENTS_AGE_NS`.
+6. Orders that nothing can ask for any more are forgotten `ORDERS_AGE_NS` after their last change,
    at a load.
 """
 
@@ -37,16 +38,27 @@ class Backend(Protocol):
         """Wall time of the first load ever; 0 before it."""
         ...
 
-    def apply(self, rows: tuple[Row, ...]) -> tuple[bool, ...]:
+    def apply(self, rows: tuple[Row, ...], *, epoch: int = 0) -> tuple[bool, ...]:
         """Write a commit; the answers to its claims in order, one False: nothing was written.
 
+        Args:
+            rows: All of it.
+            epoch: The run whose rows they are; 0: that of the last load.
+
         Raises:
+            StoreFenced: A later run has loaded; nothing was written.
+            RowsRefused: They will never be taken; nothing was written.
             StoreError: Not known to be durable.
         """
         ...
 
-    def load(self, now_ns: int, ask: LeaseAsk | None = None) -> StoredState:
+    def load(
+        self, now_ns: int, ask: LeaseAsk | None = None, *, least_epoch: int = 1
+    ) -> StoredState:
         """Take the next run epoch, with it the lease, and read what is not finished at this time.
+
+        A store that knows less than the epoch before `least_epoch` is an earlier state: it exists
+        since now.
 
         Raises:
             LeaseHeld: Another instance has it; nothing was done.
@@ -83,10 +95,12 @@ class Backend(Protocol):
         """Every row of these kinds; without any: every row but events."""
         ...
 
-    def replace(self, rows: Iterable[Row]) -> None:
-        """Hold these rows and no others, as a restored backup does. The epoch goes on.
+    def replace(
+        self, rows: Iterable[Row], *, epoch: int | None = None, since_ns: int = 0
+    ) -> None:
+        """Hold these rows and no others, as a restored backup does. Without any: a new store.
 
-        Without any rows it is a new store.
+        `epoch` and `since_ns` are the backup's; None: both go on.
         """
         ...
 

@@ -42,13 +42,15 @@ class BlockingPostgres:
         """See `Backend.since_ns`."""
         return self._store.since_ns
 
-    def apply(self, rows: tuple[Row, ...]) -> tuple[bool, ...]:
+    def apply(self, rows: tuple[Row, ...], *, epoch: int = 0) -> tuple[bool, ...]:
         """See `Backend.apply`."""
-        return self._run(self._store.apply(rows))
+        return self._run(self._store.apply(rows, epoch=epoch))
 
-    def load(self, now_ns: int, ask: LeaseAsk | None = None) -> StoredState:
+    def load(
+        self, now_ns: int, ask: LeaseAsk | None = None, *, least_epoch: int = 1
+    ) -> StoredState:
         """See `Backend.load`."""
-        return self._run(self._store.load(now_ns, ask))
+        return self._run(self._store.load(now_ns, ask, least_epoch=least_epoch))
 
     def lease(self, ask: LeaseAsk, now_ns: int) -> None:
         """See `Backend.lease`."""
@@ -70,9 +72,11 @@ class BlockingPostgres:
         """See `Backend.rows`."""
         return self._run(self._store.rows(*kinds))
 
-    def replace(self, rows: Iterable[Row]) -> None:
+    def replace(
+        self, rows: Iterable[Row], *, epoch: int | None = None, since_ns: int = 0
+    ) -> None:
         """See `Backend.replace`."""
-        self._run(self._store.replace(rows))
+        self._run(self._store.replace(rows, epoch=epoch, since_ns=since_ns))
 
     def reset(self) -> None:
         """Be a new store that nobody ever loaded."""

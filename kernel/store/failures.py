@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import asyncpg
+from asyncpg.exceptions._base import DataError as RefusedValue
 
 if TYPE_CHECKING:
     from kernel.store.address import Address
@@ -19,6 +20,12 @@ FAILURES: tuple[type[Exception], ...] = (
     ValueError,
 )
 """What asyncpg raises: the server's errors, its own, the connection's, refused values."""
+REFUSED = (
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.DataError,
+    RefusedValue,
+)
+"""The rows cannot be kept, now or later; the transaction was rolled back for certain."""
 UNDONE = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,

@@ -6,6 +6,7 @@ from collections import deque
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from kernel.errors import RowsRefused, StoreFenced
 from kernel.model.positions import PositionRow
 from kernel.model.rows import (
     ClaimRow,
@@ -19,6 +20,7 @@ from kernel.model.rows import (
     SwitchRow,
     TrailingRow,
     WaveRow,
+    row_key,
 )
 from kernel.model.units import TsNs
 from kernel.store.backend import CLAIMS_READ_NS, EVENTS_AGE_NS, EVENTS_KEPT, ORDERS_AGE_NS
@@ -71,14 +73,28 @@ class MemoryBackend:
 
     # ------------------------------------------------------------ the port
 
-    def apply(self, rows: tuple[Row, ...]) -> tuple[bool, ...]:
+    def apply(self, rows: tuple[Row, ...], *, epoch: int = 0) -> tuple[bool, ...]:
         """See `Backend.apply`."""
+        if epoch and epoch < self.epoch:
+            raise StoreFenced(f"run epoch {self.epoch} has loaded since run epoch {epoch}")
         claims = [row for row in rows if type(row) is ClaimRow]
         claimed = tuple(claim.once_key not in self._claims for claim in claims)
         if all(claimed):
+            self._demand_positions(rows)
             for row in rows:
                 self._put(row)
         return claimed
+
+    def _demand_positions(self, rows: tuple[Row, ...]) -> None:
+        known = self._rows["monitoring.positions"]
+        for row in rows:
+            if not isinstance(row, OrderRow | FillRow | TrailingRow):
+                continue
+            name = row.position_id
+            if not name or name in known:
+                continue
+            if not any(type(one) is PositionRow and one.position_id == name for one in rows):
+                raise RowsRefused(f"{row_key(row)} refers to {name!r}, which is not stored")
 
     def keep_events(self, rows: tuple[EventRow, ...]) -> None:
         """See `Backend.keep_events`."""
@@ -109,10 +125,14 @@ class MemoryBackend:
             for data in self._rows[table.name].values():
                 yield decode_row(table, data)
 
-    def replace(self, rows: Iterable[Row]) -> None:
+    def replace(
+        self, rows: Iterable[Row], *, epoch: int | None = None, since_ns: int = 0
+    ) -> None:
         """See `Backend.replace`."""
         held = tuple(rows)
         self._clear()
+        if epoch is not None:
+            self.epoch, self.since_ns = epoch, TsNs(since_ns)
         if not held:
             self.since_ns = TsNs(0)
         for row in held:
@@ -168,14 +188,17 @@ class MemoryBackend:
         for account in ask.accounts:
             self._leases[account] = Holding(ask.instance, epoch, now_ns + ask.term_ns)
 
-    def load(self, now_ns: int, ask: LeaseAsk | None = None) -> StoredState:
+    def load(
+        self, now_ns: int, ask: LeaseAsk | None = None, *, least_epoch: int = 1
+    ) -> StoredState:
         """See `Backend.load`."""
-        lease_of = ""
+        lease_of, epoch = "", max(self.epoch + 1, least_epoch)
         if ask is not None:
             lease_of = taken_over(self._leases, ask, now_ns)
-            self._lease(ask, self.epoch + 1, now_ns)
-        self.epoch += 1
-        self.since_ns = self.since_ns or TsNs(now_ns)
+            self._lease(ask, epoch, now_ns)
+        if not self.since_ns or self.epoch + 1 < least_epoch:
+            self.since_ns = TsNs(now_ns)
+        self.epoch = epoch
         self._forget(now_ns)
         live = self._sorted("monitoring.positions", self._live_positions)
         orders: dict[Key, None] = {}

@@ -19,14 +19,14 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from kernel.errors import StoreError
+from kernel.errors import RowsRefused, StoreError, StoreFenced
 from kernel.model.rows import ClaimRow, EventRow, Row, StoredState
 from kernel.model.units import MS, SECOND, TsNs
 from kernel.store import sql
 from kernel.store.address import Address
 from kernel.store.backend import EVENTS_AGE_NS, EVENTS_KEPT, ORDERS_AGE_NS
 from kernel.store.codec import EVENTS, TABLES, Table, from_values, table_of, tables_of, to_values
-from kernel.store.failures import FAILURES, UNDONE, told
+from kernel.store.failures import FAILURES, REFUSED, UNDONE, told
 from kernel.store.leases import Holding, LeaseAsk, taken_over
 
 TRIES = 5
@@ -78,12 +78,12 @@ class PostgresStore:
 
     # ------------------------------------------------------------ the port
 
-    async def apply(self, rows: tuple[Row, ...]) -> tuple[bool, ...]:
+    async def apply(self, rows: tuple[Row, ...], *, epoch: int = 0) -> tuple[bool, ...]:
         """See `Backend.apply`."""
 
         async def write(connection: asyncpg.Connection) -> tuple[bool, ...]:
             async with connection.transaction():
-                await self._fence(connection)
+                await self._fence(connection, epoch)
                 claimed = await _claim(connection, rows)
                 if all(claimed):
                     await _write(connection, rows)
@@ -187,7 +187,9 @@ class PostgresStore:
                     found += await _fetch(connection, table, sql.select(table))
         return found
 
-    async def replace(self, rows: Iterable[Row]) -> None:
+    async def replace(
+        self, rows: Iterable[Row], *, epoch: int | None = None, since_ns: int = 0
+    ) -> None:
         """See `Backend.replace`."""
         held = tuple(rows)
 
@@ -197,11 +199,15 @@ class PostgresStore:
                     await connection.execute(statement)
                 await _claim(connection, held)
                 await _write(connection, held)
+                if epoch is not None:
+                    await connection.execute(sql.REWIND_STORE, epoch, since_ns)
                 if not held:
                     await connection.execute(sql.RESET_STORE)
 
         async with self._turn:
             await self._repeated(put)
+        if epoch is not None:
+            self.epoch, self.since_ns = epoch, TsNs(since_ns)
         self.since_ns = self.since_ns if held else TsNs(0)
 
     async def reset(self) -> None:
@@ -233,6 +239,8 @@ class PostgresStore:
                 if attempt == TRIES - 1:
                     raise StoreError(told(error, self._address)) from None
                 await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
+            except REFUSED as error:
+                raise RowsRefused(told(error, self._address)) from None
             except FAILURES as error:
                 self._drop_writer()
                 raise StoreError(told(error, self._address)) from None
@@ -303,14 +311,20 @@ class PostgresStore:
         await connection.execute(sql.GIVE_LEASE, ask.accounts, ask.instance, epoch, until_ns)
         return others
 
-    async def _fence(self, connection: asyncpg.Connection) -> None:
-        if not self.epoch:
+    async def _fence(self, connection: asyncpg.Connection, epoch: int) -> None:
+        """Rows of a run (0: of the last load) are for a database that no later run has loaded."""
+        whose = epoch or self.epoch
+        if not whose:
             return
-        held = await connection.fetchval(sql.FENCE)
-        if held != self.epoch:
+        held = await connection.fetchval(sql.FENCE) or 0
+        if held > whose:
+            raise StoreFenced(
+                f"database {self._address.told}: run epoch {held} has loaded since {whose}"
+            )
+        if held < whose and not epoch:
             raise StoreError(
-                f"database {self._address.told}: run epoch {held} holds it, this process has"
-                f" {self.epoch}: another process has started, or the database was exchanged"
+                f"database {self._address.told}: it is at run epoch {held}, this process has"
+                f" {whose}: the database was exchanged"
             )
 
 

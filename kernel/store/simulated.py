@@ -4,15 +4,18 @@
 2. A commit is applied when it is *completed*, in the order of submission. What was submitted and
    not completed is lost in a crash, except the first so many that the caller says were applied.
 3. Of several clients the one that has loaded last may commit.
-4. While it is down, commits and loads are answered with a failure and change nothing; while it
-   is stalled, answers come when the stall ends.
+4. While it is down, what may be spooled goes into the spool of its client, everything else is
+   answered with a failure; while it is stalled, answers come when the stall ends, but whoever waits
+   longer than `PATIENCE_NS` is answered as if it were down.
+5. Spools outlive crashes as the rows do. While the disk is full they take nothing.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from kernel.errors import LeaseHeld, StoreError
+from kernel.errors import LeaseHeld, StoreError, StoreFenced
 from kernel.model.messages import (
     LeaseTold,
     StoreCommit,
@@ -22,8 +25,9 @@ from kernel.model.messages import (
     StoreLoad,
     StoreLoaded,
 )
-from kernel.model.units import MS
+from kernel.model.units import MS, SECOND
 from kernel.store.leases import LeaseAsk
+from kernel.store.spooling import MemorySpool, SpoolingStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,6 +42,8 @@ type StoreRequest = StoreCommit | StoreLoad | StoreLease
 type StoreAnswer = StoreDone | StoreLoaded | StoreFailed | LeaseTold
 
 LATENCY_NS = 1 * MS
+PATIENCE_NS = 4 * SECOND
+"""As a statement of the database has; see `Limits.statement_ns`."""
 FENCED = "another process has loaded since"
 
 
@@ -52,6 +58,23 @@ class _Window(NamedTuple):
         return self.from_ns <= now_ns < self.until_ns
 
 
+class Backup(NamedTuple):
+    """A state of the store, for a later `restore`. Without rows: a new store."""
+
+    rows: tuple[Row, ...] = ()
+    epoch: int = 0
+    since_ns: int = 0
+
+
+class _Asked(NamedTuple):
+    """A request that is not answered yet. `away`: why the database will not be asked."""
+
+    client: str
+    body: StoreRequest
+    entry: bool
+    away: str
+
+
 class SimulatedStore:
     """Requests in the order of submission, each with its answer after a virtual delay.
 
@@ -62,6 +85,7 @@ class SimulatedStore:
     Attributes:
         commits: How many were applied.
         refused: How many a claim refused.
+        spooled: How many went into a spool.
         failed: How many requests a fault answered.
     """
 
@@ -70,12 +94,14 @@ class SimulatedStore:
         self.latency_ns = latency_ns
         self.commits = 0
         self.refused = 0
+        self.spooled = 0
         self.failed = 0
-        self._pending: dict[str, tuple[str, StoreRequest]] = {}
-        """Key → whose it is, the request."""
+        self._pending: dict[str, _Asked] = {}
+        self._spools: dict[str, MemorySpool] = {}
+        """Client → what its data folder holds."""
+        self._clients: dict[str, SpoolingStore] = {}
         self._epochs: dict[str, int] = {}
         """Client → run epoch that it loaded."""
-        self._doomed: dict[str, str] = {}
         self._last_due_ns = 0
         self._windows: list[_Window] = []
 
@@ -92,57 +118,68 @@ class SimulatedStore:
     # ------------------------------------------------------------ faults
 
     def down(self, from_ns: int, until_ns: int) -> None:
-        """Answer every request of this window with a failure."""
+        """The database takes no request of this window."""
         self._windows.append(_Window("down", from_ns, until_ns))
 
     def stall(self, from_ns: int, until_ns: int) -> None:
         """Answer the requests of this window at its end."""
         self._windows.append(_Window("stall", from_ns, until_ns))
 
+    def fill_disk(self, from_ns: int, until_ns: int) -> None:
+        """No spool takes anything in this window."""
+        self._windows.append(_Window("full", from_ns, until_ns))
+
     def crash(self, applied: int = 0, *, client: str = "", cut: Cut | None = None) -> None:
         """A client died: its first so many waiting commits were applied, the rest is lost.
 
-        The one after them is given to `cut`, where there is one.
+        What the database would get after them is given to `cut`, where there is one.
         """
-        lost = [key for key, (whose, _) in self._pending.items() if whose == client]
+        lost = [key for key, asked in self._pending.items() if asked.client == client]
         for place, key in enumerate(lost):
-            _, body = self._pending.pop(key)
-            doomed = self._doomed.pop(key, "")
-            if not isinstance(body, StoreCommit) or doomed:
+            asked = self._pending.pop(key)
+            if not isinstance(asked.body, StoreCommit):
                 continue
             if place < applied:
-                self._apply(body.rows)
-            elif cut is not None:
-                cut(body.rows)
+                with suppress(StoreError):
+                    self._commit(asked, asked.body.rows)
+            elif cut is not None and not asked.away:
+                cut(self._client(client).next_rows() or asked.body.rows)
                 cut = None
         if not self._pending:
             self._last_due_ns = 0
+        self._clients.pop(client, None)
 
-    def snapshot(self) -> tuple[Row, ...]:
-        """Everything but events, for a later `restore`."""
-        return tuple(self.backend.rows())
+    def snapshot(self) -> Backup:
+        """Everything but events."""
+        return Backup(tuple(self.backend.rows()), self.epoch, self.since_ns)
 
-    def restore(self, rows: Iterable[Row]) -> None:
-        """Become an earlier state, as a restored backup does. The epoch goes on.
-
-        Without any rows it is a new store.
-        """
-        self.backend.replace(rows)
+    def restore(self, backup: Backup) -> None:
+        """Become an earlier state, as a restored backup does; what data folders hold stays."""
+        self.backend.replace(backup.rows, epoch=backup.epoch, since_ns=backup.since_ns)
 
     # ------------------------------------------------------------ requests
 
-    def submit(self, key: str, body: StoreRequest, now_ns: int, *, client: str = "") -> int:
-        """Take a request of a client; answers when it is due. `complete` it then."""
+    def submit(
+        self, key: str, body: StoreRequest, now_ns: int, *, client: str = "", entry: bool = False
+    ) -> int:
+        """Take a request of a client; answers when it is due. `complete` it then.
+
+        `entry`: it is an entry's, for which the database alone will do.
+        """
+        away = ""
         due_ns = max(now_ns + self.latency_ns, self._last_due_ns)
         for window in self._windows:
             if not window.covers(now_ns):
                 continue
-            if window.kind == "stall":
+            if window.kind == "down":
+                away = "the store is down"
+            elif window.kind == "stall" and window.until_ns > now_ns + PATIENCE_NS:
+                away = "no answer in time"
+                due_ns = max(due_ns, now_ns + PATIENCE_NS)
+            elif window.kind == "stall":
                 due_ns = max(due_ns, window.until_ns)
-            else:
-                self._doomed[key] = "the store is down"
         self._last_due_ns = due_ns
-        self._pending[key] = (client, body)
+        self._pending[key] = _Asked(client, body, entry, away)
         return due_ns
 
     def complete(self, key: str, now_ns: int) -> StoreAnswer:
@@ -155,36 +192,59 @@ class SimulatedStore:
         Raises:
             KeyError: It was never submitted, or was lost in a crash.
         """
-        client, body = self._pending.pop(key)
-        reason = self._doomed.pop(key, "")
-        if isinstance(body, StoreCommit) and self._epochs.get(client, self.epoch) != self.epoch:
-            reason = FENCED
-        if reason:
-            self.failed += 1
-            return StoreFailed(reason=reason)
+        asked = self._pending.pop(key)
+        full = any(window.kind == "full" and window.covers(now_ns) for window in self._windows)
+        self._spool(asked.client).full = full
         try:
-            return self._answer(client, body, now_ns)
+            return self._answer(asked, now_ns)
         except LeaseHeld as held:
             return LeaseTold(granted=False, holder=held.holder)
         except StoreError as error:
             self.failed += 1
             return StoreFailed(reason=str(error))
 
-    def _answer(self, client: str, body: StoreRequest, now_ns: int) -> StoreAnswer:
-        match body:
-            case StoreCommit():
-                return StoreDone(claimed=self._apply(body.rows))
-            case StoreLease():
+    def _answer(self, asked: _Asked, now_ns: int) -> StoreAnswer:
+        match asked.body:
+            case StoreCommit(rows=rows):
+                return self._commit(asked, rows)
+            case StoreLease() as body:
+                if asked.away:
+                    raise StoreError(asked.away)
                 self.backend.lease(_ask(body, body.epoch), now_ns)
                 return LeaseTold(granted=True)
-            case StoreLoad():
-                state = self.backend.load(now_ns, _ask(body, 0) if body.instance else None)
-                self._epochs[client] = state.epoch
-                return StoreLoaded(state=state)
+            case StoreLoad() as body:
+                ask = _ask(body, 0) if body.instance else None
+                loaded = self._client(asked.client).load(now_ns, ask, away=asked.away)
+                self._epochs[asked.client] = loaded.state.epoch
+                return loaded
+
+    def _commit(self, asked: _Asked, rows: tuple[Row, ...]) -> StoreDone:
+        if self._epochs.get(asked.client, self.epoch) != self.epoch:
+            raise StoreFenced(FENCED)
+        client = self._client(asked.client)
+        done = client.commit(rows, entry=asked.entry, away=asked.away)
+        if done.spooled:
+            self.spooled += 1
+        elif all(done.claimed):
+            self.commits += 1
+        else:
+            self.refused += 1
+        return done
+
+    def _client(self, name: str) -> SpoolingStore:
+        """What stands before the database in one life of a client."""
+        if name not in self._clients:
+            self._clients[name] = SpoolingStore(self.backend, self._spool(name))
+        return self._clients[name]
+
+    def _spool(self, name: str) -> MemorySpool:
+        return self._spools.setdefault(name, MemorySpool())
 
     def take_events(self, rows: tuple[EventRow, ...]) -> bool:
         """Keep event rows, outside of every commit; False: a fault of this time refuses them."""
-        if rows and any(window.covers(rows[-1].ts_ns) for window in self._windows):
+        if rows and any(
+            window.kind != "full" and window.covers(rows[-1].ts_ns) for window in self._windows
+        ):
             return False
         try:
             self.backend.keep_events(rows)
@@ -204,14 +264,6 @@ class SimulatedStore:
     def get(self, kind: type[Row], *key: str | int) -> Row | None:
         """See `Backend.get`."""
         return self.backend.get(kind, *key)
-
-    def _apply(self, rows: tuple[Row, ...]) -> tuple[bool, ...]:
-        claimed = self.backend.apply(rows)
-        if all(claimed):
-            self.commits += 1
-        else:
-            self.refused += 1
-        return claimed
 
 
 def _ask(body: StoreLoad | StoreLease, epoch: int) -> LeaseAsk:

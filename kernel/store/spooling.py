@@ -23,6 +23,7 @@ from kernel.model.rows import ClaimRow, EventRow, Row
 
 if TYPE_CHECKING:
     from kernel.model.rows import StoredState
+    from kernel.store.leases import LeaseAsk
 
 
 class Recovered(NamedTuple):
@@ -195,16 +196,13 @@ class SpoolQueue:
 class Database(Protocol):
     """What the spool stands before; see `Backend`."""
 
-    @property
-    def epoch(self) -> int:
-        """See `Backend.epoch`."""
-        ...
-
     def apply(self, rows: tuple[Row, ...], *, epoch: int = 0) -> tuple[bool, ...]:
         """See `Backend.apply`."""
         ...
 
-    def load(self, now_ns: int, *, least_epoch: int = 1) -> StoredState:
+    def load(
+        self, now_ns: int, ask: LeaseAsk | None = None, *, least_epoch: int = 1
+    ) -> StoredState:
         """See `Backend.load`."""
         ...
 
@@ -221,6 +219,7 @@ class SpoolingStore:
         self._database = database
         self._spool = spool
         self._queue = SpoolQueue(spool)
+        self._epoch = 0
 
     def commit(self, rows: tuple[Row, ...], *, entry: bool, away: str = "") -> StoreDone:
         """Make rows durable.
@@ -248,10 +247,13 @@ class SpoolingStore:
         drained, damage = self._queue.news()
         return StoreDone(claimed=claimed, spooled=away, drained=drained, damage=damage)
 
-    def load(self, now_ns: int, *, away: str = "") -> StoreLoaded:
+    def load(
+        self, now_ns: int, ask: LeaseAsk | None = None, *, away: str = ""
+    ) -> StoreLoaded:
         """Write what is spooled, take the next run epoch, read what is not finished.
 
         Raises:
+            LeaseHeld: Another instance has the lease.
             StoreError: The database did not answer, or the folder cannot be used.
         """
         if away:
@@ -259,8 +261,9 @@ class SpoolingStore:
         self._queue.open()
         self._drain()
         seen = self._spool.epoch()
-        state = self._database.load(now_ns, least_epoch=seen + 1)
+        state = self._database.load(now_ns, ask, least_epoch=seen + 1)
         self._spool.note_epoch(state.epoch)
+        self._epoch = state.epoch
         drained, damage = self._queue.news()
         if seen and state.since_ns == now_ns:
             earlier = (
@@ -269,6 +272,12 @@ class SpoolingStore:
             )
             damage = (*damage, earlier)
         return StoreLoaded(state=state, drained=drained, damage=damage)
+
+    def next_rows(self) -> tuple[Row, ...]:
+        """What the database gets before anything else; (): nothing waits for it."""
+        self._queue.open()
+        commit = self._queue.first()
+        return commit.rows if commit else ()
 
     def close(self) -> None:
         """Let another process use the spool."""
@@ -310,6 +319,6 @@ class SpoolingStore:
         if entry or ClaimRow in kinds or all(kind is EventRow for kind in kinds):
             raise StoreError(away)
         try:
-            self._queue.add(Spooled(self._database.epoch, rows))
+            self._queue.add(Spooled(self._epoch, rows))
         except StoreError as error:
             raise StoreError(f"{away}; {error}") from error

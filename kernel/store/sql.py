@@ -14,10 +14,12 @@ TAKE_EPOCH = """
     INSERT INTO monitoring.store AS held (epoch, since_ns) VALUES (greatest(1, $2::bigint), $1)
     ON CONFLICT (single) DO UPDATE SET
         epoch = greatest(held.epoch + 1, $2),
-        since_ns = CASE WHEN held.since_ns > 0 THEN held.since_ns ELSE excluded.since_ns END
+        since_ns = CASE WHEN held.since_ns > 0 AND held.epoch + 1 >= $2
+            THEN held.since_ns ELSE excluded.since_ns END
     RETURNING epoch, since_ns
 """
-"""Args: wall time, the least epoch that may be taken."""
+"""Args: wall time, the least epoch that may be taken. Where the epoch before it is not known, this
+is an earlier state, and exists since now."""
 FENCE = "SELECT epoch FROM monitoring.store FOR SHARE"
 CLAIM = """
     INSERT INTO monitoring.claims (once_key, wave_ns, claimed_ns)
@@ -45,6 +47,7 @@ GIVE_LEASE = """
 """
 CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"
 RESET_STORE = "UPDATE monitoring.store SET since_ns = 0"
+REWIND_STORE = "UPDATE monitoring.store SET epoch = $1, since_ns = $2"
 
 
 def _quoted(name: str) -> str:

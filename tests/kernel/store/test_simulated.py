@@ -11,7 +11,7 @@ from kernel.model.positions import PositionRow, PositionState
 from kernel.model.rows import ClaimRow, LockRow, WaveRow
 from kernel.model.units import DAY, MS, SECOND, TsNs
 from kernel.store.memory import MemoryBackend
-from kernel.store.simulated import SimulatedStore
+from kernel.store.simulated import PATIENCE_NS, SimulatedStore
 
 
 def claim(key: str, at: int = 0) -> ClaimRow:
@@ -84,13 +84,49 @@ def test_a_load_takes_the_next_epoch_and_gives_what_is_not_finished():
     assert store.get(PositionRow, "over") is not None
 
 
-def test_while_it_is_down_it_fails_and_changes_nothing():
+def test_while_it_is_down_entries_fail_and_what_protects_is_spooled():
     store = SimulatedStore(MemoryBackend())
     store.down(SECOND, 2 * SECOND)
-    failed = commit(store, "1", position("p", PositionState.ACTIVE), now=SECOND)
-    assert isinstance(failed, StoreFailed)
-    assert load(store).positions == ()
-    assert isinstance(commit(store, "2", claim("a"), now=2 * SECOND), StoreDone)
+    store.submit("1", StoreCommit(rows=(position("e", PositionState.ACTIVE),)), SECOND, entry=True)
+    assert isinstance(store.complete("1", SECOND), StoreFailed)
+    assert isinstance(commit(store, "2", claim("a"), now=SECOND), StoreFailed)
+    kept = commit(store, "3", position("p", PositionState.ACTIVE), now=SECOND)
+    assert kept == StoreDone(spooled="the store is down")
+    assert list(store.rows()) == []
+    back = commit(store, "4", claim("a"), now=2 * SECOND)
+    assert back == StoreDone(claimed=(True,), drained=1)
+    assert [row.position_id for row in load(store).positions] == ["p"]
+
+
+def test_while_the_disk_is_full_nothing_is_spooled():
+    store = SimulatedStore(MemoryBackend())
+    store.down(SECOND, 3 * SECOND)
+    store.fill_disk(SECOND, 2 * SECOND)
+    row = position("p", PositionState.ACTIVE)
+    assert commit(store, "1", row, now=SECOND) == StoreFailed(
+        reason="the store is down; the disk is full"
+    )
+    assert commit(store, "2", row, now=2 * SECOND) == StoreDone(spooled="the store is down")
+
+
+def test_a_crash_leaves_what_was_spooled():
+    store = SimulatedStore(MemoryBackend())
+    store.down(SECOND, 2 * SECOND)
+    commit(store, "1", position("p", PositionState.ACTIVE), now=SECOND)
+    for name in ("q", "r"):
+        body = StoreCommit(rows=(position(name, PositionState.ACTIVE),))
+        store.submit(name, body, SECOND + 1)
+    store.crash(applied=1)
+    assert [row.position_id for row in load(store, 2 * SECOND).positions] == ["p", "q"]
+
+
+def test_whoever_waits_too_long_for_a_stalled_store_is_answered_as_if_it_were_down():
+    store = SimulatedStore(MemoryBackend())
+    store.stall(SECOND, 60 * SECOND)
+    body = StoreCommit(rows=(position("p", PositionState.ACTIVE),))
+    due = store.submit("1", body, 2 * SECOND)
+    assert due == 2 * SECOND + PATIENCE_NS
+    assert store.complete("1", due) == StoreDone(spooled="no answer in time")
 
 
 def test_while_it_is_stalled_answers_come_at_its_end_and_in_order():
@@ -110,6 +146,19 @@ def test_the_index_of_what_lives_is_what_a_scan_would_find(writes):
     newest = {f"p{name}": state for name, state in writes}
     live = [name for name, state in newest.items() if not state.terminal]
     assert sorted(row.position_id for row in load(store).positions) == sorted(live)
+
+
+def test_a_restored_backup_is_known_by_its_epoch_and_begins_anew():
+    store = SimulatedStore(MemoryBackend())
+    load(store, 1)
+    backup = store.snapshot()
+    load(store, 2)
+    store.restore(backup)
+    store.submit("load", StoreLoad(), 9)
+    answer = store.complete("load", 9)
+    assert isinstance(answer, StoreLoaded)
+    assert (answer.state.epoch, answer.state.since_ns) == (3, 9)
+    assert ["knew nothing of run epoch 2" in one for one in answer.damage] == [True]
 
 
 def test_a_restored_backup_is_an_earlier_state():

@@ -49,7 +49,7 @@ class Client:
         self.database.rows.update({row_key(row): row for row in rows})
         return tuple(True for row in rows if isinstance(row, ClaimRow))
 
-    def load(self, now_ns: int, *, least_epoch: int = 1) -> StoredState:
+    def load(self, now_ns: int, ask=None, *, least_epoch: int = 1) -> StoredState:
         self._ask()
         held = self.database.taken
         if not self.database.since or held + 1 < least_epoch:
