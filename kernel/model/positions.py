@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from kernel.model.orders import ONE_WAY, PositionSide
-from kernel.model.units import ZERO, Price, Qty, TsNs, Usd
+from kernel.model.units import MINUTE, ZERO, Price, Qty, TsNs, Usd
 
 
 class PositionState(StrEnum):
@@ -132,3 +132,8 @@ class PositionRow(
     def net(self) -> Usd:
         """Realised result after fees and funding."""
         return self.realized_pnl - self.fees + self.funding
+
+    @property
+    def wave_minute(self) -> int:
+        """What stands for it in the ids of its orders, beside its symbol."""
+        return (self.wave_ns or self.opened_ns) // MINUTE

@@ -20,11 +20,12 @@ from kernel.model.ids import (
     OrderIdParts,
     client_order_id,
     is_ours,
+    parse_client_order_id,
     symbol_hash,
 )
-from kernel.model.orders import Fill, OrderClass, OrderReport, OrderStatus
+from kernel.model.orders import ONE_WAY, Fill, OrderClass, OrderReport, OrderStatus
 from kernel.model.rows import OrderRow, Row
-from kernel.model.units import MINUTE, SECOND, TsNs
+from kernel.model.units import SECOND, TsNs
 from kernel.trade.executed import Executed
 from kernel.trade.fill_booking import FillBooking
 from kernel.trade.parking import Parking, VenueKey
@@ -89,7 +90,7 @@ class OrderRegistry:
         while not made or (row.venue, made) in self._orders:  # found twice within one minute
             parts = OrderIdParts(
                 epoch=self.epoch,
-                wave_minute=(row.wave_ns or row.opened_ns) // MINUTE,
+                wave_minute=row.wave_minute,
                 symbol_hash=symbol_hash(row.venue, row.symbol),
                 leg=leg,
                 child=child,
@@ -231,7 +232,7 @@ class OrderRegistry:
         order = self._order_of_fill(venue, fill)
         if order is not None:
             booked = self._booking.book(venue, fill, order)
-        elif is_ours(fill.client_order_id):
+        elif is_ours(fill.client_order_id) and not self._of_a_lost_row(venue, fill):
             self._park_fill(venue, fill)
             return False
         else:
@@ -337,6 +338,17 @@ class OrderRegistry:
             if order is None:
                 order = self._by_venue_id.get((venue, order_class, fill.venue_order_id))
         return order
+
+    def _of_a_lost_row(self, venue: str, fill: Fill) -> bool:
+        """Whether an earlier process closed a living position by an order that no row tells of.
+
+        After a backup was restored; nobody will register it, and its id names the position.
+        """
+        parts = parse_client_order_id(fill.client_order_id)
+        position = self._book.by_symbol(venue, fill.symbol, ONE_WAY)
+        if parts is None or position is None or parts.leg is Leg.ENTRY:
+            return False
+        return parts.epoch < self.epoch and parts.wave_minute == position.row.wave_minute
 
     # ------------------------------------------------------------ links and the parked
 

@@ -13,7 +13,7 @@ from kernel.model.ids import Leg, is_ours, parse_client_order_id, symbol_hash
 from kernel.model.orders import OrderClass, OrderReport, OrderStatus, OrderType
 from kernel.model.rows import OrderRow
 from kernel.model.traits import StopStyle
-from kernel.model.units import MINUTE, ZERO, Price, text
+from kernel.model.units import ZERO, Price, text
 from kernel.trade import evidence, stop_levels
 from kernel.trade.protective_set import StopOrder
 
@@ -121,10 +121,9 @@ class Adoption:
             return known.row.position_id == position.id
         parts = parse_client_order_id(report.client_order_id)
         if parts is not None:  # ours, and the store lost its row: its id tells whose it is
-            wave_minute = (position.row.wave_ns or position.row.opened_ns) // MINUTE
             return (
                 parts.leg is Leg.STOP
-                and parts.wave_minute == wave_minute
+                and parts.wave_minute == position.row.wave_minute
                 and parts.symbol_hash == symbol_hash(position.venue, position.symbol)
             )
         # Our row of a foreign position begins when we found it: the venue knows since when it is.
