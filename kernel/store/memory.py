@@ -133,7 +133,7 @@ class MemoryBackend:
         self._clear()
         if epoch is not None:
             self.epoch, self.since_ns = epoch, TsNs(since_ns)
-        if not held:
+        elif not held:
             self.since_ns = TsNs(0)
         for row in held:
             self._put(row)

@@ -201,14 +201,15 @@ class PostgresStore:
                 await _write(connection, held)
                 if epoch is not None:
                     await connection.execute(sql.REWIND_STORE, epoch, since_ns)
-                if not held:
+                elif not held:
                     await connection.execute(sql.RESET_STORE)
 
         async with self._turn:
             await self._repeated(put)
         if epoch is not None:
             self.epoch, self.since_ns = epoch, TsNs(since_ns)
-        self.since_ns = self.since_ns if held else TsNs(0)
+        elif not held:
+            self.since_ns = TsNs(0)
 
     async def reset(self) -> None:
         """Be a new store that nobody ever loaded."""

@@ -13,12 +13,14 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
 from kernel.errors import RowsRefused, StoreError, StoreFenced
 from kernel.model.messages import StoreDone, StoreLoaded
+from kernel.model.positions import PositionRow
 from kernel.model.rows import ClaimRow, EventRow, Row
 
 if TYPE_CHECKING:
@@ -168,6 +170,18 @@ class SpoolQueue:
                 self._waiting.popleft()
         return None
 
+    def positions(self) -> tuple[Row, ...]:
+        """Positions that come later: rows before them may refer to them, where a backup has not
+        got them. Written early they harm nothing, for they come again in their turn.
+        """
+        found: dict[str, Row] = {}
+        for payload in self._waiting:
+            with suppress(msgspec.MsgspecError):
+                for row in _DECODER.decode(payload).rows:
+                    if isinstance(row, PositionRow):
+                        found.setdefault(row.position_id, row)
+        return tuple(found.values())
+
     def done(self) -> None:
         """The database has the first one."""
         self._waiting.popleft()
@@ -261,6 +275,7 @@ class SpoolingStore:
         self._queue.open()
         self._drain()
         seen = self._spool.epoch()
+        self._spool.note_epoch(seen)  # on a full disk no epoch is taken in vain
         state = self._database.load(now_ns, ask, least_epoch=seen + 1)
         self._spool.note_epoch(state.epoch)
         self._epoch = state.epoch
@@ -302,7 +317,7 @@ class SpoolingStore:
             except StoreFenced as error:
                 queue.refuse(commit.rows, str(error))
             except RowsRefused:
-                self._write_singly(commit)
+                self._write_singly(Spooled(commit.epoch, (*queue.positions(), *commit.rows)))
             queue.done()
         queue.emptied()
 
