@@ -99,10 +99,12 @@ class _Observer:
         with closing(self._opened()) as database:
             return list(database.rows())
 
-    def replace(self, rows: Iterable[Row]) -> None:
+    def replace(
+        self, rows: Iterable[Row], *, epoch: int | None = None, since_ns: int = 0
+    ) -> None:
         """See `Observer.replace`."""
         with closing(self._opened()) as database:
-            database.replace(rows)
+            database.replace(rows, epoch=epoch, since_ns=since_ns)
 
     def reset(self) -> None:
         """Be a new store that nobody ever loaded."""

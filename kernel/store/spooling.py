@@ -171,8 +171,9 @@ class SpoolQueue:
         return None
 
     def positions(self) -> tuple[Row, ...]:
-        """Positions that come later: rows before them may refer to them, where a backup has not
-        got them. Written early they harm nothing, for they come again in their turn.
+        """The positions that wait: rows before them may refer to them, where a backup lacks them.
+
+        Written early they harm nothing, for they come again in their turn.
         """
         found: dict[str, Row] = {}
         for payload in self._waiting:

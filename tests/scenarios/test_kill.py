@@ -142,7 +142,7 @@ class Looks:
     def rows(self):
         return list(self.found)
 
-    def replace(self, rows):
+    def replace(self, rows, *, epoch=None, since_ns=0):
         self.found = list(rows)
 
 
