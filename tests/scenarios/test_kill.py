@@ -50,9 +50,9 @@ def test_a_store_that_forgets_a_durable_trade_is_found(monkeypatch):
         trades = [row for row in self.rows() if isinstance(row, FillRow)]
         if trades and not forgotten:
             forgotten.append(trades[0].trade_id)
-            self.restore(
-                row for row in self.snapshot() if getattr(row, "trade_id", "") != forgotten[0]
-            )
+            held = self.snapshot()
+            kept = [row for row in held.rows if getattr(row, "trade_id", "") != forgotten[0]]
+            self.restore(held._replace(rows=tuple(kept)))
 
     monkeypatch.setattr(SimulatedStore, "crash", forget)
     found = run_round(Round(seed=3, deaths=12, isolate=False))
