@@ -318,15 +318,11 @@ class PostgresStore:
         if not whose:
             return
         held = await connection.fetchval(sql.FENCE) or 0
+        words = f"run epoch {held} holds it, this process has {whose}"
         if held > whose:
-            raise StoreFenced(
-                f"database {self._address.told}: run epoch {held} has loaded since {whose}"
-            )
+            raise StoreFenced(f"database {self._address.told}: {words}: another process has started")
         if held < whose and not epoch:
-            raise StoreError(
-                f"database {self._address.told}: it is at run epoch {held}, this process has"
-                f" {whose}: the database was exchanged"
-            )
+            raise StoreError(f"database {self._address.told}: {words}: the database was exchanged")
 
 
 def _is_gone(connection: asyncpg.Connection) -> bool:
