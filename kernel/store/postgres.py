@@ -318,11 +318,11 @@ class PostgresStore:
         if not whose:
             return
         held = await connection.fetchval(sql.FENCE) or 0
-        words = f"run epoch {held} holds it, this process has {whose}"
+        words = f"{self._address.told}: run epoch {held} holds it, this process has {whose}"
         if held > whose:
-            raise StoreFenced(f"database {self._address.told}: {words}: another process has started")
+            raise StoreFenced(f"database {words}: another process has started")
         if held < whose and not epoch:
-            raise StoreError(f"database {self._address.told}: {words}: the database was exchanged")
+            raise StoreError(f"database {words}: the database was exchanged")
 
 
 def _is_gone(connection: asyncpg.Connection) -> bool:

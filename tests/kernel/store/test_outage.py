@@ -179,7 +179,7 @@ def test_a_deadlock_is_tried_again(process):
         other("SET deadlock_timeout = '20s'", "BEGIN")
         other("UPDATE monitoring.orders_cache SET symbol = 'theirs'")
         thread = other.later(
-            "SELECT pg_sleep(0.3)",  # meanwhile the commit holds the position and waits for the order
+            "SELECT pg_sleep(0.3)",  # until the commit holds the position and waits for the order
             "UPDATE monitoring.positions SET symbol = 'theirs'",
             "COMMIT",
         )
@@ -210,13 +210,13 @@ def test_a_serialisation_failure_is_tried_again(process):
 
 def slowly(what: str) -> tuple[str, ...]:
     """Statements after which each write to a position does this first."""
+    failing = "BEGIN RAISE EXCEPTION 'provoked' USING ERRCODE = '40001'; END"
+    first = f"BEGIN PERFORM {what}; RETURN NEW; END"
     return (
-        "CREATE OR REPLACE FUNCTION fail_40001() RETURNS int LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE EXCEPTION 'provoked' USING ERRCODE = '40001'; END $$",
-        f"CREATE FUNCTION before_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM {what};"
-        " RETURN NEW; END $$",
-        "CREATE TRIGGER slow BEFORE UPDATE ON monitoring.positions"
-        " FOR EACH ROW EXECUTE FUNCTION before_write()",
+        f"CREATE OR REPLACE FUNCTION fail_40001() RETURNS int LANGUAGE plpgsql AS $${failing}$$",
+        f"CREATE FUNCTION before_write() RETURNS trigger LANGUAGE plpgsql AS $${first}$$",
+        """CREATE TRIGGER slow BEFORE UPDATE ON monitoring.positions
+           FOR EACH ROW EXECUTE FUNCTION before_write()""",
     )
 
 
@@ -251,7 +251,7 @@ def test_a_full_disk_beside_a_database_that_is_away_is_told(process):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
     try:
-        with pytest.raises(StoreError, match="not asked; spool .* cannot take a record"):
+        with pytest.raises(StoreError, match=r"not asked; spool .* cannot take a record"):
             process.store.commit((position("p", LIVE),), entry=False, away="not asked")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
