@@ -4,8 +4,10 @@ In this release there are `config show`, which reads the settings as a live run 
 nothing, and `db`, which makes, checks, reads, backs up and restores the tables of its database; the
 commands that trade come later.
 
+`--check-instances` says who else works on the data folder or has the account.
+
 Exit codes: 0 ok · 1 unexpected · 2 usage or settings · 4 the tables are not as they must be ·
-6 the database cannot be reached · 130 interrupted.
+5 another instance · 6 the database cannot be reached · 130 interrupted.
 """
 
 import argparse
@@ -71,7 +73,8 @@ def make_parser() -> argparse.ArgumentParser:
     """All commands and their flags."""
     parser = argparse.ArgumentParser(prog="run_live.py", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_instances(parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     config = commands.add_parser("config", help="the settings", allow_abbrev=False)
     acts = config.add_subparsers(dest="act", required=True, metavar="ACT")
     show = acts.add_parser(
@@ -82,6 +85,28 @@ def make_parser() -> argparse.ArgumentParser:
     show.set_defaults(func=cmd_config_show)
     add_db(commands)
     return parser
+
+
+def cmd_instances(args: argparse.Namespace) -> int:
+    """`--check-instances`: say who else works here, `--force` ends it."""
+    from replay import instances_cli
+
+    return instances_cli.run(args)
+
+
+def add_instances(parser: argparse.ArgumentParser) -> None:
+    """The flags that need no command."""
+    parser.add_argument(
+        "--check-instances", action="store_true",
+        help="say whether another instance works on the data folder or has the account",
+    )  # fmt: skip
+    parser.add_argument(
+        "--force", action="store_true",
+        help="with --check-instances: end the process that works on the data folder",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    add_settings_flags(parser)
+    parser.set_defaults(func=cmd_instances)
 
 
 def add_settings_flags(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +122,12 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run one command; the exit code."""
-    args = make_parser().parse_args(arguments)
+    parser = make_parser()
+    args = parser.parse_args(arguments)
+    if args.command is None and not args.check_instances:
+        parser.error("give a COMMAND, or --check-instances")
+    if args.command is not None and arguments[0].startswith("-"):
+        parser.error(f"{arguments[0]}: flags of a COMMAND come after it")
     try:
         code: int = args.func(args)
         sys.stdout.flush()

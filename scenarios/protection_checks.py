@@ -100,6 +100,8 @@ class ProtectionChecks:
         self._canceled: dict[tuple[str, str], int] = {}
         self._capped: dict[tuple[str, str], int] = {}
         self._closing_ns: dict[tuple[str, str], int] = {}
+        self._throttled_ns: dict[str, int] = {}
+        """Venue → until when it refuses requests that a stop may need."""
         self._asked_ns: dict[tuple[str, str], int] = {}
         self._exposure = ZERO
         self._alive = False
@@ -168,8 +170,17 @@ class ProtectionChecks:
                 span_ns = EFFORT_NS if tries else TOLD_NS
                 self._later(span_ns, partial(self._look_asked, place, held, now, life))
 
+    def throttled(self, venue: str, until_ns: int) -> None:
+        """The venue refuses requests, of a budget that stops need too, until a time."""
+        self._throttled_ns[venue] = max(until_ns, self._throttled_ns.get(venue, 0))
+
     def _look_asked(self, place: Place, held: Held, told_ns: int, life: int) -> None:
         """Whether the kernel asked for protection since it was told of a fill."""
+        again_ns = self._throttled_ns.get(place[0], 0) + TOLD_NS
+        if again_ns > max(self._agenda.now_ns, told_ns + TOLD_NS):
+            wait_ns = again_ns - self._agenda.now_ns
+            self._later(wait_ns, partial(self._look_asked, place, held, told_ns, life))
+            return
         naked = 0 <= held.naked_since_ns <= told_ns
         asked = self._asked_ns.get(place[:2], -1) >= told_ns
         if naked and not asked and self._alive and life == self._lives:

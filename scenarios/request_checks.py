@@ -332,6 +332,8 @@ class RequestChecks:
         rests = isinstance(request, SubmitOrder) and request.order_type is not OrderType.MARKET
         if reply.kind == "Throttled" and shared and not rests and _protects(request):
             self._throttled[(venue, _symbol(request))] = None
+        if reply.kind == "Throttled" and shared:
+            self._protection.throttled(venue, reply.retry_at_ns or now_ns + MINUTE)
         if reply.banned:
             self._banned_until[venue] = reply.retry_at_ns
         if isinstance(request, SubmitOrder):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kernel.model.rows import EventRow, Row, StoredState
     from kernel.store.address import Address
-    from kernel.store.leases import LeaseAsk
+    from kernel.store.leases import Holding, LeaseAsk
 
 
 class BlockingPostgres:
@@ -51,6 +51,10 @@ class BlockingPostgres:
     ) -> StoredState:
         """See `Backend.load`."""
         return self._run(self._store.load(now_ns, ask, least_epoch=least_epoch))
+
+    def leases(self) -> dict[str, Holding]:
+        """See `PostgresStore.leases`."""
+        return self._run(self._store.leases())
 
     def lease(self, ask: LeaseAsk, now_ns: int) -> None:
         """See `Backend.lease`."""

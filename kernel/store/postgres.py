@@ -106,6 +106,18 @@ class PostgresStore:
         async with self._turn:
             await self._repeated(renew)
 
+    async def leases(self) -> dict[str, Holding]:
+        """By account; `until_ns` 0: it is over, by the clock of the database."""
+        async with self._reading() as connection:
+            now = await connection.fetchval(sql.CLOCK)
+            found = await connection.fetch(sql.LEASES)
+        return {
+            row["account"]: Holding(
+                row["instance"], row["epoch"], row["until_ns"] if row["until_ns"] > now else 0
+            )
+            for row in found
+        }
+
     async def load(
         self, now_ns: int, ask: LeaseAsk | None = None, *, least_epoch: int = 1
     ) -> StoredState:

@@ -181,6 +181,24 @@ def test_a_fill_that_is_told_is_answered_by_a_request_that_protects():
     assert idle.broken == ["I20"]
 
 
+def test_while_a_venue_refuses_requests_a_stop_is_asked_for_after_that():
+    bench = Bench(faults=True)
+    bench.venue.trade(BUY, "0.005")
+    bench.checks.told_of_fill("binance", SYMBOL)
+    bench.checks.throttled("binance", bench.agenda.now_ns + 5 * SECOND)
+    bench.pass_time(5.9)
+    assert bench.broken == []
+    bench.pass_time(0.2)
+    assert bench.broken == ["I20"]
+    later = Bench(faults=True)
+    later.checks.throttled("binance", later.agenda.now_ns)
+    later.pass_time(5)
+    later.venue.trade(BUY, "0.005")
+    later.checks.told_of_fill("binance", SYMBOL)
+    later.pass_time(1.1)
+    assert later.broken == ["I20"]
+
+
 def test_new_before_old_keeps_i8():
     bench = Bench()
     protected(bench)
