@@ -338,7 +338,7 @@ def _run(args: argparse.Namespace, plan: ReplayPlan) -> ReplayResult:
     )
     with (
         store_server(args.store) as server,
-        backends(server) as fresh,
+        backends(server, isolate=args.isolate) as fresh,
         run_progress(quiet=args.json) as progress,
     ):
         extras.progress, extras.backend = progress, fresh()

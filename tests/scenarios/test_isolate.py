@@ -11,10 +11,14 @@ import pytest
 
 from scenarios.assembly import assemble
 from scenarios.files import read_suites
+from scenarios.replay_run import Extras, run_replay
 from scenarios.results import FAILED, PASSED, run_entry
 from scenarios.run import Run
 from scenarios.stores import backends
 from tests.scenarios.programs import ROOT
+from tests.scenarios.test_replay import data, folder, plan
+
+__all__ = ["data", "folder"]
 
 SUITES = {entry.name: entry for entry in read_suites()}
 ALIKE = (
@@ -174,3 +178,11 @@ def test_the_command_line_runs_isolated_and_says_so_in_the_line_that_reproduces(
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "--seed 1 --isolate" in told.stdout or "--seed 0 --isolate" in told.stdout
+
+
+def test_an_isolated_replay_with_crashes_on_its_own_database_has_the_same_digest(data, postgres):
+    here = run_replay(plan(data), Extras(deaths=3)).result
+    with backends(postgres.address("{}"), isolate=True) as fresh:
+        apart = run_replay(plan(data), Extras(deaths=3, isolate=True, backend=fresh())).result
+    assert apart.crashes == 3
+    assert (apart.digest, apart.state_digest) == (here.digest, here.state_digest)
