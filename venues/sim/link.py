@@ -97,10 +97,8 @@ class SimVenueLink:
         `signed_ns`: a process that was frozen since then sends what it had signed.
         """
         match body:
-            case VenueCall() if signed_ns:
-                self._ask(body.request, partial(self._reply, key), signed_ns=signed_ns)
             case VenueCall():
-                self._request(key, body.request)
+                self._request(key, body.request, signed_ns)
             case StreamOpen():
                 self._stream.open(body.connection)
             case StreamClose():
@@ -113,14 +111,14 @@ class SimVenueLink:
             self._stream.close()
             self._venue.unsubscribe(self._hear)
 
-    def _request(self, key: str, request: VenueRequest) -> None:
+    def _request(self, key: str, request: VenueRequest, signed_ns: int) -> None:
         if type(request) is not QuerySnapshot:
-            self._ask(request, partial(self._reply, key))
+            self._ask(request, partial(self._reply, key), signed_ns=signed_ns)
             return
-        if not self._in_step:
+        if signed_ns or not self._in_step:
             parts = _Parts(partial(self._reply, key))
             for place, part in enumerate(SNAPSHOT_PARTS):
-                self._ask(part, partial(parts.take, place))
+                self._ask(part, partial(parts.take, place), signed_ns=signed_ns)
             return
         agenda, legs, answer = self._agenda, self._venue.legs.legs, self._venue.answer
 
