@@ -6,11 +6,8 @@ import sys
 
 import pytest
 
-from kernel.store.address import Address
 from kernel.store.scratch import make_database
 from tests.conventions.tree import ROOT
-from tests.kernel.store.stores import ask
-from tests.kernel.store.test_instance import a_process
 
 
 def run(*arguments, cwd, **environment):
