@@ -7,9 +7,9 @@ import pytest
 
 from kernel.errors import InvariantViolation
 from kernel.model.orders import FillKind, PositionReport, PositionSide, Side
-from kernel.model.positions import PositionState
+from kernel.model.positions import Origin, PositionState
 from kernel.model.units import TsNs
-from kernel.trade.book import Position
+from kernel.trade.book import RECENT_POSITIONS, Position
 from tests.kernel.trade.parts import START_TS, SYMBOL, VENUE, Bench, fill, position_row
 
 D = Decimal
@@ -272,3 +272,82 @@ def test_positions_are_found_by_venue_and_by_leg():
     assert bench.book.by_symbol("bybit", SYMBOL) is other
     long.transition(PositionState.ROLLED_BACK, "test")
     assert bench.book.by_symbol(VENUE, SYMBOL) is short
+
+
+def ended(bench, name, *fills, symbol=SYMBOL, venue=VENUE):
+    """A position that ended with these executions."""
+    position = bench.book.create(named(name, symbol, venue=venue))
+    for one in fills:
+        position.apply_fill(one)
+    position.transition(PositionState.ROLLED_BACK, "test")
+    return position
+
+
+def test_the_result_of_what_ended_is_told_once_its_executions_tell_all_of_it():
+    bench = Bench()
+    told: list[Position] = []
+    bench.book.on_result.append(told.append)
+    living = bench.book.create(named("p0", "ETHUSDT"))
+    whole = ended(bench, "p1", entry("e1"), exit_("x1"))
+    part = ended(bench, "p2", entry("e2"), exit_("x2", "1"))
+    other = ended(bench, "p3", symbol="BNBUSDT")
+    assert told == [whole, other]
+    assert bench.book.unexplained(VENUE) == [part]
+    assert bench.book.unexplained(VENUE, SYMBOL) == [part]
+    assert bench.book.unexplained(VENUE, "ETHUSDT") == []
+    assert bench.book.unexplained("bybit") == []
+    assert bench.book.without_result() == [living, part]
+    bench.book.explain(part)
+    assert told == [whole, other], "a part of it is still unknown"
+    bench.book.explain(part, final=True)
+    bench.book.explain(part, final=True)
+    bench.book.explain(whole)
+    assert told == [whole, other, part]
+    assert bench.book.without_result() == [living]
+
+
+def test_what_no_execution_explains_is_not_given_up():
+    bench = Bench()
+    ended(bench, "p0", entry("e0"))
+    for number in range(1, RECENT_POSITIONS + 2):
+        ended(bench, f"p{number}")
+    assert [position.id for position in bench.book.forgotten()] == ["p1", "p2"]
+    assert bench.book.forgotten() == []
+    assert bench.book.by_id("p0") is not None
+
+
+def test_what_lives_is_open_and_found_by_its_id():
+    bench = Bench()
+    first, second = bench.book.create(named("p1")), bench.book.create(named("p2", "ETHUSDT"))
+    first.transition(PositionState.ENTRY_PLACED, "test")
+    assert bench.book.open() == [first, second]
+    assert bench.book.by_id("p1") is first
+    assert bench.book.by_id("p9") is None
+
+
+@pytest.mark.parametrize("origin", Origin)
+def test_a_position_of_ours_came_from_a_signal_of_ours(origin):
+    position = Bench().book.create(msgspec.structs.replace(position_row(), origin=origin))
+    assert position.ours is (origin is Origin.OURS)
+
+
+def test_what_is_known_is_not_inferred_again():
+    bench, position = made(entry())
+    assert position.infer(D(2), D(100), "again") is False
+    assert position.infer(D(1), D(100), "less") is False
+    assert not position.changed.is_set
+    assert bench.outbox.decisions == []
+
+
+def test_a_row_changes_in_other_fields_while_it_has_a_level():
+    _, position = made(entry(), protected_level=D(98))
+    position.update(best_price=D(120))
+    assert (position.row.best_price, position.row.protected_level) == (120, 98)
+
+
+@pytest.mark.parametrize(("side", "realized"), [(LONG, "0.5"), (SHORT, "-0.5")])
+def test_what_is_realized_has_all_its_digits(side, realized):
+    position = Bench().position(side)
+    position.apply_fill(fill("e", side.entry_side, "1", "100"))
+    position.apply_fill(fill("x", side.exit_side, "1", "100.5"))
+    assert position.row.realized_pnl == D(realized)

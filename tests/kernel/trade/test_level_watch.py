@@ -63,6 +63,8 @@ def test_the_watch_stands_at_the_level_on_the_side_where_the_stop_triggers(side,
 def test_the_watch_follows_the_level_and_stands_once():
     watched = Watched()
     watched.watch.follow()
+    watched.bench.run(watched.bench.runtime.now())
+    assert list(watched.bench._watches) == ["watch/binance/BTCUSDT:level/1"], "the same one"
     assert [below for _, below, _ in watched.bounds()] == [D(41160)]
     watched.position.update(protected_level=D(41500))
     watched.watch.follow()
