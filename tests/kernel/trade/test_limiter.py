@@ -268,6 +268,8 @@ def test_the_venue_states_its_limit_its_window_and_its_use():
     assert orders.limits[EffectClass.ENTRY] == 14
     made.correct(ORDERS, used=17)
     assert (orders.capacity, orders.window_ns, orders.used) == (20, 5 * SECOND, 17)
+    made.correct(QUERIES, capacity=1000)
+    assert made.buckets[QUERIES].used == 0, "nothing was said of it"
 
 
 def test_a_bucket_that_the_venue_alone_knows_is_made():

@@ -15,6 +15,7 @@ from kernel.model.orders import (
 )
 from kernel.model.positions import CloseReason, PositionState
 from kernel.model.units import MINUTE, MS, SECOND, TsNs
+from kernel.trade.book import Position
 from tests.kernel.fakes import Bench, Rule
 
 D = Decimal
@@ -66,6 +67,20 @@ def executed(bench, position, qty, *, kind=FillKind.TRADE, price="41900", told=T
 
 
 # ------------------------------------------------------------------------ who is kept
+
+
+def test_that_a_position_is_kept_is_told_once_and_its_end_too():
+    bench = Bench().protection()
+    kept: list[Position] = []
+    released: list[Position] = []
+    bench.stops.on_kept, bench.stops.on_released = kept.append, released.append
+    position = bench.protected()
+    bench.stops.keep(position)
+    assert kept == [position]
+    assert bench.stops.kept.is_set
+    executed(bench, position, "0.005")
+    bench.run(bench.runtime.now() + 20 * SECOND)
+    assert (kept, released) == ([position], [position])
 
 
 def test_a_crash_of_a_keeper_is_told_with_its_position():
