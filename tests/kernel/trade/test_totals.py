@@ -75,3 +75,12 @@ def test_a_stored_row_gives_what_its_executions_do_not_explain_the_price_that_is
     total.add(fill("2", Side.BUY, "1", "120", ts_ns=TsNs(NOW)))
     assert (total.qty, total.base_qty) == (Decimal(4), Decimal(2))
     assert total.notional == Decimal(90) + Decimal(120) + 2 * Decimal(100)
+
+
+def test_the_least_quantity_is_proven_and_nothing_has_no_price():
+    total = Total(Decimal("0.5"), Decimal(100), TsNs(NOW))
+    assert (total.qty, total.price) == (Decimal("0.5"), Decimal(100))
+    assert total.at_least(Decimal("0.6"), Decimal(100), TsNs(NOW))
+    assert total.qty == Decimal("0.6")
+    assert not total.at_least(Decimal("0.6"), Decimal(100), TsNs(NOW))
+    assert Total(Decimal(0), Decimal(0), TsNs(NOW)).price == 0

@@ -80,8 +80,8 @@ def test_a_delisting_in_the_next_day_is_refused(bench, ahead, expected):
 
 def test_a_position_of_ours_is_in_the_way_on_both_sides(bench):
     open_position(bench)
-    assert reason(bench) == "position_open"
-    assert reason(bench, signal(ONE, side=Side.SELL)) == "position_open"
+    assert check(bench) == Refusal("position_open", "ACTIVE")
+    assert check(bench, signal(ONE, side=Side.SELL)) == Refusal("position_open", "ACTIVE")
 
 
 def test_a_position_that_only_the_venue_knows_is_in_the_way(bench):
