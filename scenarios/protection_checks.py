@@ -99,6 +99,7 @@ class ProtectionChecks:
         self._venues: dict[str, SimVenue] = {}
         self._canceled: dict[tuple[str, str], int] = {}
         self._capped: dict[tuple[str, str], int] = {}
+        self._doubted: dict[tuple[str, str], int] = {}
         self._closing_ns: dict[tuple[str, str], int] = {}
         self._throttled_ns: dict[str, int] = {}
         """Venue → until when it refuses requests that a stop may need."""
@@ -149,6 +150,10 @@ class ProtectionChecks:
     def cap_refused(self, venue: str, symbol: str) -> None:
         """The venue refused a second stop for its cap: overlap is not permitted now (I8)."""
         self._capped[(venue, symbol)] = self._agenda.now_ns
+
+    def outcome_unknown(self, venue: str, symbol: str) -> None:
+        """A request of this symbol has no answer, or one that says nothing."""
+        self._doubted[(venue, symbol)] = self._agenda.now_ns
 
     def protecting_sent(self, venue: str, symbol: str) -> None:
         """The kernel asked for a stop or a close."""
@@ -297,11 +302,20 @@ class ProtectionChecks:
                                     f" {text(held.qty)} without one")  # fmt: skip
 
     def _cover_again(self, place: Place, held: Held) -> None:
-        """The gap of a cancel that went first has its own bound, refusals for the cap or not."""
+        """The gap of a cancel that went first has its own bound, refusals for the cap or not.
+
+        What the venue leaves unknown meanwhile is asked for again: the bound counts from there,
+        and I1 bounds the whole.
+        """
         since = held.naked_since_ns
 
         def look() -> None:
-            if held.naked_since_ns == since and self._alive and not self._closing(*place[:2]):
+            if held.naked_since_ns != since or not self._alive or self._closing(*place[:2]):
+                return
+            doubted = self._doubted.get(place[:2], -CAP_WINDOW_NS)
+            if self._agenda.now_ns - doubted < CAP_WINDOW_NS:
+                self._later(doubted + CAP_WINDOW_NS - self._agenda.now_ns, look)
+            else:
                 self._tell("I8", place, f"{text(held.qty)} has no stop again after our cancel")
 
         self._later(CAP_WINDOW_NS, look)

@@ -162,6 +162,7 @@ class RequestChecks:
 
     def unknown(self, venue: str, client_order_id: str, symbol: str) -> None:
         """There is no answer, or one that says nothing."""
+        self._protection.outcome_unknown(venue, symbol)
         key = (venue, client_order_id)
         if key in self._sent and key not in self._proven:
             self._unknown[(venue, client_order_id)] = symbol

@@ -167,6 +167,20 @@ def test_at_the_cap_a_stop_that_does_not_come_back_breaks_i8():
     assert bench.broken == ["I8"]
 
 
+def test_a_stop_that_went_first_has_its_time_again_after_an_unknown_outcome():
+    bench = Bench(faults=True)
+    protected(bench)
+    bench.checks.cap_refused("binance", SYMBOL)
+    bench.checks.cancel_sent("binance", "s1")
+    bench.venue.gone("41160", reason="canceled")
+    bench.pass_time(4)
+    bench.checks.outcome_unknown("binance", SYMBOL)
+    bench.pass_time(4)
+    assert bench.broken == []
+    bench.pass_time(2)
+    assert bench.broken == ["I8"]
+
+
 def test_a_fill_that_is_told_is_answered_by_a_request_that_protects():
     bench = Bench(faults=True)
     bench.venue.trade(BUY, "0.005")
