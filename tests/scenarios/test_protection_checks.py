@@ -240,7 +240,13 @@ def test_more_than_two_stops_and_two_that_stay_break_i9():
     protected(other)
     other.venue.live("41160", name="s2")
     other.venue.live("41160", name="s3")
-    assert other.broken == ["I9"]
+    assert other.broken == [], "it may just have grown during a move"
+    later = Bench()
+    protected(later)
+    later.pass_time(11)
+    later.venue.live("41160", name="s2")
+    later.venue.live("41160", name="s3")
+    assert later.broken == ["I9"]
 
 
 def test_a_foreign_position_is_not_ours_to_measure():
