@@ -2,7 +2,7 @@
 VENV   := .venv
 PYTHON_IN_VENV := $(VENV)/bin/python
 JOBS   ?= 2
-MUTATION_FLOOR ?= 50
+MUTATION_FLOOR ?= 80
 SUITES ?= run_sim.py scenario --json
 CODE   := kernel venues replay scenarios $(wildcard run_*.py)
 
