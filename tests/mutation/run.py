@@ -198,7 +198,7 @@ def _tell(
               if one.state == KILLED and one.mutant.name in reasons]  # fmt: skip
     for word, names in (("no longer there", stale), ("explained, and killed", killed)):
         for name in names:
-            print(f"survivors.toml: {word}: {name}")
+            print(f"survivors: {word}: {name}")
 
 
 def _tell_one(outcome: Outcome, sources: dict[str, Source], reasons: dict[str, str]) -> None:
