@@ -26,7 +26,7 @@ lint: setup ## ruff
 
 types: setup ## mypy: strict for the code, checked but untyped allowed for the tests
 	$(VENV)/bin/mypy $(CODE)
-	$(VENV)/bin/mypy tests .ci
+	$(VENV)/bin/mypy tests .ci benchmarks
 
 layers: setup ## import-linter: who may import whom
 	PYTHONPATH=. $(VENV)/bin/lint-imports --no-logo

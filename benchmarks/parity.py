@@ -45,6 +45,7 @@ from kernel.model.units import HOUR, MINUTE, SECOND, install_decimal_context
 from replay.journal import Header, Recorder
 from scenarios.driver import Driver, Sink
 from scenarios.invariants import Checker
+from scenarios.kernels import LocalKernel
 from scenarios.protection_checks import Limits
 from scenarios.replay_run import JournalSink, Tally
 from scenarios.signal_items import signal_item
@@ -164,7 +165,7 @@ class Ages:
 
         def close() -> None:
             kernel = driver.kernel
-            assert kernel is not None
+            assert isinstance(kernel, LocalKernel)
             held = kernel.services.book.by_symbol(VENUE, symbol)
             if held is not None and held.id == position_id:
                 self.commands += 1
