@@ -3,12 +3,20 @@
 from decimal import Decimal
 
 from kernel import errors
+from kernel.model.ids import Leg
 from kernel.model.orders import (
+    OrderClass,
+    OrderStatus,
+    OrderType,
+    PositionReport,
     PositionSide,
+    Side,
 )
 from kernel.model.positions import PositionState
-from kernel.model.units import MS, SECOND
-from tests.kernel.fakes import Bench, Rule
+from kernel.model.rows import OrderRow
+from kernel.model.units import MS, SECOND, TsNs
+from kernel.trade.protective_set import StopOrder
+from tests.kernel.fakes import WALL, Bench, Rule
 
 D = Decimal
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
@@ -22,6 +30,11 @@ class Owning(Bench):
         super().__post_init__()
         self.protection()
         self.run(100 * SECOND)
+
+    @property
+    def coverage(self):
+        """What the owner knows."""
+        return self.stops._coverage
 
     def result(self, coro, seconds=5):
         self.began = self.runtime.now()
@@ -66,3 +79,40 @@ class Owning(Bench):
         assert self.protect(position, 2) is True
         position.transition(ACTIVE, "test")
         return position
+
+    def doubt(self, position, level="41400", **changes):
+        """A stop that the venue took and nobody saw."""
+        fields = {
+            "venue": "binance",
+            "client_order_id": self.services.orders.new_id(position, Leg.STOP),
+            "symbol": "BTCUSDT", "position_id": position.id, "order_class": OrderClass.CONDITIONAL,
+            "order_type": OrderType.STOP_MARKET, "side": Side.SELL, "qty": D("0.005"),
+            "reduce_only": True, "trigger_price": D(level), "venue_order_id": "taken",
+        }  # fmt: skip
+        order = self.services.orders.register(OrderRow(**(fields | changes)))
+        return position.stops.add(StopOrder(order, self.runtime.now()))
+
+    def lost(self, **given):
+        """An unkept position whose stop the venue ended, and none can be placed."""
+        position = self.unkept(**given)
+        self.venue.end(position.stops.open()[0].client_order_id, OrderStatus.EXPIRED)
+        self.run(self.runtime.now() + 100 * MS)
+        self.fails()
+        return position
+
+    def missing(self):
+        """A kept stop that reads do not show, and none can be placed beside it."""
+        position = self.unkept()
+        (stop,) = position.stops.open()
+        stop.missing = True
+        self.venue.silent = True
+        self.fails()
+        self.fails(errors.UnknownOrder, "query_order")
+        return position, stop
+
+
+def shown(position, qty="0.005", at=0, **changes):
+    """A row of the venue for a position, `at` ns after the start."""
+    return PositionReport(
+        symbol="BTCUSDT", side=position.side, qty=D(qty), updated_ns=TsNs(WALL + at), **changes
+    )

@@ -1,13 +1,11 @@
 """The stop owner against a scripted venue with stops as orders of their own."""
 
-import itertools
 from decimal import Decimal
 
 import msgspec
 import pytest
 
 from kernel import errors
-from kernel.config import Settings
 from kernel.model.ids import Leg, OrderIdParts, client_order_id, symbol_hash
 from kernel.model.orders import OrderClass, OrderStatus, OrderType, PositionSide, PriceSource
 from kernel.model.positions import CloseReason, Origin, PositionState
@@ -87,76 +85,6 @@ def test_an_unknown_outcome_that_was_applied_is_found_and_not_doubled(bench):
     assert protect(bench, position) is True
     assert len(bench.venue.requests("place_stop")) == 1
     assert len(bench.venue.stops()) == 1
-
-
-def test_one_try_and_three_retries_after_one_two_and_four_seconds(bench):
-    position = bench.filled()
-    bench.venue.rules.append(Rule("place_stop", errors.FilterViolation, "-1111"))
-    assert protect(bench, position) is False
-    times = [at for at, _ in bench.venue.requests("place_stop")]
-    gaps = [round((b - a) / SECOND) for a, b in itertools.pairwise(times)]
-    assert gaps == [1, 2, 4]
-
-
-def test_the_answer_comes_before_the_unprotected_deadline_whatever_attempts_remain(bench):
-    position = bench.filled()
-    bench.venue.rules.append(Rule("place_stop", errors.OutcomeUnknown, delay_ns=20 * SECOND))
-    bench.venue.rules.append(Rule("query_order", errors.OutcomeUnknown, delay_ns=20 * SECOND))
-    started = bench.runtime.now()
-    task = bench.spawn(bench.stops.protect(position))
-    bench.run(started + 30 * SECOND - 1)
-    assert task.done
-    assert task.result() is False
-
-
-def test_the_deadline_counts_from_the_first_known_fill(bench):
-    position = bench.filled()
-    bench.run(10 * SECOND)
-    bench.venue.rules.append(Rule("place_stop", errors.OutcomeUnknown, delay_ns=20 * SECOND))
-    bench.venue.rules.append(Rule("query_order", errors.OutcomeUnknown, delay_ns=20 * SECOND))
-    task = bench.spawn(bench.stops.protect(position))
-    bench.run(30 * SECOND - 1)
-    assert task.done
-
-
-def test_already_through_closes_at_market_once_after_a_fresh_price_confirms_it(bench):
-    position = bench.filled()
-    task = bench.spawn(bench.stops.protect(position))
-    bench.at(5 * MS, lambda: bench.price("41000"))
-    bench.run(20 * SECOND)
-    assert task.result() is False
-    assert bench.venue.held == {}
-    assert len(bench.venue.requests("submit")) == 1
-    assert position.row.close_reason == CloseReason.ALREADY_THROUGH
-    assert position.state is PositionState.ROLLBACK
-
-
-def test_a_refusal_that_no_price_confirms_is_not_already_through(bench):
-    position = bench.filled()
-    bench.venue.rules.append(Rule("place_stop", errors.WouldTriggerNow, "-2021", times=2))
-    assert protect(bench, position) is True
-    assert bench.venue.requests("submit") == []
-
-
-def test_three_already_through_closes_in_a_minute_stop_entries_on_the_venue(bench):
-    for number in range(3):
-        start = bench.runtime.now()
-        bench.price("42000")
-        position = bench.filled()
-        bench.spawn(bench.stops.protect(position))
-        bench.at(start + 5 * MS, lambda: bench.price("41000"))
-        bench.run(start + 15 * SECOND)
-        position.transition(PositionState.ROLLED_BACK, "saga")
-        assert bench.services.desks["binance"].entries_allowed is (number < 2)
-    assert bench.alerts("stop.through_breaker")
-
-
-def test_equal_stop_failures_in_a_row_stop_entries_until_one_is_confirmed(bench):
-    position = bench.filled()
-    bench.venue.rules.append(Rule("place_stop", errors.Rejected, "-4120", times=3))
-    assert protect(bench, position) is True
-    assert bench.alerts("stop.breaker")
-    assert bench.services.desks["binance"].entries_allowed
 
 
 def test_a_new_stop_is_confirmed_before_the_old_one_is_cancelled(bench):
@@ -339,30 +267,6 @@ def test_a_quantity_above_the_market_maximum_is_a_protective_set(bench):
     assert sum(stop.qty for stop in stops) == D(250)
     assert max(stop.qty for stop in stops) <= D(100)
     assert len(dict.fromkeys(stop.trigger_price for stop in stops)) == 1
-
-
-def test_adverse_drift_rebases_and_warns(bench):
-    position = bench.filled(entry="42000")
-    bench.price("41000")
-    assert protect(bench, position) is True
-    assert position.row.protected_level == D(40180)
-    assert bench.alerts("stop.drift")
-
-
-def test_adverse_drift_closes_where_the_owner_wants_that():
-    bench = Bench(settings=Settings.load({"STOP_DRIFT_ADVERSE": "close"})).protection()
-    position = bench.filled(entry="42000")
-    bench.price("41000")
-    assert protect(bench, position) is False
-    assert bench.venue.held == {}
-
-
-def test_a_level_beyond_the_liquidation_price_is_tightened(bench):
-    position = bench.filled()
-    bench.venue.held["BTCUSDT"].liquidation = D(41500)
-    position.hear(bench.venue.position_report("BTCUSDT"))
-    assert protect(bench, position) is True
-    assert position.row.protected_level == D(41708)
 
 
 def test_at_the_cap_orphans_are_swept_and_the_stop_is_placed(bench):

@@ -1,7 +1,6 @@
 """The stop owner: when it moves, repairs, closes or lets alone, and how long it waits."""
 
 from decimal import Decimal
-from itertools import pairwise
 
 import msgspec
 import pytest
@@ -9,16 +8,12 @@ import pytest
 from kernel import errors
 from kernel.model.orders import (
     OrderStatus,
-    OrderType,
-    PositionReport,
     PositionSide,
     Side,
 )
 from kernel.model.positions import CloseReason, Origin, PositionState
-from kernel.model.units import MS, SECOND, TsNs
+from kernel.model.units import MS, SECOND
 from kernel.trade.protective_set import StopOrder
-from kernel.trade.stop_breaker import FAILURES_BLOCK
-from tests.kernel.fakes import WALL
 from tests.kernel.trade.owning import Owning
 from tests.kernel.trade.parts import fill
 
@@ -32,12 +27,6 @@ def bench():
     made = Owning()
     yield made
     assert made.crashes == []
-
-
-def shown(position, qty="0.005", at=0, **changes):
-    return PositionReport(
-        symbol="BTCUSDT", side=position.side, qty=D(qty), updated_ns=TsNs(WALL + at), **changes
-    )
 
 
 # ---------------------------------------------------------------- moving
@@ -86,20 +75,6 @@ def test_a_move_of_what_is_being_closed_meanwhile_is_none(bench):
     assert bench.kinds("stop.moved") == []
 
 
-def test_equal_failures_are_counted_by_their_code(bench):
-    position = bench.unkept()
-    limit = bench.settings.venue_breaker_failures
-    bench.fails(times=limit - 1, code="-1")
-    for number in range(limit - 1):
-        bench.tighten(position, str(41500 + number))
-    bench.fails(times=limit, code="-2")
-    desk = bench.services.desks["binance"]
-    for number in range(limit):
-        assert FAILURES_BLOCK not in desk.block_reasons
-        bench.tighten(position, str(41600 + number))
-    assert FAILURES_BLOCK in desk.block_reasons
-
-
 # ---------------------------------------------------------------- ensuring
 
 
@@ -129,17 +104,8 @@ def test_a_stop_that_is_gone_is_placed_again_at_its_level(bench, state):
     assert bench.stops.watched("bybit") == []
 
 
-def lost(bench, **given):
-    """An unkept position whose stop the venue ended, and none can be placed."""
-    position = bench.unkept(**given)
-    bench.venue.end(position.stops.open()[0].client_order_id, OrderStatus.EXPIRED)
-    bench.run(bench.runtime.now() + 100 * MS)
-    bench.fails()
-    return position
-
-
 def test_what_cannot_be_protected_is_closed_after_four_attempts(bench):
-    position = lost(bench)
+    position = bench.lost()
     bench.ensure(position)
     assert len(bench.times("place_stop")) == 4
     assert position.state is PositionState.CLOSED
@@ -155,7 +121,7 @@ def test_a_pending_position_that_cannot_be_protected_is_its_sagas(bench):
 
 
 def test_a_foreign_position_is_protected_and_never_closed(bench):
-    position = lost(bench, origin=Origin.FOREIGN)
+    position = bench.lost(origin=Origin.FOREIGN)
     bench.ensure(position)
     assert len(bench.times("place_stop")) == 4
     assert position.state is ACTIVE
@@ -163,7 +129,7 @@ def test_a_foreign_position_is_protected_and_never_closed(bench):
 
 
 def test_what_the_venue_does_not_show_is_not_closed(bench):
-    position = lost(bench)
+    position = bench.lost()
     bench.venue.held.clear()
     bench.ensure(position)
     assert bench.times("submit") == []
@@ -171,7 +137,7 @@ def test_what_the_venue_does_not_show_is_not_closed(bench):
 
 
 def test_a_position_that_cannot_be_read_is_closed(bench):
-    position = lost(bench)
+    position = bench.lost()
     bench.fails(errors.OutcomeUnknown, "positions", times=1)
     bench.ensure(position, 30)
     assert len(bench.times("submit")) >= 1
@@ -179,7 +145,7 @@ def test_a_position_that_cannot_be_read_is_closed(bench):
 
 @pytest.mark.parametrize("meanwhile", ["flat", "covered", "fired", "closing"])
 def test_what_came_right_meanwhile_is_not_closed(bench, meanwhile):
-    position = lost(bench)
+    position = bench.lost()
     (order,) = [
         one for one in bench.services.orders.of_position(position.id) if one.row.reduce_only
     ]
@@ -199,19 +165,8 @@ def test_what_came_right_meanwhile_is_not_closed(bench, meanwhile):
     assert bench.times("submit") == []
 
 
-def missing(bench):
-    """A kept stop that reads do not show, and none can be placed beside it."""
-    position = bench.unkept()
-    (stop,) = position.stops.open()
-    stop.missing = True
-    bench.venue.silent = True
-    bench.fails()
-    bench.fails(errors.UnknownOrder, "query_order")
-    return position, stop
-
-
 def test_a_row_that_is_missing_closes_nothing_and_is_told(bench):
-    position, _ = missing(bench)
+    position, _ = bench.missing()
     bench.ensure(position)
     assert position.state is ACTIVE
     assert bench.times("submit") == []
@@ -220,167 +175,11 @@ def test_a_row_that_is_missing_closes_nothing_and_is_told(bench):
 
 
 def test_a_row_that_is_proven_missing_closes(bench):
-    position, _ = missing(bench)
+    position, _ = bench.missing()
     bench.venue.orders.clear()
     bench.ensure(position, 80)
     assert position.state is PositionState.CLOSED
     assert bench.alerts("stop.not_seen") == []
 
 
-@pytest.mark.parametrize("why", ["unwanted", "never shown", "not missing"])
-def test_only_a_wanted_stop_that_was_shown_can_be_merely_missing(bench, why):
-    position, stop = missing(bench)
-    if why == "unwanted":
-        stop.wanted = False
-    elif why == "never shown":
-        stop.order.report = None
-    else:
-        stop.missing = False
-        stop.order.report = msgspec.structs.replace(stop.order.report, reduce_only=False)
-    bench.ensure(position, 45)
-    assert bench.alerts("stop.not_seen") == []
-    assert len(bench.times("submit")) >= 1
-
-
 # ---------------------------------------------------------------- the effort
-
-
-def test_the_deadline_ends_the_effort_a_second_early_and_is_said(bench):
-    position = bench.filled()
-    bench.fails(errors.OutcomeUnknown, delay_ns=3600 * SECOND)
-    bench.fails(errors.OutcomeUnknown, "query_order", delay_ns=3600 * SECOND)
-    assert bench.protect(position) is False
-    assert bench.took_ns == 29 * SECOND
-    assert [one.cause for one in bench.kinds("stop.deadline")] == ["first stop"]
-
-
-def test_the_deadline_of_a_later_stop_counts_from_the_exposure(bench):
-    position = lost(bench)
-    bench.venue.rules.clear()
-    bench.fails(errors.OutcomeUnknown, delay_ns=3600 * SECOND)
-    bench.fails(errors.OutcomeUnknown, "query_order", delay_ns=3600 * SECOND)
-    bench.run(bench.runtime.now() + 10 * SECOND)
-    since = position.stops.exposed_since_ns
-    bench.ensure(position)
-    at = bench.times("submit")[0]
-    assert bench.began + at * MS == since + 29 * SECOND + 40 * MS, "one read of the position"
-
-
-def test_a_missing_row_has_its_whole_deadline(bench):
-    position, _ = missing(bench)
-    position.stops.exposed_since_ns = bench.runtime.now() - 25 * SECOND
-    bench.ensure(position, 60)
-    assert len(bench.times("place_stop")) == 4
-
-
-def test_where_the_right_stop_stands_nothing_is_asked(bench):
-    position = bench.unkept()
-    sent = len(bench.venue.sent)
-    assert bench.protect(position) is True
-    assert len(bench.venue.sent) == sent
-
-
-def test_a_budget_that_is_used_up_is_no_attempt_and_is_waited_for(bench):
-    position = bench.filled()
-    bench.fails(errors.NotSent, times=6)
-    assert bench.protect(position) is True
-    times = bench.times("place_stop")
-    assert [later - earlier for earlier, later in pairwise(times)] == 6 * [270]
-    assert len(bench.kinds("stop.waits")) == 6
-    assert bench.kinds("stop.failed") == []
-
-
-def test_a_venue_that_says_when_is_waited_for_until_then(bench):
-    position = bench.filled()
-
-    class Later(errors.Throttled):
-        def __init__(self, *given):
-            super().__init__(*given, retry_at_ns=bench.runtime.ts() + 3 * SECOND)
-
-    bench.fails(Later, times=1)
-    assert bench.protect(position) is True
-    first, second = bench.times("place_stop")
-    assert 3000 <= second - first <= 3100
-
-
-def test_a_venue_that_shows_no_position_yet_is_asked_again_after_two_tenths():
-    bench = Owning(venue_names=("bybit",))
-    position = bench.filled(venue="bybit")
-    bench.fails(errors.NoPositionYet, "position_stop", times=3)
-    assert bench.protect(position) is True
-    times = bench.times("position_stop")
-    assert [later - earlier for earlier, later in pairwise(times)] == 3 * [260]
-    assert bench.kinds("stop.failed") == []
-
-
-def test_an_active_position_that_the_venue_does_not_show_is_a_syncs():
-    bench = Owning(venue_names=("bybit",))
-    position = bench.filled(venue="bybit", level=D(41300), state=ACTIVE)
-    bench.fails(errors.NoPositionYet, "position_stop")
-    bench.venue.held.clear()
-    bench.ensure(position, 3)
-    assert len(bench.times("position_stop")) == 1
-    assert bench.times("submit") == []
-
-
-def test_executions_that_cannot_be_read_do_not_end_the_effort():
-    bench = Owning(venue_names=("bybit",))
-    position = bench.filled(venue="bybit")
-    bench.fails(errors.NoPositionYet, "position_stop", times=2)
-    bench.fails(errors.OutcomeUnknown, "executions", times=1)
-    assert bench.protect(position) is True
-
-
-def test_a_refusal_of_the_side_makes_the_first_level_be_computed_anew_once(bench):
-    """No fresh price says that it is through: the market may have been misread."""
-    position = bench.filled()
-    bench.fails(errors.WouldTriggerNow, times=6, code="-2021")
-    bench.protect(position)
-    times = bench.times("place_stop")
-    assert len(bench.kinds("stop.first")) == 2
-    assert len(times) == 5, "one anew at once, then four attempts"
-    assert times[1] - times[0] < 100
-    assert times[2] - times[1] >= 1000
-
-
-def test_a_later_level_is_not_computed_anew(bench):
-    position = bench.filled(level=D(41300), state=ACTIVE)
-    bench.fails(errors.WouldTriggerNow, times=1, code="-2021")
-    bench.ensure(position, 5)
-    assert bench.kinds("stop.first") == []
-    first, second = bench.times("place_stop")
-    assert second - first >= 1000
-
-
-def resting(bench):
-    position = bench.unkept()
-    bench.venue.rests = (OrderType.LIMIT,)
-    bench.result(bench.exits.resting.place(position, D(43000), "test"))
-    bench.venue.end(position.stops.open()[0].client_order_id, OrderStatus.EXPIRED)
-    bench.run(bench.runtime.now() + 100 * MS)
-    return position
-
-
-def test_a_stop_that_the_resting_exit_refuses_means_close_after_a_read(bench):
-    position = resting(bench)
-    bench.fails(errors.ReduceOnlyRefused, times=1)
-    bench.ensure(position, 10)
-    assert position.state is PositionState.CLOSED
-    assert position.row.close_reason == CloseReason.AGED
-    assert len(bench.times("place_stop")) == 1
-    assert bench.times("open_orders")[0] < bench.times("submit")[0]
-
-
-def test_another_refusal_beside_a_resting_exit_is_tried_again(bench):
-    position = resting(bench)
-    bench.fails(times=1)
-    bench.ensure(position, 10)
-    assert position.state is ACTIVE
-    assert len(bench.times("place_stop")) == 2
-
-
-def test_that_refusal_without_a_resting_exit_is_tried_again(bench):
-    position = bench.filled()
-    bench.fails(errors.ReduceOnlyRefused, times=1)
-    assert bench.protect(position) is True
-    assert len(bench.times("place_stop")) == 2

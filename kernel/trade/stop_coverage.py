@@ -1,0 +1,131 @@
+"""How far each position is protected, by what is known: its level, its quantity, its stops.
+
+A position has one *protected level*: the first stop, later every tighter one. Nothing here asks a
+venue; `kernel.trade.stop_effort` makes true what is lacking.
+
+Source: SPEC §4.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.model.orders import OrderClass
+from kernel.model.positions import ENTERING
+from kernel.model.traits import StopStyle
+from kernel.model.units import ZERO, Price, Qty
+from kernel.trade import stop_levels
+from kernel.trade.first_stop import FirstStops
+from kernel.trade.stop_attached import AttachedStops
+from kernel.trade.stop_orders import ConditionalStops
+
+if TYPE_CHECKING:
+    from kernel.trade.book import Position
+    from kernel.trade.services import Services
+
+
+class StopCoverage:
+    """What is known of the protection of every position."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.first = FirstStops(services)
+        self.attached = AttachedStops(services)
+        self._conditional = ConditionalStops(services)
+        self._judged: dict[str, None] = {}
+        """Positions whose stops on the venue are known: placed here, or judged."""
+
+    def style(self, position: Position) -> ConditionalStops | AttachedStops:
+        """Whoever places stops at its venue: as orders of their own, or attached to positions."""
+        style = self._services.desks[position.venue].traits.stop_style
+        return self.attached if style is StopStyle.ATTACHED else self._conditional
+
+    def level(self, position: Position) -> Price:
+        """The protected level; while it enters also the first stop's level, where that is tighter.
+
+        Raises:
+            ValueError: No average entry is known.
+        """
+        protected = position.row.protected_level
+        if not protected:
+            return self.first.level(position)
+        if position.state in ENTERING and self.first.known(position):
+            return stop_levels.tighter_of(position.side, self.first.level(position), protected)
+        return protected
+
+    def due(self, position: Position) -> bool:
+        """Whether what is filled of an entry lacks a confirmed stop of its size and level."""
+        return not self.covered(position) or self.level(position) != position.row.protected_level
+
+    def covered(self, position: Position) -> bool:
+        """Whether a confirmed stop covers the whole position at its level, by what is known."""
+        protected, qty = position.row.protected_level, position.qty
+        if not protected:
+            return False
+        return qty <= 0 or self.style(position).covers(position, protected, qty)
+
+    def stands(self, position: Position) -> bool:
+        """Whether exactly the right stop is confirmed: level, size, inside liquidation."""
+        protected = position.row.protected_level
+        if not protected or position.id not in self._judged:
+            return False
+        if self.level(position) != protected:
+            return False
+        if self.inside(position, protected) != protected:
+            return False
+        return self.style(position).fits(position, protected, self.wanted_qty(position))
+
+    def oversized(self, position: Position) -> bool:
+        """Whether live stops close more than there is."""
+        if self.style(position) is self.attached:
+            return False
+        live = position.stops.live()
+        total = sum((stop.qty for stop in live if not stop.whole), ZERO)
+        return total > self.wanted_qty(position) > 0
+
+    def wanted_qty(self, position: Position) -> Qty:
+        """What is to be protected: by executions, or more where the venue newly shows more."""
+        report, qty = position.report, position.qty
+        if report is None or report.side is not position.side or report.qty <= qty:
+            return qty
+        newest = max((fill.ts_ns for fill in position.fills.values()), default=0)
+        return report.qty if report.updated_ns > newest else qty
+
+    def inside(self, position: Position, level: Price) -> Price:
+        """The level, or the nearest that lies inside the liquidation price."""
+        if position.report is None or position.report.side is not position.side:
+            return level
+        return stop_levels.inside_liquidation(
+            self._services.desks[position.venue].instruments[position.symbol],
+            position.side,
+            level=level,
+            liquidation=position.report.liquidation_price,
+            buffer_percent=self._services.settings.liquidation_buffer_percent,
+        )
+
+    def only_missing(self, position: Position) -> bool:
+        """Whether nothing but rows missing from reads speaks against the stop."""
+        return any(
+            stop.wanted and stop.missing and stop.order.report is not None
+            for stop in position.stops.open()
+        )
+
+    def may_have_stops(self, position: Position) -> bool:
+        """Whether stops of it may stand on the venue that this process did not place."""
+        if position.id in self._judged:
+            return False
+        if position.row.protected_level or not position.ours:
+            return True
+        orders = self._services.orders.of_position(position.id)
+        if all(order.row.reduce_only for order in orders):
+            return True  # no entry of it is known here: it was found on the venue
+        return any(order.row.order_class is OrderClass.CONDITIONAL for order in orders)
+
+    def judged(self, position: Position) -> None:
+        """What stands on the venue is known from now on."""
+        self._judged[position.id] = None
+
+    def forget(self, position: Position) -> None:
+        """Drop what is kept of a position that ended."""
+        self.first.forget(position)
+        self._judged.pop(position.id, None)
