@@ -7,8 +7,9 @@
 3. Close at market without any target: the tolerance was at its cap at the check before; or, past
    the grace period, exits were refused at two checks in a row, or one and the same exit was
    unfilled at two.
-4. What an active trailing stop holds at the target or better is left to it.
-5. The stop stays all the time. A reduce-only refusal of the exit is a question: own exits are
+4. An exit that found no rate budget is tried again soon; that is no refusal.
+5. What an active trailing stop holds at the target or better is left to it.
+6. The stop stays all the time. A reduce-only refusal of the exit is a question: own exits are
    cancelled, the position is read again, and what is left is closed at market.
 """
 
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from kernel.model.orders import FillKind
 from kernel.model.positions import CloseReason, PositionState, TrailingState
-from kernel.model.units import HOUR, SECOND, Price, TsNs, text
+from kernel.model.units import HOUR, SECOND, MonoNs, Price, TsNs, text
 from kernel.protect.aged_rule import AgedRule
 from kernel.trade import evidence, stop_levels
 from kernel.trade.resting_exit import Rested
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from kernel.trade.stop_loss import StopOwner
 
 UNREAD_POLL_NS = SECOND
+AGAIN_NS = 15 * SECOND
+"""After an exit that found no rate budget; its stop stands meanwhile."""
 REFUSALS = 2
 """Exits refused at so many checks in a row, past the grace period, end the attempts."""
 
@@ -48,6 +51,8 @@ class AgedPositions:
         self._rule = AgedRule.of(services.settings)
         self._in_hand: dict[str, None] = {}
         self._refusals: dict[str, int] = {}
+        self._postponed: dict[str, None] = {}
+        """Their exit found no rate budget: looked at again between two checks."""
         services.book.on_ended.append(self._forget)
 
     async def run(self) -> None:
@@ -69,11 +74,14 @@ class AgedPositions:
     def check(self, venue: str) -> None:
         """Look at every position of a venue, each in a task of its own."""
         for position in self._services.book.on_venue(venue):
-            if self._is_free(position) and position.id not in self._in_hand:
-                self._in_hand[position.id] = None
-                self._services.supervise(
-                    f"age {position.id}", partial(self._see, position), position=position
-                )
+            self._look(position)
+
+    def _look(self, position: Position) -> None:
+        if self._is_free(position) and position.id not in self._in_hand:
+            self._in_hand[position.id] = None
+            self._services.supervise(
+                f"age {position.id}", partial(self._see, position), position=position
+            )
 
     def _is_free(self, position: Position) -> bool:
         """Whether it is ours, and in nobody's hand."""
@@ -162,7 +170,9 @@ class AgedPositions:
         """Let an exit wait at the target; what a refusal means depends on its kind."""
         cause = "aged" if self._rule.beyond_ns(age_ns) >= 0 else "aged, without a loss"
         rested = await self._exits.resting.place(position, target, cause)
-        if rested is Rested.NOTHING_TO_REDUCE:
+        if rested is Rested.UNSENT:
+            self._look_soon(position)
+        elif rested is Rested.NOTHING_TO_REDUCE:
             cause = "the exit was refused: it would not reduce"
             await self._exits.close(position, CloseReason.AGED, cause, doubtful=True)
         elif rested is Rested.REFUSED and self._rule.beyond_ns(age_ns) >= 0:
@@ -171,6 +181,19 @@ class AgedPositions:
                 await self._give_up(position, "the exit was refused at two checks in a row")
         else:
             self._refusals.pop(position.id, None)
+
+    def _look_soon(self, position: Position) -> None:
+        """Again as soon as there may be a budget, not at the next check only."""
+        if position.id in self._postponed:
+            return
+        self._postponed[position.id] = None
+        runtime, gateway = self._services.runtime, self._services.desks[position.venue].gateway
+        due_ns = MonoNs(max(runtime.now() + AGAIN_NS, gateway.banned_until_ns))
+        runtime.call_at(due_ns, partial(self._look_again, position))
+
+    def _look_again(self, position: Position) -> None:
+        self._postponed.pop(position.id, None)
+        self._look(position)
 
     async def _give_up(self, position: Position, cause: str) -> None:
         self._services.alert(

@@ -7,7 +7,10 @@ Rules (SPEC §3.1, hazards I3, I5, I6, T01-T05):
    order, all empty, over at least the venue's proof time (60 s Binance, 10 s Bybit), the first of
    them asked after the request's lifetime, with a healthy private stream throughout.
 3. A look-up in which any surface failed is not a look-up. A stream loss starts the count anew.
-4. After negative proof the id stays on a watch list for 24 hours; what appears is handed to
+4. Look-ups of an entry that a start found interrupted and that fail `MAX_RECOVERY_ATTEMPTS` times
+   in a row freeze its position, CRITICAL. From then on each sync of the venue is followed by one
+   more, until the outcome is proven.
+5. After negative proof the id stays on a watch list for 24 hours; what appears is handed to
    `late`, which adopts or flattens it.
 """
 
@@ -15,9 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
+from kernel.model.ids import parse_client_order_id
 from kernel.model.orders import OrderStatus
 from kernel.model.units import DAY, MINUTE, MS, SECOND, TsNs
 from kernel.model.venue import (
@@ -40,6 +45,8 @@ REQUEST_LIFETIME_NS = 5 * SECOND
 LOOKUPS_NEEDED = 3
 CLOSELY_NS = 10 * MINUTE
 """After a negative proof of an entry the venue is compared more often for so long."""
+FROZEN = "its entry cannot be looked up"
+"""Why a position is frozen."""
 _FIRST_WAIT_NS = 200 * MS
 _LONGEST_WAIT_NS = 5 * SECOND
 _EXECUTIONS_MARGIN_NS = 10 * SECOND
@@ -55,10 +62,11 @@ class Settled(StrEnum):
 
 
 class _Count:
-    """Complete empty look-ups in a row."""
+    """Complete empty look-ups in a row, and failed ones."""
 
     def __init__(self) -> None:
         self.empty = 0
+        self.failed = 0
         self.first_ns = 0
         self.stream = -1
 
@@ -69,6 +77,10 @@ class OutcomeSettler:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._running: dict[str, Event] = {}
+        self._postponed: dict[str, TrackedOrder] = {}
+        """Looked up after a sync of their venue only."""
+        for desk in services.desks.values():
+            desk.on_synced.append(partial(self._look_again, desk.name))
 
     async def settle(self, order: TrackedOrder) -> Settled:
         """Gather evidence until the outcome is proven. Takes as long as it takes.
@@ -110,8 +122,12 @@ class OutcomeSettler:
         while not order.seen:
             if await self._round(desk, order, count, lifetime_end):
                 return self._never_placed(order, count)
-            await self._wait(order, wait_ns)
+            if count.failed >= services.settings.max_recovery_attempts and self._is_old(order):
+                await self._wait_for_sync(desk, order, count)
+            else:
+                await self._wait(order, wait_ns)
             wait_ns = min(2 * wait_ns, _LONGEST_WAIT_NS)
+        self._thaw(order)
         services.decide(
             "outcome.settled",
             "the venue showed the order",
@@ -130,6 +146,7 @@ class OutcomeSettler:
         asked_ns = self._services.runtime.now()
         stream = desk.stream_generation
         complete = await self._look_up(desk, order)
+        count.failed = 0 if complete else count.failed + 1
         if not complete or order.seen or asked_ns < lifetime_end:
             return False
         if not desk.stream_up or desk.stream_generation != stream:
@@ -212,8 +229,45 @@ class OutcomeSettler:
             order.changed.clear()
             await evidence.wait_until(runtime, order.changed, runtime.now() + wait_ns)
 
+    def _is_old(self, order: TrackedOrder) -> bool:
+        """Whether a process before this one sent it, to enter."""
+        parts = parse_client_order_id(order.client_order_id)
+        entry = not order.row.reduce_only and bool(order.row.position_id)
+        return entry and parts is not None and parts.epoch < self._services.epoch
+
+    async def _wait_for_sync(self, desk: VenueDesk, order: TrackedOrder, count: _Count) -> None:
+        """Freeze its position, and sleep until the venue was read whole, or tells of the order."""
+        services, row = self._services, order.row
+        position = services.book.by_id(row.position_id)
+        if position is not None and not position.frozen:
+            position.frozen = FROZEN
+            services.alert(
+                "CRITICAL",
+                "recovery.frozen",
+                f"{count.failed} look-ups of an interrupted entry failed: tried again at each sync",
+                venue=row.venue,
+                symbol=row.symbol,
+            )
+            desk.watch_closely(CLOSELY_NS)
+        self._postponed[row.client_order_id] = order
+        order.changed.clear()
+        await order.changed.wait()
+        self._postponed.pop(row.client_order_id, None)
+
+    def _look_again(self, venue: str) -> None:
+        for order in self._postponed.values():
+            if order.row.venue == venue:
+                order.changed.set()
+
+    def _thaw(self, order: TrackedOrder) -> None:
+        """The outcome is proven: the story of the position goes on."""
+        position = self._services.book.by_id(order.row.position_id)
+        if position is not None and position.frozen == FROZEN:
+            position.frozen = ""
+
     def _never_placed(self, order: TrackedOrder, count: _Count) -> Settled:
         services, row = self._services, order.row
+        self._thaw(order)
         order.update(watch_until_ns=TsNs(services.runtime.ts() + DAY))
         proof = f"{count.empty} complete look-ups of all surfaces were empty"
         services.orders.conclude(order, OrderStatus.REJECTED, proof)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
 from kernel.model.orders import Fill, FillKind, PositionReport
-from kernel.model.positions import CloseReason, PositionState
+from kernel.model.positions import ENTERING, CloseReason, PositionState
 from kernel.model.units import SECOND, MonoNs
 from kernel.trade import evidence
 from kernel.trade.router import describe
@@ -177,12 +177,20 @@ class Recovery:
         """Go on with a position whose story was interrupted, by a crash of its task or of us."""
         if report is not None:
             position.hear(report)
+            self._believe(position, report)
         self._services.runtime.supervise(
             lambda: self._resolve(position),
             f"recover {position.id}",
             on_failure=lambda _name, error, n: self._failed(position, error, n),
             max_restarts=self._services.settings.max_recovery_attempts,
         )
+
+    def _believe(self, position: Position, report: PositionReport) -> None:
+        """What the venue shows of an entry is protected before its executions can be read."""
+        if position.state in ENTERING and report.side is position.side:
+            qty = min(report.qty, position.row.intended_qty or report.qty)
+            if qty > position.row.filled_qty and report.entry_price:
+                position.infer(qty, report.entry_price, "the venue shows the position")
 
     async def _resolve(self, position: Position) -> None:
         """Go on from the stored state."""

@@ -135,6 +135,8 @@ class Resync:
             self._due = False
             self._desk.resynced_mono_ns = asked_ns
             self._desk.unblock_entries(RESYNC)
+        for tell in self._desk.on_synced:
+            tell()
         return True
 
     async def _read_filters(self) -> bool:

@@ -78,6 +78,8 @@ class VenueDesk:
         self._losses: list[MonoNs] = []
         self.on_close_watch: Callable[[], None] = _ignore
         """Told when the venue is to be compared more often than usual."""
+        self.on_synced: list[Callable[[], None]] = []
+        """Told when a whole read of the venue was compared with the books."""
         self.notices: dict[str, int] = {}
         """How often each kind of notice came."""
 

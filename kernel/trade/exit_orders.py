@@ -52,6 +52,22 @@ class ExitOrders:
             The order, whose outcome may be unknown, or REJECTED because it would not reduce;
             None: it was definitely refused.
         """
+        order, refusal = await self.attempt(
+            position, qty, cause=cause, child=child, price=price, leg=leg
+        )
+        return order if refusal is None or isinstance(refusal, ReduceOnlyRefused) else None
+
+    async def attempt(
+        self,
+        position: Position,
+        qty: Qty,
+        *,
+        cause: str,
+        child: int = 0,
+        price: Price = ZERO,
+        leg: Leg = Leg.EXIT,
+    ) -> tuple[TrackedOrder, VenueError | None]:
+        """The same for whoever asks why it was refused; None: it was sent, or may have been."""
         services = self._services
         order = services.orders.register(self._intent(position, qty, child, price=price, leg=leg))
         row = order.row
@@ -80,18 +96,16 @@ class ExitOrders:
         try:
             acked = await services.desks[row.venue].gateway.submit(request, EffectClass.EXIT)
         except (OutcomeUnknown, DuplicateClientOrderId):
-            return order  # proof is gathered by whoever waits, under the same id
+            return order, None  # proof is gathered by whoever waits, under the same id
         except (Rejected, VenueError) as error:
             services.orders.conclude(order, OrderStatus.REJECTED, f"refused: {error}")
             if isinstance(error, FilterViolation):
                 services.alert(
                     "ERROR", "exit.refused", str(error), venue=row.venue, symbol=row.symbol
                 )
-            if not isinstance(error, ReduceOnlyRefused):
-                return None
-            return order
+            return order, error
         services.orders.acked(order, acked.venue_order_id)
-        return order
+        return order, None
 
     async def cancel(self, order: TrackedOrder) -> None:
         """Ask for the end of an order; whether it ended is a question for a later read."""

@@ -15,9 +15,9 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kernel.errors import VenueError
+from kernel.errors import NotSent, ReduceOnlyRefused, Throttled, VenueError
 from kernel.model.ids import Leg, leg_of
-from kernel.model.orders import OrderClass, OrderStatus, OrderType, PriceSource
+from kernel.model.orders import OrderClass, OrderType, PriceSource
 from kernel.model.positions import PositionState
 from kernel.model.units import MS, SECOND, Price, Qty, text
 from kernel.trade import evidence, stop_levels
@@ -42,6 +42,8 @@ class Rested(StrEnum):
     REFUSED = "refused"
     NOTHING_TO_REDUCE = "nothing to reduce"
     """Refused because it would not reduce: the position or another exit is not what is known."""
+    UNSENT = "unsent"
+    """No budget for it, or the venue takes no requests: to be tried again soon."""
     NOT_NOW = "not now"
     """The position is in other hands, or an earlier exit is not proven terminal."""
 
@@ -124,13 +126,15 @@ class RestingExits:
         return price
 
     async def _send(self, position: Position, limit: Price, cause: str) -> Rested:
-        order = await self._orders.send(
+        order, refusal = await self._orders.attempt(
             position, self._qty(position), price=limit, leg=Leg.AGED, cause=cause
         )
-        if order is None:
-            return Rested.REFUSED
-        if order.row.status is OrderStatus.REJECTED:
+        if isinstance(refusal, NotSent | Throttled):
+            return Rested.UNSENT
+        if isinstance(refusal, ReduceOnlyRefused):
             return Rested.NOTHING_TO_REDUCE
+        if refusal is not None:
+            return Rested.REFUSED
         if not order.row.venue_order_id and not order.seen:
             self._settle(order)
         return Rested.RESTS

@@ -259,7 +259,7 @@ ALERTS: dict[str, AlertKind] = {
         _S,
         "A position that was interrupted is not resolved after `MAX_RECOVERY_ATTEMPTS`.",
         "Look at the symbol on the venue.",
-        (End("position.state"),),
+        (End("position.state"), End("outcome.settled")),
     ),
     "store.damaged": AlertKind(
         _O,
