@@ -10,6 +10,7 @@ Source: venue-bybit.md §3.3 (POST /v5/position/trading-stop), §4.1, §4.2.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kernel.errors import OutcomeUnknown, VenueError
@@ -197,10 +198,8 @@ class AttachedStops:
             if await evidence.wait_until(services.runtime, position.changed, asked_ns + polls[0]):
                 continue
             polls.pop(0)
-            try:
+            with suppress(VenueError):  # a read without value: the next poll asks again
                 await evidence.read_position(services, position)
-            except VenueError:
-                continue  # a read without value: the next poll asks again
 
     def _shows(self, report: PositionReport, level: Price) -> bool:
         source = self._services.settings.stop_source

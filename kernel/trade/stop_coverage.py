@@ -77,8 +77,6 @@ class StopCoverage:
 
     def oversized(self, position: Position) -> bool:
         """Whether live stops close more than there is."""
-        if self.style(position) is self.attached:
-            return False
         live = position.stops.live()
         total = sum((stop.qty for stop in live if not stop.whole), ZERO)
         return total > self.wanted_qty(position) > 0

@@ -13,6 +13,7 @@ Source: SPEC §3.3, §4.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kernel.errors import (
@@ -115,7 +116,8 @@ class StopEffort:
                     position, level, self._coverage.wanted_qty(position), cause
                 )
             except NoPositionYet:
-                if await self._gone(position) or position.state is PositionState.ACTIVE:
+                await self._look_again(position)
+                if position.state is PositionState.ACTIVE:
                     return False
                 continue
             except (Throttled, NotSent) as error:
@@ -189,19 +191,16 @@ class StopEffort:
         """Proven not executed, so not an attempt: wait for the budget; the deadline holds."""
         runtime = self._services.runtime
         wait_ns = BUDGET_WAIT_NS
-        if isinstance(error, Throttled) and error.retry_at_ns:
+        if isinstance(error, Throttled):
             wait_ns = max(wait_ns, error.retry_at_ns - runtime.ts())
         self._decide("stop.waits", f"{type(error).__name__}: {error}", position)
         await runtime.sleep(wait_ns)
 
-    async def _gone(self, position: Position) -> bool:
+    async def _look_again(self, position: Position) -> None:
         """The venue shows no position: not yet, or not any more? Executions tell."""
         await self._services.runtime.sleep(NO_POSITION_WAIT_NS)
-        try:
+        with suppress(VenueError):  # a read without value: the next try tells
             await evidence.read_executions(self._services, position)
-        except VenueError:
-            return False  # a read without value: the next try tells
-        return position.qty <= 0
 
     async def _close_if_through(self, position: Position, level: Price) -> bool:
         price = await evidence.fresh_price(self._services, position)

@@ -235,8 +235,7 @@ class StopOwner:
             await style.discard(position)
         now = self._services.runtime.now()
         for stop in stops.doubtful():
-            unseen = stop.order.report is None and not stop.order.seen
-            if unseen and now - stop.sent_ns >= SETTLE_AFTER_NS:
+            if not stop.order.seen and now - stop.sent_ns >= SETTLE_AFTER_NS:
                 self._settle_unseen(stop)
 
     def _settle_unseen(self, stop: StopOrder) -> None:

@@ -110,6 +110,15 @@ class Owning(Bench):
         self.fails(errors.UnknownOrder, "query_order")
         return position, stop
 
+    def rested(self):
+        """An unkept position with a limit that rests, whose stop the venue ended."""
+        position = self.unkept()
+        self.venue.rests = (OrderType.LIMIT,)
+        self.result(self.exits.resting.place(position, D(43000), "test"))
+        self.venue.end(position.stops.open()[0].client_order_id, OrderStatus.EXPIRED)
+        self.run(self.runtime.now() + 100 * MS)
+        return position
+
 
 def shown(position, qty="0.005", at=0, **changes):
     """A row of the venue for a position, `at` ns after the start."""

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from kernel import errors
+from kernel.config import Settings
 from kernel.errors import KernelError
 from kernel.model.ids import Leg, leg_of
 from kernel.model.orders import (
@@ -32,8 +33,8 @@ MARK, LAST = PriceSource.MARK, PriceSource.LAST
 class Attached(Bench):
     """Sets the stop of one filled position by hand; nothing else acts on it."""
 
-    def __init__(self, side=PositionSide.LONG):
-        super().__init__(venue_names=("bybit",))
+    def __init__(self, side=PositionSide.LONG, **given):
+        super().__init__(venue_names=("bybit",), **given)
         self.protection()
         self.run(100 * SECOND)
         self.position = self.filled(side=side)
@@ -92,6 +93,30 @@ def test_one_call_that_an_event_confirms(bench):
     assert bench.position.row in bench.store.rows
 
 
+def test_the_level_is_stored_before_it_is_asked_for(bench):
+    bench.store.delay_ns = 50 * MS
+    bench.establish()
+    ((at, _),) = bench.venue.requests("position_stop")
+    assert at >= bench.began + 50 * MS
+
+
+def test_it_is_asked_for_the_positions_leg_and_series():
+    bench = Attached(settings=Settings.load({"STOP_TRIGGER_PRICE": "last"}))
+    bench.position.leg = "LONG"
+    bench.establish()
+    request = bench.venue.requests("position_stop")[0][1]
+    assert (request.position_side, request.trigger_by) == ("LONG", LAST)
+
+
+def test_what_wakes_it_without_a_stop_to_be_seen_does_not_hurry_a_read(bench):
+    bench.venue.silent = True
+    began = bench.runtime.now()
+    for at in (60, 100, 140):
+        bench.at(began + at * MS, bench.position.changed.set)
+    assert bench.establish() is None
+    assert bench.reads() == [190]
+
+
 def test_without_events_it_is_read_back_four_times_then_at_the_time_out(bench):
     bench.venue.silent = True
     original = bench.venue.position_report
@@ -142,6 +167,7 @@ def test_a_refusal_goes_to_who_asked(bench):
         (PositionSide.LONG, "41160", True, True),
         (PositionSide.LONG, "41159", True, False),
         (PositionSide.LONG, "41161", False, False),
+        (PositionSide.LONG, "41160.5", False, False),
         (PositionSide.SHORT, "41161", True, False),
         (PositionSide.SHORT, "41159", False, False),
     ],
@@ -243,7 +269,8 @@ def test_the_order_that_the_venue_made_is_known_under_an_id_of_ours(bench):
         Side.SELL, D("0.005"), LEVEL, MARK,
     )  # fmt: skip
     assert row.reduce_only
-    assert row.created_ns == WALL + 100 * SECOND
+    assert row.order_type is OrderType.STOP_MARKET
+    assert row.created_ns == row.updated_ns == WALL + 100 * SECOND
     assert stop.order.seen
     bench.style.adopt(bench.position, order())
     assert bench.position.stops.open() == [stop]
@@ -255,8 +282,16 @@ def test_the_order_that_the_venue_made_is_known_under_an_id_of_ours(bench):
 
 @pytest.mark.parametrize("changes", [{"status": OrderStatus.CANCELED}, {"side": Side.BUY}], ids=str)
 def test_an_order_that_ended_or_opens_is_not_known(bench, changes):
+    known = bench.services.orders.of_position(bench.position.id)
     bench.style.adopt(bench.position, order(**changes))
     assert bench.position.stops.open() == []
+    assert bench.services.orders.of_position(bench.position.id) == known
+
+
+def test_the_series_of_the_order_is_known_as_the_venue_shows_it(bench):
+    bench.style.adopt(bench.position, order(trigger_by=LAST))
+    (stop,) = bench.position.stops.open()
+    assert stop.order.row.trigger_by is LAST
 
 
 @pytest.mark.parametrize("why", ["ours", "another's", "ended"])
@@ -269,7 +304,8 @@ def test_an_order_that_the_store_knew_is_taken_up_where_it_is_this_positions(ben
     elif why == "ended":
         bench.services.orders.conclude(stop.order, OrderStatus.CANCELED, "test")
     bench.style.adopt(bench.position, order())
-    assert len(bench.position.stops.open()) == (why == "ours")
+    found = bench.position.stops.find(stop.client_order_id)
+    assert (found is not None) is (why == "ours")
 
 
 def test_an_attached_stop_is_not_cancelled_but_wanted_again(bench):
@@ -280,6 +316,17 @@ def test_an_attached_stop_is_not_cancelled_but_wanted_again(bench):
     bench.run(bench.runtime.now())
     assert stop.wanted
     assert bench.venue.requests("cancel") == []
+
+
+def test_an_order_of_its_own_that_is_unwanted_stays_so(bench):
+    """Somebody's doing on a venue of attached stops: the sweep of zombies cancels it."""
+    bench.style.adopt(bench.position, order())
+    (stop,) = bench.position.stops.open()
+    stop.order.update(order_class=OrderClass.CONDITIONAL)
+    stop.wanted = False
+    bench.spawn(bench.style.discard(bench.position))
+    bench.run(bench.runtime.now())
+    assert not stop.wanted
 
 
 def test_probing_reads_the_position(bench):

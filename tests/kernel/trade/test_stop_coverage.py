@@ -5,14 +5,13 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from kernel.model.orders import (
-    PositionSide,
-    Side,
-)
-from kernel.model.positions import PositionState
-from kernel.model.units import SECOND
+from kernel.model.ids import Leg
+from kernel.model.orders import OrderClass, PositionSide, Side
+from kernel.model.positions import Origin, PositionState
+from kernel.model.units import SECOND, TsNs
+from tests.kernel.fakes import WALL
 from tests.kernel.trade.owning import Owning, shown
-from tests.kernel.trade.parts import fill
+from tests.kernel.trade.parts import fill, order_row, position_row
 
 D = Decimal
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
@@ -54,6 +53,7 @@ def test_a_flat_position_is_covered(bench):
     [
         ("0.008", 200, LONG, "0.008"),
         ("0.008", 50, LONG, "0.005"),
+        ("0.008", 100, LONG, "0.005"),
         ("0.003", 200, LONG, "0.005"),
         ("0.008", 200, SHORT, "0.005"),
     ],
@@ -64,6 +64,14 @@ def test_what_the_venue_newly_shows_beyond_the_executions_is_protected(
     position = bench.filled()
     position.report = msgspec.structs.replace(shown(position, qty, late * SECOND), side=side)
     assert bench.coverage.wanted_qty(position) == D(wanted)
+
+
+def test_a_row_from_between_two_executions_shows_nothing_new(bench):
+    position = bench.filled()
+    later = fill("y", Side.BUY, "0.001", "42000", ts_ns=TsNs(WALL + 200 * SECOND))
+    position.apply_fill(later)
+    position.report = shown(position, "0.008", 150 * SECOND)
+    assert bench.coverage.wanted_qty(position) == D("0.006")
 
 
 def test_live_stops_that_close_more_than_there_is_are_oversized(bench):
@@ -77,3 +85,127 @@ def test_live_stops_that_close_more_than_there_is_are_oversized(bench):
     stop.order.report = msgspec.structs.replace(stop.order.report, close_position=False)
     position.apply_fill(fill("y", Side.SELL, "0.003", "42000"))
     assert not bench.coverage.oversized(position), "flat: nothing is resized"
+
+
+@pytest.fixture
+def attached():
+    made = Owning(venue_names=("bybit",))
+    yield made
+    assert made.crashes == []
+
+
+# ---------------------------------------------------------------- levels
+
+
+@pytest.mark.parametrize(
+    ("protected", "state", "known", "level"),
+    [
+        ("0", PositionState.PENDING_SL, False, "41160"),
+        ("41000", PositionState.PENDING_SL, True, "41160"),
+        ("41300", PositionState.PENDING_SL, True, "41300"),
+        ("41000", PositionState.PENDING_SL, False, "41000"),
+        ("41000", ACTIVE, True, "41000"),
+        ("41000", ACTIVE, False, "41000"),
+    ],
+)
+def test_while_it_enters_a_tighter_first_stop_is_the_level(bench, protected, state, known, level):
+    position = bench.filled(level=D(protected), state=state)
+    if known:
+        bench.coverage.first.level(position)
+    assert bench.coverage.level(position) == D(level)
+
+
+def test_a_first_stop_that_moved_with_the_average_is_due_and_does_not_stand(attached):
+    position = attached.filled(venue="bybit")
+    assert attached.protect(position, 2) is True
+    assert attached.coverage.stands(position)
+    assert not attached.coverage.due(position)
+    position.apply_fill(fill("more", Side.BUY, "0.005", "43000"))
+    assert attached.coverage.covered(position), "the venue resizes it"
+    assert attached.coverage.due(position)
+    assert not attached.coverage.stands(position)
+
+
+def test_a_liquidation_price_beyond_the_level_means_that_no_stop_stands(bench):
+    position = bench.unkept()
+    assert bench.coverage.stands(position)
+    position.hear(shown(position, liquidation_price=D(41500)))
+    assert not bench.coverage.stands(position)
+
+
+def test_what_was_never_judged_does_not_stand(bench):
+    position = bench.unkept()
+    bench.coverage.forget(position)
+    assert bench.coverage.covered(position)
+    assert not bench.coverage.stands(position)
+    bench.coverage.judged(position)
+    assert bench.coverage.stands(position)
+
+
+def test_without_a_level_nothing_stands_and_no_first_stop_is_computed(bench):
+    position = bench.unkept()
+    position.row = msgspec.structs.replace(position.row, protected_level=D(0))
+    said = len(bench.kinds("stop.first"))
+    assert not bench.coverage.stands(position)
+    assert not bench.coverage.covered(position), "a live stop protects no level"
+    assert len(bench.kinds("stop.first")) == said
+
+
+def test_what_is_flat_is_covered_by_no_stop(attached):
+    position = attached.unkept(venue="bybit")
+    position.stops.expose(attached.runtime.now())
+    assert not attached.coverage.covered(position)
+    position.apply_fill(fill("x", Side.SELL, "0.005", "42000"))
+    assert attached.coverage.covered(position)
+
+
+def test_an_attached_stop_is_never_oversized(attached):
+    position = attached.unkept(venue="bybit")
+    position.apply_fill(fill("x", Side.SELL, "0.002", "42000"))
+    assert len(position.stops.live()) == 1
+    assert not attached.coverage.oversized(position)
+
+
+# ---------------------------------------------------------------- what may stand unknown
+
+
+def known_order(bench, position, leg, order_class, *, closes=True):
+    return bench.services.orders.register(
+        order_row(
+            bench.services.orders.new_id(position, leg),
+            position.id,
+            order_class=order_class,
+            reduce_only=closes,
+        )
+    )
+
+
+CONDITIONAL, PLAIN = OrderClass.CONDITIONAL, OrderClass.PLAIN
+
+
+@pytest.mark.parametrize(
+    ("given", "orders", "may"),
+    [
+        ({}, [], False),
+        ({"level": D(41160)}, [], True),
+        ({"origin": Origin.FOREIGN}, [], True),
+        ({}, [(Leg.STOP, CONDITIONAL)], True),
+        ({}, [(Leg.EXIT, PLAIN)], False),
+    ],
+    ids=["our entry", "a level", "a person's", "a stop of it", "an exit of it"],
+)
+def test_stops_may_stand_unknown_where_anything_tells_of_an_earlier_life(bench, given, orders, may):
+    position = bench.filled(**given)
+    for leg, order_class in orders:
+        known_order(bench, position, leg, order_class)
+    assert bench.coverage.may_have_stops(position) is may
+    bench.coverage.judged(position)
+    assert not bench.coverage.may_have_stops(position)
+
+
+@pytest.mark.parametrize("exits", [0, 1])
+def test_a_position_without_an_entry_of_ours_may_have_stops(bench, exits):
+    position = bench.services.book.create(position_row(name="found"))
+    for _ in range(exits):
+        known_order(bench, position, Leg.EXIT, PLAIN)
+    assert bench.coverage.may_have_stops(position)

@@ -10,7 +10,6 @@ from kernel import errors
 from kernel.config import Settings
 from kernel.model.orders import (
     OrderStatus,
-    OrderType,
     PositionSide,
 )
 from kernel.model.positions import CloseReason, PositionState
@@ -114,6 +113,7 @@ def test_adverse_drift_closes_where_the_owner_wants_that():
     bench.price("41000")
     assert bench.protect(position) is False
     assert bench.venue.held == {}
+    assert position.row.close_reason == CloseReason.ROLLBACK
 
 
 def test_a_level_beyond_the_liquidation_price_is_tightened(bench):
@@ -300,17 +300,8 @@ def test_a_later_level_is_not_computed_anew(bench):
     assert second - first >= 1000
 
 
-def resting(bench):
-    position = bench.unkept()
-    bench.venue.rests = (OrderType.LIMIT,)
-    bench.result(bench.exits.resting.place(position, D(43000), "test"))
-    bench.venue.end(position.stops.open()[0].client_order_id, OrderStatus.EXPIRED)
-    bench.run(bench.runtime.now() + 100 * MS)
-    return position
-
-
 def test_a_stop_that_the_resting_exit_refuses_means_close_after_a_read(bench):
-    position = resting(bench)
+    position = bench.rested()
     bench.fails(errors.ReduceOnlyRefused, times=1)
     bench.ensure(position, 10)
     assert position.state is PositionState.CLOSED
@@ -320,7 +311,7 @@ def test_a_stop_that_the_resting_exit_refuses_means_close_after_a_read(bench):
 
 
 def test_another_refusal_beside_a_resting_exit_is_tried_again(bench):
-    position = resting(bench)
+    position = bench.rested()
     bench.fails(times=1)
     bench.ensure(position, 10)
     assert position.state is ACTIVE

@@ -70,6 +70,32 @@ def test_a_surplus_stop_is_put_aside_once(bench):
     assert bench.stops.covered(position)
 
 
+def test_a_stop_that_was_known_and_is_put_aside_wakes_its_keeper(bench):
+    position = bench.unkept()
+    stop = bench.doubt(position)
+    position.stops.forget(stop)
+    (live,) = bench.venue.stops()
+    report = msgspec.structs.replace(live, client_order_id=stop.client_order_id)
+    position.changed.clear()
+    bench.stops.put_aside(position, report)
+    assert position.changed.is_set
+    assert not position.stops.to_cancel()[0].wanted
+
+
+def test_of_a_position_that_ended_nothing_is_kept_and_no_alarm_is_told(bench):
+    position = bench.filled()
+    assert bench.protect(position, 2) is True
+    assert bench.coverage.first.known(position)
+    bench.stops._alarms.expose(position, bench.runtime.now())
+    position.transition(PositionState.ROLLBACK, "test")
+    position.transition(PositionState.ROLLED_BACK, "test")
+    bench.run(bench.runtime.now() + 3600 * SECOND)
+    assert bench.stops.watched("binance") == []
+    assert not bench.coverage.first.known(position)
+    assert bench.coverage.may_have_stops(position), "what is known of its stops is forgotten"
+    assert bench.alerts("position.unprotected") == []
+
+
 def test_the_end_of_each_stop_is_said(bench):
     position = bench.unkept()
     (stop,) = bench.venue.stops()
@@ -161,3 +187,23 @@ def test_a_look_without_value_puts_the_cancels_off(bench):
     bench.fails(errors.OutcomeUnknown, "query_order")
     bench.result(bench.stops.tidy(position), 6)
     assert bench.times("cancel") == []
+
+
+def test_where_nothing_is_doubtful_a_position_is_not_read():
+    bench = Owning(venue_names=("bybit",))
+    position = bench.unkept(venue="bybit")
+    bench.result(bench.stops.tidy(position), 1)
+    assert bench.times("positions") == []
+
+
+def test_a_stop_is_settled_from_the_fifteenth_second_on(bench):
+    position = bench.unkept()
+    settling(bench)
+    stop = bench.doubt(position, venue_order_id="")
+    bench.venue.latency_ns = 0
+    bench.run(stop.sent_ns + 15 * SECOND - 1)
+    bench.result(bench.stops.tidy(position), 0)
+    assert bench.settled == []
+    bench.run(stop.sent_ns + 15 * SECOND)
+    bench.result(bench.stops.tidy(position), 0)
+    assert bench.settled == [stop.order]

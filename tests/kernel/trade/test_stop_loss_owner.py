@@ -14,7 +14,7 @@ from kernel.model.orders import (
 from kernel.model.positions import CloseReason, Origin, PositionState
 from kernel.model.units import MS, SECOND
 from kernel.trade.protective_set import StopOrder
-from tests.kernel.trade.owning import Owning
+from tests.kernel.trade.owning import Owning, shown
 from tests.kernel.trade.parts import fill
 
 D = Decimal
@@ -183,3 +183,114 @@ def test_a_row_that_is_proven_missing_closes(bench):
 
 
 # ---------------------------------------------------------------- the effort
+
+
+@pytest.mark.parametrize("meanwhile", ["flat", "covered"])
+def test_of_a_missing_row_that_came_right_meanwhile_nothing_is_asked_or_told(bench, meanwhile):
+    position, stop = bench.missing()
+
+    def change():
+        if meanwhile == "flat":
+            position.apply_fill(fill("x", Side.SELL, "0.005", "42000"))
+        else:
+            another = bench.doubt(position, "41160")
+            another.order.report = stop.order.report
+
+    bench.at(bench.runtime.now() + 6900 * MS, change)
+    bench.ensure(position, 40)
+    assert bench.times("open_orders") == []
+    assert bench.alerts("stop.not_seen") == []
+    assert position.state is ACTIVE
+
+
+@pytest.mark.parametrize("meanwhile", ["covered", "closing"])
+def test_what_came_right_while_its_absence_was_proven_is_not_closed(bench, meanwhile):
+    position, stop = bench.missing()
+    bench.venue.orders.clear()
+    closed: list[object] = []
+
+    async def close(*given):
+        closed.append(given)
+
+    def change():
+        bench.exits.close = close
+        if meanwhile == "covered":
+            stop.missing = False
+        else:
+            bench.exits.in_progress = lambda position: True
+
+    bench.at(bench.runtime.now() + 20 * SECOND, change)
+    bench.ensure(position, 80)
+    assert closed == []
+    assert bench.alerts("stop.not_seen") == []
+
+
+def test_whether_it_is_being_closed_is_what_the_exits_say(bench):
+    position = bench.unkept()
+    assert not bench.stops.closing(position)
+    bench.fails(kind="submit", delay_ns=3600 * SECOND)
+    bench.result(bench.exits.close(position, CloseReason.OPERATOR, "test"), 1)
+    assert bench.stops.closing(position)
+
+
+# ---------------------------------------------------------------- reports
+
+
+@pytest.fixture
+def attached():
+    made = Owning(venue_names=("bybit",))
+    yield made
+    assert made.crashes == []
+
+
+def test_the_order_of_an_attached_stop_is_known_from_its_report(attached):
+    position = attached.unkept(venue="bybit")
+    (stop,) = position.stops.open()
+    assert stop.attached
+    assert stop.order.row.venue_order_id == attached.venue.held["BTCUSDT"].stop_id
+
+
+@pytest.mark.parametrize("asked", ["on_position", "settle"])
+def test_a_row_without_the_attached_stop_exposes_its_position(attached, asked):
+    position = attached.unkept(venue="bybit")
+    position.report = shown(position, at=200 * SECOND)
+    getattr(attached.stops, asked)(position)
+    assert position.stops.exposed_since_ns == attached.runtime.now()
+    assert not attached.stops.covered(position)
+
+
+@pytest.mark.parametrize("asked", ["on_position", "settle"])
+def test_a_row_says_nothing_of_stops_that_are_orders_of_their_own(bench, asked):
+    position = bench.unkept()
+    position.report = shown(position, at=200 * SECOND)
+    getattr(bench.stops, asked)(position)
+    assert position.stops.exposed_since_ns is None
+    assert bench.stops.covered(position)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_end_of_an_attached_stop_exposes_where_it_was_wanted(attached, wanted):
+    position = attached.unkept(venue="bybit")
+    (stop,) = position.stops.open()
+    stop.wanted = wanted
+    attached.services.orders.conclude(stop.order, OrderStatus.CANCELED, "test")
+    attached.stops.settle(position)
+    assert (position.stops.exposed_since_ns is not None) is wanted
+
+
+def test_the_end_of_one_stop_of_two_that_each_cover_exposes_nothing(bench):
+    position = bench.unkept()
+    (stop,) = position.stops.open()
+    another = bench.doubt(position, "41160")
+    another.order.report = stop.order.report
+    bench.services.orders.conclude(stop.order, OrderStatus.CANCELED, "test")
+    bench.stops.settle(position)
+    assert position.stops.open() == [another]
+    assert position.stops.exposed_since_ns is None
+
+
+def test_before_its_first_stop_a_report_exposes_nothing(bench):
+    """The effort for it does, from the fill on."""
+    position = bench.filled()
+    bench.stops.settle(position)
+    assert position.stops.exposed_since_ns is None
