@@ -35,7 +35,7 @@ class Turns(Owning):
         async def settle(order):
             self.settled.append(order)
 
-        self.settle = settle
+        self.settle = settle  # type: ignore[method-assign]
         self.fails(kind="query_order")
 
 
