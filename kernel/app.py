@@ -223,12 +223,10 @@ class Kernel:
 
     def _on_clock(self, _key: str, body: ClockStep) -> None:
         self.parts.waves.on_clock_step()
-        self.parts.clock.nudge()
+        self.parts.clock.stepped(body.by_ns)
         self._incidents.doubt_everything(
             "clock.stepped", f"wall time moved by {body.by_ns // MS} ms"
         )
-        self.parts.waves.on_clock_step()
-        self.parts.clock.nudge()
 
     def _on_host(self, _key: str, body: HostReport) -> None:
         self.parts.monitor.on_host(body)

@@ -34,7 +34,7 @@ from kernel.model.messages import Decision, Effect, Input, Read, StepResult
 from replay.outputs import open_alone
 
 MAGIC = b"WKJ1"
-VERSION = 3
+VERSION = 4
 """Raised whenever the shape of what is recorded changes; docs/journal.md says why."""
 DIGEST_BYTES = 16
 _LENGTHS = struct.Struct(">II")

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from kernel.errors import SettingsError
 from kernel.model.messages import EffectBody, InputBody
 from kernel.model.traits import TRAITS
+from kernel.model.venue import VenueRequest
 from kernel.ports.direct import DirectVenue
 from kernel.ports.outbox import Outbox
 from kernel.ports.venue import Venue
@@ -30,6 +31,9 @@ type VenueFactory = Callable[[Runtime, Outbox], Venue]
 
 class Link(Protocol):
     """Carries the effects of one kernel to one venue, and what the venue says back."""
+
+    on_request: Callable[[str, VenueRequest], None]
+    on_untimely: Callable[[str, VenueRequest], None]
 
     def accept(self, key: str, body: Any) -> None:
         """Take an effect that concerns this venue."""

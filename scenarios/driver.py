@@ -134,7 +134,6 @@ class Driver:
         self._held: list[tuple[str, InputBody]] = []
         self._unsent: list[Effect] = []
         self._frozen = False
-        self._frozen_ns = 0
         self._held_until_ns = 0
         self._seq = 0
         self._born_ns = 0
@@ -214,9 +213,9 @@ class Driver:
     def _freeze(self, span_ns: int) -> None:
         """Stand still at once, in the middle of a step.
 
-        What was signed and not sent leaves at the end, with the signature of now.
+        What was signed and not sent leaves at the end, with the timestamp that it was signed with.
         """
-        self._frozen, self._frozen_ns = True, self._agenda.now_ns
+        self._frozen = True
         self.stall(span_ns)
         self._held += self._inputs
         self._inputs.clear()
@@ -296,7 +295,7 @@ class Driver:
             if isinstance(effect.body, Stopped):
                 self._stopped(effect.body)
                 return
-            self.world.accept(effect, signed_ns=self._frozen_ns)
+            self.world.accept(effect)
         self._inputs.extend(held)
         self.drain()
 

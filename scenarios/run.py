@@ -22,7 +22,7 @@ from kernel.watch.events import EventLog
 from replay.journal import Header, Recorder
 from replay.outside import code_hash, commit_of, python_build
 from scenarios.assembly import Assembly
-from scenarios.driver import Death, Driver, Sink
+from scenarios.driver import Death, Driver, Freeze, Sink
 from scenarios.expectations import Verdict
 from scenarios.invariants import Checker
 from scenarios.observation import Observation
@@ -131,8 +131,7 @@ class Run:
 
     def _plan(self, happening: Happening) -> None:
         if happening.after is not None:
-            assert happening.crash is not None
-            self._traps.append(_Trap(happening.after, happening.crash))
+            self._traps.append(_Trap(happening.after, happening.crash, happening.freeze))
             return
         assert happening.at is not None
         due_ns = self.assembly.scenario.start + happening.at
@@ -209,7 +208,7 @@ class Run:
         """See `Sink.step`: counts the decisions that a crash waits for."""
         for trap in self._traps:
             for decision in result.decisions:
-                if trap.decided(decision.kind, decision.values):
+                if trap.crash is not None and trap.decided(decision.kind, decision.values):
                     self.world.agenda.push(
                         self.world.agenda.now_ns, RANK_MESSAGE, partial(self._crash, trap.crash)
                     )
@@ -218,20 +217,23 @@ class Run:
         self.driver.crash(applied=crash.applied)
         self._start_again(crash.down, "crash")
 
-    def _trap(self, effect: Effect) -> Death | None:
+    def _trap(self, effect: Effect) -> Death | Freeze | None:
         for trap in self._traps:
             if trap.left(effect.key):
+                if trap.crash is None:
+                    return Freeze(trap.freeze_ns)
                 self._start_again(trap.crash.down, "crash")
                 return Death(before=trap.after.before)
         return None
 
 
 class _Trap:
-    """A crash that waits for its moment."""
+    """A crash, or a freeze, that waits for its moment."""
 
-    def __init__(self, after: After, crash: CrashPart) -> None:
+    def __init__(self, after: After, crash: CrashPart | None, freeze_ns: int | None) -> None:
         self.after = after
         self.crash = crash
+        self.freeze_ns = freeze_ns or 0
         self.seen = 0
 
     def left(self, key: str) -> bool:

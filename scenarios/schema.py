@@ -214,7 +214,9 @@ class Happening(Part):
     operator: Texts = ()
     """A command with its arguments."""
     stall: Duration | None = None
-    """The process stands still for so long."""
+    """The process stands still for so long, between two steps."""
+    freeze: Duration | None = None
+    """It stands still right before the effect leaves, which it has signed; `after` one only."""
     clock_step: Duration | None = None
     """The wall clock jumps forward against the monotonic one."""
     store_down: Duration | None = None
@@ -236,8 +238,10 @@ class Happening(Part):
         acts = [name for name in ACTS if getattr(self, name) not in (None, (), False)]
         if len(acts) != 1:
             raise ValueError(f"give exactly one of {', '.join(ACTS)}")
-        if self.after is not None and acts[0] != "crash":
-            raise ValueError("only a crash can come after an effect or a decision")
+        if self.after is not None and acts[0] not in ("crash", "freeze"):
+            raise ValueError("only a crash or a freeze can come after an effect or a decision")
+        if self.freeze is not None and not (self.after and self.after.effect):
+            raise ValueError("a freeze comes at an effect: give after with effect")
         lost = self.crash is not None and (self.crash.store_lost or self.crash.store_restored)
         if self.after is not None and lost:
             raise ValueError("the store can be lost at a time only")
@@ -245,7 +249,7 @@ class Happening(Part):
 
 
 ACTS = (
-    "crash", "restart", "operator", "stall", "clock_step", "store_down", "store_stall",
+    "crash", "restart", "operator", "stall", "freeze", "clock_step", "store_down", "store_stall",
     "store_backup", "disk_full", "feed_down", "host", "lease",
 )  # fmt: skip
 

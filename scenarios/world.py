@@ -46,7 +46,6 @@ from venues.sim.agenda import RANK_MESSAGE, Agenda
 from venues.sim.binance import BinanceVenue
 from venues.sim.bybit import BybitVenue
 from venues.sim.dense import DensePriceService
-from venues.sim.link import SimVenueLink
 from venues.sim.market import Market, Prices
 from venues.sim.prices import PriceService
 from venues.sim.signal_server import Posted, SignalServer, SignalServerSetup
@@ -54,7 +53,7 @@ from venues.sim.venue import SimVenue, VenueSetup
 
 type Emit = Callable[[str, InputBody], None]
 type OnRequest = Callable[[str, VenueRequest], None]
-"""Told of each request that a venue looks at (level "sim"): venue, request."""
+"""Told of each signed request that a venue looks at, or refuses for its timestamp."""
 
 VENUE_CLASSES: dict[str, type[SimVenue]] = {"binance": BinanceVenue, "bybit": BybitVenue}
 
@@ -107,6 +106,7 @@ class World:
         self.name = ""
         """Of the instance whose world it is; "": the only one, or the first."""
         self.on_request: OnRequest = _unheard
+        self.on_untimely: OnRequest = _unheard
         self._siblings: dict[str, World] = {"": self}
         self._emit: Emit = _nobody
         self._links: dict[str, Link] = {}
@@ -135,8 +135,7 @@ class World:
             for name, factory in factories.items()
         }
         for link in self._links.values():
-            if isinstance(link, SimVenueLink):
-                link.on_request = self.on_request
+            link.on_request, link.on_untimely = self.on_request, self.on_untimely
         self._feed = SignalServer(self.agenda, self._posted, emit, self._feed_setup)
 
     def disconnect(self, *, applied: int = 0, cut: Cut | None = None) -> None:
@@ -159,12 +158,8 @@ class World:
         self._watches.clear()
         self.store.crash(applied, client=self.name, cut=cut)
 
-    def accept(self, effect: Effect, *, signed_ns: int = 0) -> None:
+    def accept(self, effect: Effect) -> None:
         """Let an effect of the kernel happen.
-
-        Args:
-            effect: Which one.
-            signed_ns: When its process signed it, where that was before a freeze.
 
         Raises:
             InvariantViolation: Nothing in this world takes such an effect.
@@ -173,11 +168,7 @@ class World:
         if handler is None:
             raise InvariantViolation(f"{effect.key}: nothing takes {type(effect.body).__name__}")
         body = effect.body
-        if signed_ns and isinstance(body, VenueCall):
-            link = self._links[body.venue]
-            assert isinstance(link, SimVenueLink)
-            link.accept(effect.key, body, signed_ns=signed_ns)
-        elif type(body) is StoreCommit:
+        if type(body) is StoreCommit:
             self._ask_store(effect.key, body, entry=effect.cls is EffectClass.ENTRY)
         else:
             handler(effect.key, body)

@@ -14,8 +14,14 @@ import msgspec
 from kernel.model.orders import PriceSource
 from kernel.model.rows import Row, StoredState
 from kernel.model.status import Status
-from kernel.model.units import ZERO, MonoNs, Price, TsNs
-from kernel.model.venue import EffectClass, VenueEvent, VenueReply, VenueRequest
+from kernel.model.units import MS, ZERO, MonoNs, Price, TsNs
+from kernel.model.venue import (
+    REQUEST_LIFETIME_NS,
+    EffectClass,
+    VenueEvent,
+    VenueReply,
+    VenueRequest,
+)
 
 # ---------------------------------------------------------------- input bodies
 
@@ -238,16 +244,23 @@ class Input(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class VenueCall(msgspec.Struct, frozen=True, kw_only=True, tag="call", array_like=True, gc=False):
-    """Ask a venue (level "sim")."""
+    """Ask a venue (level "sim").
+
+    `timestamp_ns`: what it is signed with, as in `HttpRequest`.
+    """
 
     venue: str
     request: VenueRequest
+    timestamp_ns: TsNs
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, tag="http", array_like=True, gc=False):
     """At most one request on the wire. Signed outside; `params` in wire order.
 
-    `signed`: "none" | "key" (header only) | "full". `expires_ns`: discard rather than send later.
+    `signed`: "none" | "key" (header only) | "full", then with `timestamp_ns`: the venue's time, as
+    we know it, of the step that decided it. Whoever signs reads no clock of its own, so what waits
+    here while the process is frozen is refused by the venue. `expires_ns`: discard rather than send
+    later.
     """
 
     venue: str
@@ -256,7 +269,8 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, tag="http", array_l
     params: tuple[tuple[str, str], ...]
     body: bytes = b""
     signed: str = "full"
-    recv_window_ms: int = 5000
+    timestamp_ns: TsNs = TsNs(0)
+    recv_window_ms: int = REQUEST_LIFETIME_NS // MS
     expires_ns: TsNs = TsNs(0)
 
 

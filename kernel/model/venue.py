@@ -24,7 +24,10 @@ from kernel.model.orders import (
     Side,
     TimeInForce,
 )
-from kernel.model.units import ZERO, Price, Qty, TsNs
+from kernel.model.units import SECOND, ZERO, Price, Qty, TsNs
+
+REQUEST_LIFETIME_NS = 5 * SECOND
+"""So long after the time that it is signed with a venue accepts a request (recvWindow)."""
 
 
 class EffectClass(StrEnum):

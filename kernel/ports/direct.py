@@ -8,7 +8,7 @@ from kernel.errors import VENUE_ERRORS, InvariantViolation, OutcomeUnknown, Thro
 from kernel.model.draws import draw
 from kernel.model.messages import StreamOpen, VenueAnswer, VenueCall, VenueSaid
 from kernel.model.traits import VenueTraits
-from kernel.model.units import MS, SECOND, MonoNs
+from kernel.model.units import MS, SECOND, MonoNs, TsNs
 from kernel.model.venue import (
     EffectClass,
     Failure,
@@ -66,6 +66,7 @@ class DirectVenue:
     def __init__(self, runtime: Runtime, outbox: Outbox, traits: VenueTraits) -> None:
         self.traits = traits
         self.events: Channel[VenueEvent] = runtime.channel()
+        self.clock_offset_ns = 0
         self._runtime = runtime
         self._outbox = outbox
         self._connection = 0
@@ -76,7 +77,9 @@ class DirectVenue:
         kind = request_kind(request)
         name = self.traits.name
         key = self._outbox.next_key(kind, name, entity)
-        answer = await self._outbox.ask(key, VenueCall(venue=name, request=request), cls)
+        timestamp_ns = TsNs(self._runtime.ts() + self.clock_offset_ns)
+        call = VenueCall(venue=name, request=request, timestamp_ns=timestamp_ns)
+        answer = await self._outbox.ask(key, call, cls)
         if not isinstance(answer, VenueAnswer):
             raise InvariantViolation(f"{key}: answered by {type(answer).__name__}")
         if isinstance(answer.reply, Failure):

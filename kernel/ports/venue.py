@@ -34,6 +34,8 @@ class Venue(Protocol):
     traits: VenueTraits
     events: Channel[VenueEvent]
     """Stream events in order of arrival."""
+    clock_offset_ns: int
+    """The venue's clock minus ours, as far as it is proven; requests are signed with it."""
 
     async def ask(self, request: VenueRequest, cls: EffectClass, entity: str) -> VenueReply:
         """Send one request and return its reply.

@@ -20,6 +20,11 @@ EVERY_NS = 5 * MINUTE
 OFFSET = "clock offset"
 
 
+def proven(offset_ns: int, half_ns: int) -> int:
+    """The least offset that an offset known to `half_ns` leaves possible: no more is corrected."""
+    return max(offset_ns - half_ns, 0) + min(offset_ns + half_ns, 0)
+
+
 class ClockCheck:
     """Compares the clocks of all venues with ours.
 
@@ -32,9 +37,10 @@ class ClockCheck:
         self._wakes = {name: services.runtime.event() for name in services.desks}
         self.offsets: dict[str, int] = {}
 
-    def nudge(self) -> None:
-        """The wall clock moved: look now."""
-        for wake in self._wakes.values():
+    def stepped(self, by_ns: int) -> None:
+        """The wall clock moved: requests go on with the venue's time; look now."""
+        for name, wake in self._wakes.items():
+            self._services.desks[name].venue.clock_offset_ns -= by_ns
             wake.set()
 
     async def run(self) -> None:
@@ -67,6 +73,7 @@ class ClockCheck:
         way_ns = (runtime.now() - asked_ns) // 2
         offset_ns = reply.ts_ns - asked_ts_ns - way_ns
         self.offsets[desk.name] = offset_ns
+        desk.venue.clock_offset_ns = proven(offset_ns, way_ns)
         limit_ns = self._services.settings.clock_offset_limit_ms * MS
         if abs(offset_ns) - way_ns <= limit_ns:
             desk.unblock_entries(OFFSET)

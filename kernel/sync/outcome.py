@@ -26,6 +26,7 @@ from kernel.model.ids import parse_client_order_id
 from kernel.model.orders import OrderStatus
 from kernel.model.units import DAY, MINUTE, MS, SECOND, TsNs
 from kernel.model.venue import (
+    REQUEST_LIFETIME_NS,
     EffectClass,
     ExecutionPage,
     OrderPage,
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from kernel.trade.services import Services
     from kernel.trade.tracked_order import TrackedOrder
 
-REQUEST_LIFETIME_NS = 5 * SECOND
-"""recvWindow: after this the venue itself refuses a request that it has not seen."""
 LOOKUPS_NEEDED = 3
 CLOSELY_NS = 10 * MINUTE
 """After a negative proof of an entry the venue is compared more often for so long."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from kernel.errors import NotSent, StoreError
 from kernel.model.units import SECOND, MonoNs
-from kernel.model.venue import EffectClass
+from kernel.model.venue import REQUEST_LIFETIME_NS, EffectClass
 from kernel.ports.store import LeaseTerms
 from kernel.runtime.errors import TimedOut
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 LEASE = "lease"
 TAKEN_OVER = "lease taken over"
-REQUEST_LIFETIME_NS = 5 * SECOND
-"""So long after its signature a venue still accepts a request (recvWindow)."""
 MARGIN_NS = 5 * SECOND
 """Clocks differ."""
 PATIENCE_NS = 5 * SECOND

@@ -215,7 +215,7 @@ def test_a_wrong_length_before_whole_records_is_damage_and_no_torn_tail(tmp_path
         list(JournalReader(path).records())
 
 
-SHAPES = {3: "97538bd2a58bc603"}
+SHAPES = {4: "0f6cf773853697da"}
 """Fingerprint of everything that a journal may hold, by format version."""
 
 

@@ -75,6 +75,7 @@ class WireVenue(ABC):
         self.traits = traits
         self.events: Channel[VenueEvent] = runtime.channel()
         self.symbols: dict[str, None] = {}
+        self.clock_offset_ns = 0
         self.quiet_until_ns = TsNs(0)
         self._runtime = runtime
         self._transport = EffectTransport(outbox, traits.name)
@@ -161,11 +162,14 @@ class WireVenue(ABC):
     async def exchange(
         self, http: HttpRequest, cls: EffectClass, *, kind: str, entity: str
     ) -> HttpReply:
-        """Send one request; return the answer unless it states a failure.
+        """Sign and send one request; return the answer unless it states a failure.
 
         Raises:
             VenueError: No answer, or a failure.
         """
+        if http.signed == "full":
+            timestamp_ns = TsNs(self._runtime.ts() + self.clock_offset_ns)
+            http = msgspec.structs.replace(http, timestamp_ns=timestamp_ns)
         answer = await self._transport.http(http, cls, kind=kind, entity=entity)
         if isinstance(answer, HttpFailed):
             raise no_answer(self.traits.name, kind, answer)

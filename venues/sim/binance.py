@@ -92,7 +92,6 @@ class BinanceVenue(SimVenue):
 
     name = "binance"
     codes = BINANCE_CODES
-    stale_code = "-1021"
     rules = MatchRules(
         rest_status=OrderStatus.EXPIRED,
         rest_reason="9",
@@ -387,6 +386,14 @@ class BinanceVenue(SimVenue):
         opening = max(request.qty - position.room_to_close(request.side), ZERO)
         if opening * price / self.account.leverage(request.symbol) > self.account.available:
             raise Refused("-2019", "Margin is insufficient.")
+
+    def untimely_words(self, told_ms: int, server_ms: int, window_ms: int) -> tuple[str, str]:
+        """See `SimVenue.untimely_words`."""
+        if told_ms > server_ms:
+            words = "Timestamp for this request was 1000ms ahead of the server's time."
+        else:
+            words = "Timestamp for this request is outside of the recvWindow."
+        return "-1021", words
 
     def _would_take(self, request: SubmitOrder) -> bool:
         quote = self.prices.quote(request.symbol)

@@ -85,7 +85,6 @@ class BybitVenue(SimVenue):
 
     name = "bybit"
     codes = BYBIT_CODES
-    stale_code = "10002"
     rules = MatchRules(
         rest_status=OrderStatus.CANCELED,
         rest_reason="EC_NoImmediateQtyToFill",
@@ -381,6 +380,13 @@ class BybitVenue(SimVenue):
             case _:
                 pass
         return told
+
+    def untimely_words(self, told_ms: int, server_ms: int, window_ms: int) -> tuple[str, str]:
+        """See `SimVenue.untimely_words`."""
+        return "10002", (
+            "invalid request, please check your server timestamp or recv_window param."
+            f" req_timestamp[{told_ms}],server_timestamp[{server_ms}],recv_window[{window_ms}]"
+        )
 
     def funding_fill(self, position: SimPosition, paid: Decimal, mark: Price) -> Fill | None:
         symbol = position.symbol

@@ -90,9 +90,10 @@ class Matched(Fault, frozen=True, kw_only=True, tag_field="fault"):
 
 
 class RequestDelay(Matched, frozen=True, kw_only=True, tag_field="fault", tag="request_delay"):
-    """The request is longer on its way."""
+    """The request is longer on its way. `admitted`: behind the venue's look at its timestamp."""
 
     dt_ns: int
+    admitted: bool = False
 
 
 class RequestDrop(Matched, frozen=True, kw_only=True, tag_field="fault", tag="request_drop"):

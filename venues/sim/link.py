@@ -1,7 +1,8 @@
 """The link of one kernel to one simulated venue at level "sim": effects in, inputs out.
 
-A request travels its request leg, changes the truth, and its reply travels the reply leg. What
-left the kernel before it died still reaches the venue; what comes back then meets nobody.
+A request travels its request leg, changes the truth, and its reply travels the reply leg. Where
+its timestamp has left the venue's window by then, it is refused unread. What left the kernel before
+it died still reaches the venue; what comes back then meets nobody.
 
 The parts of a `QuerySnapshot` travel side by side, each with its own delays and faults, and come
 back as one reply when the last of them is there, or at the first failure.
@@ -24,13 +25,14 @@ from kernel.model.messages import (
     VenueCall,
     VenueSaid,
 )
-from kernel.model.units import SECOND
 from kernel.model.venue import (
     SNAPSHOT_PARTS,
     Failure,
     InstrumentPage,
     OrderPage,
     PositionPage,
+    QueryInstruments,
+    QueryServerTime,
     QuerySnapshot,
     SnapshotPage,
     StreamDown,
@@ -48,8 +50,8 @@ from venues.sim.streams import Stream
 from venues.sim.truth import Announced, OrderChanged, Traded, TruthEvent
 from venues.sim.venue import SimVenue
 
-RECV_WINDOW_NS = 5 * SECOND
-"""A request that was signed longer ago is refused unread (Binance -1021, Bybit 10002)."""
+PUBLIC = (QueryInstruments, QueryServerTime)
+"""What is asked without a signature."""
 
 type Emit = Callable[[str, InputBody], None]
 """Takes the content key and the body of an input, at the instant at which it arrives."""
@@ -70,7 +72,9 @@ class SimVenueLink:
         self._emit = emit
         self._alive = True
         self.on_request: Callable[[str, VenueRequest], None] = _unheard
-        """Told of each request that is looked at: venue, request."""
+        """Told of each signed request that is looked at: venue, request."""
+        self.on_untimely: Callable[[str, VenueRequest], None] = _unheard
+        """Told of each that is refused for its timestamp."""
         self._limits_told = False
         self._late = venue.faults.installed(RequestDelay)
         delays = any(
@@ -89,16 +93,11 @@ class SimVenueLink:
         )
         venue.subscribe(self._hear)
 
-    def accept(
-        self, key: str, body: VenueCall | StreamOpen | StreamClose, *, signed_ns: int = 0
-    ) -> None:
-        """Take an effect of the kernel that concerns this venue.
-
-        `signed_ns`: a process that was frozen since then sends what it had signed.
-        """
+    def accept(self, key: str, body: VenueCall | StreamOpen | StreamClose) -> None:
+        """Take an effect of the kernel that concerns this venue."""
         match body:
             case VenueCall():
-                self._request(key, body.request, signed_ns)
+                self._request(key, body)
             case StreamOpen():
                 self._stream.open(body.connection)
             case StreamClose():
@@ -111,20 +110,22 @@ class SimVenueLink:
             self._stream.close()
             self._venue.unsubscribe(self._hear)
 
-    def _request(self, key: str, request: VenueRequest, signed_ns: int) -> None:
+    def _request(self, key: str, call: VenueCall) -> None:
+        request, signed_ns = call.request, call.timestamp_ns
         if type(request) is not QuerySnapshot:
-            self._ask(request, partial(self._reply, key), signed_ns=signed_ns)
+            self._ask(request, signed_ns, partial(self._reply, key))
             return
-        if signed_ns or not self._in_step:
+        if not self._in_step:
             parts = _Parts(partial(self._reply, key))
             for place, part in enumerate(SNAPSHOT_PARTS):
-                self._ask(part, partial(parts.take, place), signed_ns=signed_ns)
+                self._ask(part, signed_ns, partial(parts.take, place))
             return
         agenda, legs, answer = self._agenda, self._venue.legs.legs, self._venue.answer
 
         def arrive() -> None:
-            self.on_request(self._venue.name, request)
-            reply = joined([answer(part).reply for part in SNAPSHOT_PARTS])
+            refused = self._untimely(request, signed_ns, agenda.now_ns)
+            replies = [answer(part).reply for part in SNAPSHOT_PARTS] if refused is None else None
+            reply = joined([refused] * len(SNAPSHOT_PARTS) if replies is None else replies)
             if reply is not None:
                 due = agenda.now_ns + legs.reply.base_ns
                 agenda.push(due, RANK_MESSAGE, partial(self._reply, key, reply))
@@ -132,28 +133,36 @@ class SimVenueLink:
         agenda.push(agenda.now_ns + legs.request.base_ns, RANK_MESSAGE, arrive)
 
     def _ask(
-        self, request: VenueRequest, back: Callable[[VenueReply], None], *, signed_ns: int = 0
+        self, request: VenueRequest, signed_ns: int, back: Callable[[VenueReply], None]
     ) -> None:
         """Carry one request there and its reply back."""
         venue, agenda, legs = self._venue, self._agenda, self._venue.legs
         content = content_of(request) if legs.jittered else ""
-        delay = legs.delay("request", content)
+        delay, inside = legs.delay("request", content), 0
         if self._late:
             for fault in venue.faults.every(RequestDelay, message_of(request), agenda.now_ns):
                 delay += fault.dt_ns
+                inside += fault.dt_ns if fault.admitted else 0
 
         def arrive() -> None:
-            if signed_ns and agenda.now_ns - signed_ns > RECV_WINDOW_NS:
-                answer = Answer(venue.stale())
-            else:
-                self.on_request(venue.name, request)
-                answer = venue.answer(request)
-            reply, late = answer
+            refused = self._untimely(request, signed_ns, agenda.now_ns - inside)
+            reply, late = venue.answer(request) if refused is None else Answer(refused)
             if reply is not None:
                 due = agenda.now_ns + legs.delay("reply", content) + late
                 agenda.push(due, RANK_MESSAGE, partial(back, reply))
 
         agenda.push(agenda.now_ns + delay, RANK_MESSAGE, arrive)
+
+    def _untimely(
+        self, request: VenueRequest, signed_ns: int, at_ns: int
+    ) -> VenueReply | None:
+        """What a request is told that does not come in time; None: it is looked at."""
+        if isinstance(request, PUBLIC):
+            return None
+        refused = self._venue.untimely(signed_ns, at_ns=at_ns)
+        told = self.on_request if refused is None else self.on_untimely
+        told(self._venue.name, request)
+        return refused
 
     def _reply(self, key: str, reply: VenueReply) -> None:
         if self._alive:

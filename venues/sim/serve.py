@@ -32,7 +32,14 @@ from venues.sim.venue import SimVenue
 from venues.sim.wire.binance import BinanceCore
 from venues.sim.wire.bybit import BybitCore
 from venues.sim.wire.core import Response, WireCore
-from venues.sim.wire.keys import Keys, Received, check_binance, check_bybit, check_bybit_auth
+from venues.sim.wire.keys import (
+    Keys,
+    Received,
+    check_binance,
+    check_bybit,
+    check_bybit_auth,
+    signature,
+)
 from venues.sim.wire.link import WireLink
 
 CORES: dict[str, type[WireCore]] = {"binance": BinanceCore, "bybit": BybitCore}
@@ -171,7 +178,8 @@ class EmulatorServer:
         self._accept(
             key,
             HttpRequest(
-                venue=self._venue.name, method=method, path=got.path, params=pairs, body=got.body
+                venue=self._venue.name, method=method, path=got.path, params=pairs, body=got.body,
+                **signature(self._venue.name, got),
             ),
         )
         try:

@@ -24,8 +24,9 @@ import msgspec
 from kernel.errors import SettingsError
 from kernel.model.instrument import Instrument
 from kernel.model.orders import Fill, FillKind, OrderClass, OrderStatus, OrderType, PriceSource
-from kernel.model.units import ZERO, Price, Qty, TsNs
+from kernel.model.units import MS, ZERO, Price, Qty, TsNs
 from kernel.model.venue import (
+    REQUEST_LIFETIME_NS,
     CancelOrder,
     PlaceStop,
     QueryAccountConfig,
@@ -72,6 +73,8 @@ from venues.sim.truth import (
     TruthSnapshot,
 )
 
+AHEAD_MS = 1_000
+
 
 class VenueSetup(msgspec.Struct, frozen=True, kw_only=True):
     """What a run says of one venue.
@@ -114,7 +117,6 @@ class SimVenue(ABC):
 
     name: ClassVar[str]
     codes: ClassVar[CodeTable]
-    stale_code: ClassVar[str]
     rules: ClassVar[MatchRules]
     budgets: ClassVar[tuple[Budget, ...]]
     throttle_code: ClassVar[str]
@@ -179,9 +181,23 @@ class SimVenue(ABC):
         """Do what is asked, as far as the gate lets it through."""
         return self.gate.answer(request)
 
-    def stale(self) -> VenueReply:
-        """The refusal of a request whose signature is too old."""
-        return self.codes.reply(self.stale_code, "timestamp is outside of the recvWindow")
+    def untimely(
+        self, timestamp_ns: int, *, at_ns: int, window_ns: int = REQUEST_LIFETIME_NS
+    ) -> VenueReply | None:
+        """What is said to a request that is not looked at; None: it comes in time.
+
+        Both venues take what was signed less than a second ahead of their clock and at most
+        recvWindow behind it (venue-binance §1, venue-bybit §2).
+
+        Args:
+            timestamp_ns: What it is signed with.
+            at_ns: When it arrives.
+            window_ns: Its recvWindow.
+        """
+        told, server, window = timestamp_ns // MS, at_ns // MS, window_ns // MS
+        if server - window <= told < server + AHEAD_MS:
+            return None
+        return self.codes.reply(*self.untimely_words(told, server, window))
 
     def stated_limits(self) -> list[RateLimit]:
         """The budgets that the venue states with its instruments; most state none there."""
@@ -216,6 +232,10 @@ class SimVenue(ABC):
         )
 
     # ------------------------------------------------------------------ of the personality
+
+    @abstractmethod
+    def untimely_words(self, told_ms: int, server_ms: int, window_ms: int) -> tuple[str, str]:
+        """Code and words of the refusal of a timestamp."""
 
     @abstractmethod
     def make_queries(self) -> Queries:

@@ -81,7 +81,7 @@ def test_without_a_periodic_sync_it_is_asked_when_the_wall_clock_moved():
     bench = begun(SYNC_INTERVAL_SECONDS="0")
     bench.after(30 * 60)
     assert len(asked(bench)) == 1
-    bench.clock.nudge()
+    bench.clock.stepped(0)
     bench.after(60)
     assert len(asked(bench)) == 2
 
@@ -89,7 +89,7 @@ def test_without_a_periodic_sync_it_is_asked_when_the_wall_clock_moved():
 def test_a_wall_clock_that_moved_is_compared_at_once():
     bench = begun()
     bench.after(60)
-    bench.clock.nudge()
+    bench.clock.stepped(0)
     bench.after(0)
     assert asked(bench) == [0, MINUTE]
     bench.after(4 * 60)
@@ -100,7 +100,7 @@ def test_a_venue_that_does_not_answer_changes_nothing():
     bench = begun(SECOND)
     bench.after(60)
     bench.venue.rules.append(Rule("time", errors.OutcomeUnknown, times=1))
-    bench.clock.nudge()
+    bench.clock.stepped(0)
     bench.after(60)
     assert OFFSET in bench.desk.block_reasons
     assert bench.clock.offsets == {"binance": SECOND}

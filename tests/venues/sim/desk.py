@@ -120,7 +120,8 @@ class Desk:
         return self
 
     def call(self, request: Any, key: str = "call/1") -> None:
-        self.link.accept(key, VenueCall(venue=self.venue.name, request=request))
+        self.link.accept(key, VenueCall(venue=self.venue.name, request=request,
+                                         timestamp_ns=self.agenda.now_ns))
 
     def answers(self) -> list[tuple[int, Any]]:
         return [(at // MS, body.reply) for at, _, body in self.inputs

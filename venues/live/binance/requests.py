@@ -10,8 +10,9 @@ from __future__ import annotations
 from kernel.errors import InvariantViolation, UnknownOrder
 from kernel.model.messages import HttpRequest
 from kernel.model.orders import OrderClass, OrderType, PriceSource
-from kernel.model.units import DAY, MS, SECOND, TsNs, text
+from kernel.model.units import DAY, MS, TsNs, text
 from kernel.model.venue import (
+    REQUEST_LIFETIME_NS,
     CancelOrder,
     OrderSurface,
     PlaceStop,
@@ -32,7 +33,7 @@ from kernel.model.venue import (
 )
 
 VENUE = "binance"
-RECV_WINDOW_MS = 5000
+RECV_WINDOW_MS = REQUEST_LIFETIME_NS // MS
 """After this the venue itself refuses what it has not seen (-1021, -5028)."""
 TRADES_LIMIT = 1000
 TRADES_WINDOW_MS = 7 * 24 * 3_600_000 - 1
@@ -244,5 +245,5 @@ def _act(method: str, path: str, params: Params, now_ns: TsNs) -> HttpRequest:
         path=path,
         params=params,
         recv_window_ms=RECV_WINDOW_MS,
-        expires_ns=TsNs(now_ns + RECV_WINDOW_MS // 1000 * SECOND),
+        expires_ns=TsNs(now_ns + REQUEST_LIFETIME_NS),
     )

@@ -13,8 +13,9 @@ import msgspec
 from kernel.errors import InvariantViolation, Rejected
 from kernel.model.messages import HttpRequest
 from kernel.model.orders import OrderClass, OrderType, PriceSource, Side, TimeInForce
-from kernel.model.units import DAY, MS, SECOND, TsNs, text
+from kernel.model.units import DAY, MS, TsNs, text
 from kernel.model.venue import (
+    REQUEST_LIFETIME_NS,
     CancelOrder,
     OrderSurface,
     PlaceStop,
@@ -34,7 +35,7 @@ from kernel.model.venue import (
 )
 
 VENUE = "bybit"
-RECV_WINDOW_MS = 5000
+RECV_WINDOW_MS = REQUEST_LIFETIME_NS // MS
 ORDERS_LIMIT = 50
 POSITIONS_LIMIT = 200
 EXECUTIONS_LIMIT = 100
@@ -296,5 +297,5 @@ def _post(path: str, body: Body, now_ns: TsNs) -> HttpRequest:
         params=(),
         body=msgspec.json.encode(body),
         recv_window_ms=RECV_WINDOW_MS,
-        expires_ns=TsNs(now_ns + RECV_WINDOW_MS // 1000 * SECOND),
+        expires_ns=TsNs(now_ns + REQUEST_LIFETIME_NS),
     )

@@ -2,8 +2,7 @@
 
 What it takes is what the simulated venue has: market and limit orders, STOP_MARKET algo orders
 that only close (quantity with reduceOnly, or a hedge leg). Other conditional types,
-closePosition and batch orders are refused with -1116 or -1128. Timestamps are not checked
-against recvWindow: the clock of a simulation is the kernel's own.
+closePosition and batch orders are refused with -1116 or -1128.
 """
 
 from __future__ import annotations

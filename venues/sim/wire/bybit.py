@@ -3,7 +3,7 @@
 What it takes is what the simulated venue has: market and limit orders, the Full stop of the
 position (with an entry or by trading-stop), reduce-only conditionals that stop a position out.
 Partial stops, take-profits, trailing stops, amendments and batches are refused with 10001 or
-10017. Timestamps and signatures belong to the world outside.
+10017. Signatures belong to the world outside.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from kernel.model.venue import (
     InstrumentPage,
     OrderPage,
     PositionPage,
+    QueryServerTime,
     VenueRequest,
 )
 from venues.sim.truth import OrderChanged, PositionChanged, Traded, TruthEvent
@@ -227,6 +228,18 @@ class WireCore(ABC):
                 return Served(answer, late)
             return Served(self._with_headers(http, answer), late)
         return Served(self._with_headers(http, asked.show(reply)), late)
+
+    def untimely(self, http: HttpRequest, asked: Asked | Local, at_ns: int) -> Served | None:
+        """The answer to a signed request that does not come in time; None: it is looked at."""
+        if http.signed != "full":
+            return None
+        window_ns = http.recv_window_ms * MS
+        refused = self.venue.untimely(http.timestamp_ns, at_ns=at_ns, window_ns=window_ns)
+        if not isinstance(refused, Failure):
+            return None
+        request = asked.request if isinstance(asked, Asked) else QueryServerTime()
+        answer = self.failure(request, refused)
+        return Served(answer if isinstance(answer, Broken) else self._with_headers(http, answer))
 
     def rest[P: (OrderPage, PositionPage, ExecutionPage, InstrumentPage)](
         self, request: VenueRequest, page: P, *, most: int | None = None

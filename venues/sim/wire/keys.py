@@ -1,19 +1,26 @@
 """Signatures as both venues check them, over the bytes that were received.
 
-Source: venue-binance.md §1, venue-bybit.md §2 and §6.1. Timestamps are not compared with a clock:
-the world behind an emulator has its own.
+Source: venue-binance.md §1, venue-bybit.md §2 and §6.1. Timestamps are compared with the venue's
+clock by its core.
 """
 
 from __future__ import annotations
 
 import hmac
 from hashlib import sha256
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from kernel.model.units import MS
 from venues.sim.wire import binance_errors, bybit_errors
 from venues.sim.wire.core import Response
+
+PUBLIC_OF_BINANCE = ("/fapi/v1/ping", "/fapi/v1/time", "/fapi/v1/exchangeInfo")
+LISTEN_KEY = "/fapi/v1/listenKey"
+FREE_OF_BINANCE = (*PUBLIC_OF_BINANCE, LISTEN_KEY)
+"""What is asked without a timestamp."""
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -42,11 +49,11 @@ def check_binance(keys: Keys, got: Received) -> Response | None:
     The signature is the last parameter of the query or of the body; what it signs is the query
     followed by the body, without it.
     """
-    if got.path in ("/fapi/v1/ping", "/fapi/v1/time", "/fapi/v1/exchangeInfo"):
+    if got.path in PUBLIC_OF_BINANCE:
         return None
     if got.headers.get("x-mbx-apikey") != keys.key:
         return binance_errors.refusal(-2014, "API-key format invalid.")
-    if got.path == "/fapi/v1/listenKey":
+    if got.path == LISTEN_KEY:
         return None
     query, signed_query = _cut(got.query)
     body, signed_body = _cut(got.body.decode("utf-8", "replace"))
@@ -76,6 +83,24 @@ def check_bybit(keys: Keys, got: Received, now_ms: int) -> Response | None:
         words = f"error sign! origin_string[{origin.decode('utf-8', 'replace')}]"
         return bybit_errors.refusal(10004, words, now_ms)
     return None
+
+
+def signature(venue: str, got: Received) -> dict[str, Any]:
+    """What a request that passed the check is signed with: fields of `HttpRequest`."""
+    if venue == "binance":
+        told = dict(parse_qsl(f"{got.query}&{got.body.decode('utf-8', 'replace')}"))
+        stamp, window = told.get("timestamp", ""), told.get("recvWindow", "")
+        free = got.path in FREE_OF_BINANCE
+    else:
+        stamp = got.headers.get("x-bapi-timestamp", "")
+        window = got.headers.get("x-bapi-recv-window", "")
+        free = got.path.startswith("/v5/market/")
+    if free:
+        return {"signed": "none"}
+    return {
+        "timestamp_ns": int(stamp) * MS if stamp.isdecimal() else 0,
+        "recv_window_ms": int(window) if window.isdecimal() else 5000,
+    }
 
 
 def check_bybit_auth(keys: Keys, frame: bytes) -> bool:

@@ -21,6 +21,7 @@ from kernel.model.messages import (
     StreamOpened,
     StreamSend,
 )
+from kernel.model.venue import VenueRequest
 from venues.sim.agenda import RANK_MESSAGE, Agenda
 from venues.sim.fault_kinds import RequestDelay
 from venues.sim.faults import message_of
@@ -46,6 +47,9 @@ class WireLink:
         self._agenda = agenda
         self._emit = emit
         self._alive = True
+        self.on_request: Callable[[str, VenueRequest], None] = _unheard
+        self.on_untimely: Callable[[str, VenueRequest], None] = _unheard
+        """As at level "sim"; what has no counterpart at the simulated venue is left out."""
         self._sockets: dict[str, _Socket] = {}
         core.broadcast = self._broadcast
         core.venue.subscribe(self._hear)
@@ -76,19 +80,24 @@ class WireLink:
 
     def _request(self, key: str, http: HttpRequest) -> None:
         core, venue = self._core, self._core.venue
-        asked = core.route(http)
+        asked, inside = core.route(http), 0
         if isinstance(asked, Asked):
             message = message_of(asked.request)
             content = f"{message.kind}/{message.entity}"
             delay = venue.legs.delay("request", content)
             for fault in venue.faults.every(RequestDelay, message, self._agenda.now_ns):
                 delay += fault.dt_ns
+                inside += fault.dt_ns if fault.admitted else 0
         else:
             content = f"wire/{asked.entity}"
             delay = venue.legs.delay("request", content)
 
         def arrive() -> None:
-            answer, late = core.serve(http, asked)
+            refused = core.untimely(http, asked, self._agenda.now_ns - inside)
+            if isinstance(asked, Asked) and http.signed == "full":
+                told = self.on_request if refused is None else self.on_untimely
+                told(venue.name, asked.request)
+            answer, late = refused or core.serve(http, asked)
             if answer is not None:
                 back = venue.legs.delay("reply", content) + late
                 self._later(back, lambda: self._answer(key, answer))
@@ -255,3 +264,7 @@ class _Socket:
                 reason=reason,
             ),
         )  # fmt: skip
+
+
+def _unheard(_venue: str, _request: VenueRequest) -> None:
+    """Nobody wants to know."""

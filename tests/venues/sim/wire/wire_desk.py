@@ -39,7 +39,8 @@ class WireDesk(Desk):
         pairs = tuple((name, str(value)) for name, value in params.items())
         self.wire.accept(
             key,
-            HttpRequest(venue=self.venue.name, method=method, path=path, params=pairs, body=body),
+            HttpRequest(venue=self.venue.name, method=method, path=path, params=pairs, body=body,
+                        timestamp_ns=self.agenda.now_ns),
         )
         return key
 
