@@ -10,7 +10,7 @@ import pytest
 
 from tests.scenarios.programs import run_sim
 from tests.venues.sim.desk import BTC, Desk
-from venues.sim.serve import EmulatorServer
+from venues.sim.serve import EmulatorServer, wall_ns
 from venues.sim.wire.keys import Keys
 
 KEYS = Keys("k", "s")
@@ -21,6 +21,7 @@ def with_server(venue: str, use: Callable[[EmulatorServer, Desk], Awaitable[Any]
 
     async def run() -> Any:
         desk = Desk(venue)
+        desk.agenda.advance(wall_ns())  # clients sign with their own clock
         server = EmulatorServer(desk.venue, desk.agenda, KEYS)
         await server.start()
         try:
