@@ -177,6 +177,7 @@ class FakeVenue:
 
     def __init__(self, runtime, name, prices):
         self.traits = TRAITS[name]
+        self.clock_offset_ns = 0
         self.runtime = runtime
         self.events = runtime.channel()
         self.prices = prices

@@ -105,3 +105,18 @@ def test_a_venue_that_does_not_answer_changes_nothing():
     assert OFFSET in bench.desk.block_reasons
     assert bench.clock.offsets == {"binance": SECOND}
     assert [one.venue for one in bench.kinds("clock.unread")] == ["binance"]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("off_ns", "corrected_ns"), [(0, 0), (WAY_NS, 0), (WAY_NS + MS, MS)])
+def test_of_an_offset_no_more_is_corrected_than_is_proven(sign, off_ns, corrected_ns):
+    bench = begun(sign * off_ns)
+    bench.after(1)
+    assert bench.venue.clock_offset_ns == sign * corrected_ns
+
+
+def test_a_step_of_our_clock_is_taken_out_of_the_signatures_at_once():
+    bench = begun(0)
+    bench.after(1)
+    bench.clock.stepped(2 * SECOND)
+    assert bench.venue.clock_offset_ns == -2 * SECOND

@@ -28,6 +28,7 @@ class ScriptedVenue:
 
     def __init__(self, bench: Bench, name: str = "binance") -> None:
         self.traits = TRAITS[name]
+        self.clock_offset_ns = 0
         self.events: Any = bench.runtime.channel()
         self.bench = bench
         self.answer: object | Callable[[Any], object] = Acked(venue_order_id="v1")

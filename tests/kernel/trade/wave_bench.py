@@ -100,6 +100,7 @@ class Account:
 
     def __init__(self, runtime, name, available):
         self.traits = TRAITS[name]
+        self.clock_offset_ns = 0
         self.events = runtime.channel()
         self.available = D(available)
         self.fails: VenueError | None = None

@@ -5,7 +5,7 @@ from typing import Any
 
 from kernel.model.messages import InputBody, StreamOpen, VenueAnswer, VenueCall, VenueSaid
 from kernel.model.orders import OrderClass, OrderType, PriceSource, Side
-from kernel.model.units import MS, SECOND
+from kernel.model.units import MS, SECOND, TsNs
 from kernel.model.venue import (
     CancelOrder,
     OrderSurface,
@@ -121,7 +121,7 @@ class Desk:
 
     def call(self, request: Any, key: str = "call/1") -> None:
         self.link.accept(key, VenueCall(venue=self.venue.name, request=request,
-                                         timestamp_ns=self.agenda.now_ns))
+                                         timestamp_ns=TsNs(self.agenda.now_ns)))
 
     def answers(self) -> list[tuple[int, Any]]:
         return [(at // MS, body.reply) for at, _, body in self.inputs

@@ -12,7 +12,7 @@ from kernel.model.messages import (
     StreamOpen,
     StreamSend,
 )
-from kernel.model.units import MS
+from kernel.model.units import MS, TsNs
 from tests.venues.sim.desk import T0, Desk
 from venues.sim.wire.binance import BinanceCore
 from venues.sim.wire.bybit import BybitCore
@@ -40,7 +40,7 @@ class WireDesk(Desk):
         self.wire.accept(
             key,
             HttpRequest(venue=self.venue.name, method=method, path=path, params=pairs, body=body,
-                        timestamp_ns=self.agenda.now_ns),
+                        timestamp_ns=TsNs(self.agenda.now_ns)),
         )
         return key
 
