@@ -153,6 +153,10 @@ class ChildDatabase:
         """See `Backend.get`."""
         return self._mirror.get(kind, *key)
 
+    def has(self, kind: type[Row], *key: str | int) -> bool:
+        """See `Backend.has`."""
+        return self._mirror.has(kind, *key)
+
     def rows(self, *kinds: type[Row]) -> Iterable[Row]:
         """See `Backend.rows`."""
         return self._mirror.rows(*kinds)

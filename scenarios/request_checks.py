@@ -250,7 +250,7 @@ class RequestChecks:
         self._check_age(venue, request, parts, now_ns)
         if parts.epoch > self._buried:
             self._check_readiness(venue, request, now_ns)
-        if self._write_ahead and self._store.get(OrderRow, venue, client) is None:
+        if self._write_ahead and not self._store.has(OrderRow, venue, client):
             self._tell("I21", now_ns, venue, request, f"{client} is sent but not durable")
 
     def _check_readiness(self, venue: str, request: SubmitOrder, now_ns: int) -> None:

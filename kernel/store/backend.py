@@ -91,6 +91,10 @@ class Backend(Protocol):
         """One row by the key that its kind names."""
         ...
 
+    def has(self, kind: type[Row], *key: str | int) -> bool:
+        """Whether there is a row of this key."""
+        ...
+
     def rows(self, *kinds: type[Row]) -> Iterable[Row]:
         """Every row of these kinds; without any: every row but events."""
         ...

@@ -72,6 +72,10 @@ class BlockingPostgres:
         """See `Backend.get`."""
         return self._run(self._store.get(kind, *key))
 
+    def has(self, kind: type[Row], *key: str | int) -> bool:
+        """See `Backend.has`."""
+        return self.get(kind, *key) is not None
+
     def rows(self, *kinds: type[Row]) -> list[Row]:
         """See `Backend.rows`."""
         return self._run(self._store.rows(*kinds))

@@ -1,7 +1,7 @@
 """The one codec of the stores: a row as the values of the columns of its table, and back.
 
-Every store keeps these values and nothing else: PostgreSQL in columns, memory as bytes of their
-list. What comes back equals what was written; decimals come back in canonical form.
+What is read from any store went through here: PostgreSQL keeps the values in columns, memory makes
+them when it is read. What comes back equals what was written, decimals in canonical form.
 
 PostgreSQL takes neither NUL nor lone surrogates in text, so they are written as U+001A and four hex
 digits, as is U+001A itself. A reference to nothing is None.

@@ -1,4 +1,8 @@
-"""Rows in memory, kept as bytes of the values of their columns: deterministic, without a clock."""
+"""Rows in memory, deterministic, without a clock.
+
+A row is kept as it came, for rows never change; whoever reads gets what the one codec makes of it,
+as from a database (`kernel.store.codec`).
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,7 @@ from kernel.model.units import TsNs
 from kernel.store.backend import CLAIMS_READ_NS, EVENTS_AGE_NS, EVENTS_KEPT, ORDERS_AGE_NS
 from kernel.store.codec import (
     ORDERS,
+    POSITIONS,
     TABLES,
     TOTALS,
     Table,
@@ -59,7 +64,7 @@ class MemoryBackend:
         self._clear()
 
     def _clear(self) -> None:
-        self._rows: dict[str, dict[Key, bytes]] = {table.name: {} for table in TABLES}
+        self._rows: dict[str, dict[Key, Row]] = {table.name: {} for table in TABLES}
         self._places: dict[tuple[str, Key], tuple[int, str]] = {}
         """(table, key) → when it was first written, and the position that it belongs to."""
         self._written = 0
@@ -77,8 +82,7 @@ class MemoryBackend:
         """See `Backend.apply`."""
         if epoch and epoch < self.epoch:
             raise StoreFenced(f"run epoch {self.epoch} has loaded since run epoch {epoch}")
-        claims = [row for row in rows if type(row) is ClaimRow]
-        claimed = tuple(claim.once_key not in self._claims for claim in claims)
+        claimed = tuple(row.once_key not in self._claims for row in rows if type(row) is ClaimRow)
         if all(claimed):
             self._demand_positions(rows)
             for row in rows:
@@ -86,11 +90,13 @@ class MemoryBackend:
         return claimed
 
     def _demand_positions(self, rows: tuple[Row, ...]) -> None:
-        known = self._rows["monitoring.positions"]
+        known = self._rows[POSITIONS.name]
         for row in rows:
-            if not isinstance(row, OrderRow | FillRow | TrailingRow):
-                continue
-            name = row.position_id
+            match row:
+                case OrderRow() | FillRow() | TrailingRow():
+                    name = row.position_id
+                case _:
+                    continue
             if not name or name in known:
                 continue
             if not any(type(one) is PositionRow and one.position_id == name for one in rows):
@@ -112,18 +118,23 @@ class MemoryBackend:
         """See `Backend.get`."""
         asked: Key = key[0] if len(key) == 1 else key
         for table in tables_of(kind):
-            data = self._rows[table.name].get(asked)
-            if data is not None:
-                return decode_row(table, data)
+            row = self._rows[table.name].get(asked)
+            if row is not None:
+                return _read(table, row)
         return None
+
+    def has(self, kind: type[Row], *key: str | int) -> bool:
+        """See `Backend.has`."""
+        asked: Key = key[0] if len(key) == 1 else key
+        return any(asked in self._rows[table.name] for table in tables_of(kind))
 
     def rows(self, *kinds: type[Row]) -> Iterator[Row]:
         """See `Backend.rows`."""
         for table in TABLES:
             if kinds and table.row not in kinds:
                 continue
-            for data in self._rows[table.name].values():
-                yield decode_row(table, data)
+            for row in self._rows[table.name].values():
+                yield _read(table, row)
 
     def replace(
         self, rows: Iterable[Row], *, epoch: int | None = None, since_ns: int = 0
@@ -151,15 +162,15 @@ class MemoryBackend:
             return  # a claim is made once; the same one again in one commit says nothing new
         table = table_of(row)
         key = _KEYS[table.name](row)
-        self._rows[table.name][key] = encode_row(row)
+        self._rows[table.name][key] = row
         self._written += 1
         match row:
-            case PositionRow():
-                self._place(table, key, row.position_id)
-                _mark(self._live_positions, key, on=not row.state.terminal)
             case OrderRow():
                 self._place(table, key, row.position_id)
                 _mark(self._open_orders, key, on=row.intent_open or row.watch_until_ns > 0)
+            case PositionRow():
+                self._place(table, key, row.position_id)
+                _mark(self._live_positions, key, on=not row.state.terminal)
             case FillRow():
                 self._place(table, key, row.position_id)
             case ClaimRow():
@@ -171,9 +182,13 @@ class MemoryBackend:
 
     def _place(self, table: Table, key: Key, position_id: str) -> None:
         place = (table.name, key)
-        number, before = self._places.get(place, (self._written, position_id))
-        if before != position_id:
-            del self._children[(table.name, before)][key]
+        known = self._places.get(place)
+        if known is not None and known[1] == position_id:
+            return
+        number = self._written
+        if known is not None:
+            number = known[0]
+            del self._children[(table.name, known[1])][key]
         self._places[place] = (number, position_id)
         self._children.setdefault((table.name, position_id), {})[key] = None
 
@@ -250,10 +265,9 @@ class MemoryBackend:
     def _forget(self, now_ns: int) -> None:
         """Orders that nothing can ask for any more."""
         held = self._rows[ORDERS.name]
-        for key, data in list(held.items()):
+        for key, row in list(held.items()):
             if key in self._open_orders:
                 continue
-            row = decode_row(ORDERS, data)
             assert isinstance(row, OrderRow)
             if row.position_id in self._live_positions:
                 continue
@@ -270,8 +284,13 @@ class MemoryBackend:
     ) -> tuple[T, ...]:
         table = table or _TABLES[kind]
         found = (self._rows[table.name].get(key) for key in keys)
-        rows = [decode_row(table, data) for data in found if data is not None]
+        rows = [_read(table, row) for row in found if row is not None]
         return tuple(row for row in rows if isinstance(row, kind))
+
+
+def _read(table: Table, row: Row) -> Row:
+    """What a database would give for a row."""
+    return decode_row(table, encode_row(row))
 
 
 def _mark(index: dict[Key, None], key: Key, *, on: bool) -> None:

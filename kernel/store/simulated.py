@@ -265,6 +265,10 @@ class SimulatedStore:
         """See `Backend.get`."""
         return self.backend.get(kind, *key)
 
+    def has(self, kind: type[Row], *key: str | int) -> bool:
+        """See `Backend.has`."""
+        return self.backend.has(kind, *key)
+
 
 def _ask(body: StoreLoad | StoreLease, epoch: int) -> LeaseAsk:
     return LeaseAsk(body.instance, body.accounts, epoch, body.term_ns, body.wait_ns)

@@ -21,7 +21,7 @@ from kernel.model.rows import (
 )
 from kernel.model.units import DAY, HOUR, TsNs
 from kernel.store.backend import EVENTS_AGE_NS, ORDERS_AGE_NS, Backend
-from kernel.store.codec import table_of
+from kernel.store.codec import decode_row, encode_row, table_of
 from kernel.store.leases import LeaseAsk
 from tests.kernel.store.rows import KINDS, any_row, claim, event, fill, order, parents, position
 from tests.kernel.store.stores import STORES, opened
@@ -95,7 +95,20 @@ def test_rows_are_found_by_their_keys(store: Backend):
     assert store.get(OrderRow, "binance", "c") == order("c")
     assert store.get(OrderRow, "bybit", "c") is None
     assert store.get(LockRow, "binance", "") == lock
+    assert store.has(OrderRow, "binance", "c")
+    assert not store.has(OrderRow, "bybit", "c")
     assert [type(row) for row in store.rows(LockRow, SwitchRow)] == [LockRow, SwitchRow]
+
+
+def test_what_is_read_is_what_the_codec_makes_of_it(store: Backend):
+    rows = (position("p"), order("c", "p", qty=Decimal("1.50"), venue_order_id="a\0\x1ab"))
+    store.apply(rows)
+    made = [repr(decode_row(table_of(row), encode_row(row))) for row in rows]
+    assert made[1] != repr(rows[1])
+    assert repr(store.get(OrderRow, "binance", "c")) == made[1]
+    assert [repr(row) for row in store.rows(PositionRow, OrderRow)] == made
+    loaded = store.load(NOW)
+    assert [repr(row) for row in (*loaded.positions, *loaded.orders)] == made
 
 
 # ------------------------------------------------------------------------ starts
