@@ -58,7 +58,7 @@ class BookChecks:
         self._venues[venue.name] = venue
 
         def hear(event: TruthEvent) -> None:
-            if isinstance(event, Traded):
+            if type(event) is Traded:
                 books.add(event)
 
         venue.subscribe(hear)

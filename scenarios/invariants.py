@@ -48,6 +48,7 @@ from venues.sim.venue import SimVenue
 
 QUIET_NS = 10 * SECOND
 """At the end so long after its start a kernel is not yet expected to have converged."""
+_DOUBTS = (StreamUp, StreamDown, VenueNotice)
 _ENDS = (PositionState.CLOSED.value, PositionState.ROLLED_BACK.value)
 
 
@@ -109,9 +110,11 @@ class Checker:
             self._answer(item.key, body, result, now)
         elif type(body) is VenueSaid:
             self.requests.shown(body.venue, body.event)
-            if isinstance(body.event, _told_by(body.venue)):
-                self.protection.told_of_fill(body.venue, body.event.symbol)
-            if isinstance(body.event, StreamUp | StreamDown | VenueNotice):
+            event = body.event
+            if type(event) is Fill or type(event) is PositionReport:
+                if type(event) is _told_by(body.venue):
+                    self.protection.told_of_fill(body.venue, event.symbol)
+            elif type(event) in _DOUBTS:
                 self._doubt(body, now)
         for decision in result.decisions:
             self._decision(decision, now)
@@ -141,7 +144,7 @@ class Checker:
             return
         request, sent_ns = call
         self.requests.answered(body.venue, request, body.reply, sent_ns=sent_ns, now_ns=now_ns)
-        if isinstance(body.reply, Failure) and not body.reply.listed:
+        if type(body.reply) is Failure and not body.reply.listed:
             self._unlisted(body.venue, body.reply.code, result, now_ns)
 
     def _unlisted(self, venue: str, code: str, result: StepResult, now_ns: int) -> None:
@@ -154,7 +157,7 @@ class Checker:
 
     def _doubt(self, body: VenueSaid, now_ns: int) -> None:
         unreadable = ("malformed", "unknown_event")
-        if isinstance(body.event, VenueNotice) and body.event.kind not in unreadable:
+        if type(body.event) is VenueNotice and body.event.kind not in unreadable:
             return
         self.requests.suspect(body.venue, now_ns)
 

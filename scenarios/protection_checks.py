@@ -119,15 +119,12 @@ class ProtectionChecks:
         name = venue.name
 
         def hear(event: TruthEvent) -> None:
-            match event:
-                case Traded():
-                    self._traded(name, event)
-                case StopLive(stop=stop):
-                    self._stop_live(name, stop)
-                case StopGone():
-                    self._stop_gone(name, event)
-                case _:
-                    pass
+            if type(event) is Traded:
+                self._traded(name, event)
+            elif type(event) is StopLive:
+                self._stop_live(name, event.stop)
+            elif type(event) is StopGone:
+                self._stop_gone(name, event)
 
         venue.subscribe(hear)
 

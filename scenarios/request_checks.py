@@ -119,46 +119,40 @@ class RequestChecks:
         if _protects(request):
             self._throttled.pop((venue, _symbol(request)), None)
             self._protection.protecting_sent(venue, _symbol(request))
-        match request:
-            case SubmitOrder():
-                self._submit(venue, request, now_ns)
-            case PlaceStop() | SetPositionStop():
-                self._stop(venue, request, now_ns)
-            case CancelOrder():
-                for order_id in (request.client_order_id, request.venue_order_id):
-                    if order_id:
-                        self._protection.cancel_sent(venue, order_id)
-            case _:
-                pass
+        if type(request) is SubmitOrder:
+            self._submit(venue, request, now_ns)
+        elif type(request) is PlaceStop or type(request) is SetPositionStop:
+            self._stop(venue, request, now_ns)
+        elif type(request) is CancelOrder:
+            for order_id in (request.client_order_id, request.venue_order_id):
+                if order_id:
+                    self._protection.cancel_sent(venue, order_id)
 
     def answered(
         self, venue: str, request: VenueRequest, reply: VenueReply, *, sent_ns: int, now_ns: int
     ) -> None:
         """An answer arrives."""
-        if isinstance(reply, Failure):
+        if type(reply) is Failure:
             if reply.kind == "TooManyOpenOrders" and isinstance(request, PlaceStop):
                 self._protection.cap_refused(venue, request.symbol)
             self._failed(venue, request, reply, now_ns)
             return
         self.shown(venue, reply)
-        match request:
-            case QuerySnapshot():
-                for name in _READS:
-                    self._fresh[(venue, name)] = sent_ns
-            case QueryPositions(symbol=""):
-                self._fresh[(venue, "positions")] = sent_ns
-            case QueryOpenOrders(symbol="", order_class=kind):
-                self._fresh[(venue, kind.value)] = sent_ns
-            case QuerySymbolConfig(symbol=symbol):
-                self._configured[(venue, symbol)] = None
-            case QueryPositions(symbol=symbol) if isinstance(reply, PositionPage):
-                # Level "wire": Bybit tells the leverage of a symbol with its position.
-                if any(row.leverage for row in reply.positions):
-                    self._configured[(venue, symbol)] = None
-            case SubmitOrder(client_order_id=client):
-                self._unknown.pop((venue, client), None)
-            case _:
-                pass
+        if type(request) is QuerySnapshot:
+            for name in _READS:
+                self._fresh[(venue, name)] = sent_ns
+        elif type(request) is QueryPositions and not request.symbol:
+            self._fresh[(venue, "positions")] = sent_ns
+        elif type(request) is QueryOpenOrders and not request.symbol:
+            self._fresh[(venue, request.order_class.value)] = sent_ns
+        elif type(request) is QuerySymbolConfig:
+            self._configured[(venue, request.symbol)] = None
+        elif type(request) is QueryPositions and type(reply) is PositionPage:
+            # Level "wire": Bybit tells the leverage of a symbol with its position.
+            if any(row.leverage for row in reply.positions):
+                self._configured[(venue, request.symbol)] = None
+        elif type(request) is SubmitOrder:
+            self._unknown.pop((venue, request.client_order_id), None)
 
     def unknown(self, venue: str, client_order_id: str, symbol: str) -> None:
         """There is no answer, or one that says nothing."""
@@ -374,9 +368,9 @@ def _symbol(request: VenueRequest) -> str:
 
 def _protects(request: VenueRequest) -> bool:
     """Whether a request places a stop or closes."""
-    if isinstance(request, SubmitOrder):
+    if type(request) is SubmitOrder:
         return request.reduce_only
-    return isinstance(request, PlaceStop | SetPositionStop)
+    return type(request) is PlaceStop or type(request) is SetPositionStop
 
 
 def parse_epoch(client_order_id: str) -> int:

@@ -255,6 +255,10 @@ class StoredState(
 
 def row_key(row: Row) -> str:
     """The key of a row's upsert, unique over all kinds."""
+    if type(row) is OrderRow:  # most of them; each of the questions below is one to its metaclass
+        return f"order|{row.venue}|{row.client_order_id}"
+    if type(row) is SignalRow:
+        return f"signal|{row.once_key}|{row.arrived_ns}"
     match row:
         case PositionRow():
             return f"position|{row.position_id}"

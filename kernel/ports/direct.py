@@ -80,24 +80,24 @@ class DirectVenue:
         timestamp_ns = TsNs(self._runtime.ts() + self.clock_offset_ns)
         call = VenueCall(venue=name, request=request, timestamp_ns=timestamp_ns)
         answer = await self._outbox.ask(key, call, cls)
-        if not isinstance(answer, VenueAnswer):
+        if type(answer) is not VenueAnswer:
             raise InvariantViolation(f"{key}: answered by {type(answer).__name__}")
-        if isinstance(answer.reply, Failure):
+        if type(answer.reply) is Failure:
             raise_failure(name, answer.reply.request or kind, answer.reply)
         return answer.reply
 
     def take(self, body: StreamInput) -> None:
         """See `kernel.ports.venue.Venue.take`: at this level the world says events."""
-        if not isinstance(body, VenueSaid):
+        if type(body) is not VenueSaid:
             raise InvariantViolation(f"{self.traits.name}: {type(body).__name__} without a socket")
         self.hear(body.event)
 
     def hear(self, event: VenueEvent) -> None:
         """Take a stream event of the world; a stream that went down is opened anew."""
         self.events.put_nowait(event)
-        if isinstance(event, StreamUp):
+        if type(event) is StreamUp:
             self._attempt = 0
-        elif isinstance(event, StreamDown):
+        elif type(event) is StreamDown:
             self._open_later()
 
     def start(self) -> None:

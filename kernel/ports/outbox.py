@@ -43,7 +43,7 @@ type Listener = Callable[[Decision], None]
 
 def plain(value: object) -> str:
     """A value of a decision as canonical text."""
-    if isinstance(value, Decimal):
+    if type(value) is Decimal:
         return text(value)
     return str(value)
 
@@ -135,7 +135,10 @@ class Outbox:
                 symbol=symbol,
                 position_id=position_id,
                 client_order_id=client_order_id,
-                values={name: plain(value) for name, value in values.items()},
+                values={
+                    name: value if type(value) is str else plain(value)
+                    for name, value in values.items()
+                },
             )
         )
 

@@ -61,7 +61,7 @@ class JournaledPrices:
         answer = self._reader.last(venue, symbol, source)
         self._outbox.reads.append(
             Read(
-                ("last", venue, symbol, source.value),
+                ("last", venue, symbol, source),
                 (text(answer.price), str(answer.ts_ns)),
             )
         )
@@ -91,7 +91,7 @@ class JournaledPrices:
         answer = self._reader.extremes(venue, symbol, source, since_ns)
         self._outbox.reads.append(
             Read(
-                ("extremes", venue, symbol, source.value, str(since_ns)),
+                ("extremes", venue, symbol, source, str(since_ns)),
                 (
                     text(answer.low),
                     text(answer.high),

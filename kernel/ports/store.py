@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import msgspec
+
 from kernel.errors import LeaseHeld, StoreError
 from kernel.model.messages import (
     Alert,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from kernel.ports.outbox import Outbox
 
 
-class Committed(NamedTuple):
+class Committed(msgspec.Struct, frozen=True, gc=False):
     """Rows are durable, or (not `won`) a claim among them existed and nothing was written.
 
     `spooled`: why they are in the spool only; "": they are in the database.
@@ -88,9 +90,9 @@ class EffectStore:
         """See `Store.commit`."""
         key = self._outbox.next_key("commit", "store", str(rows[0].__struct_config__.tag))
         answer = await self._outbox.ask(key, StoreCommit(rows=rows), cls)
-        if isinstance(answer, StoreFailed):
+        if type(answer) is not StoreDone:
+            assert isinstance(answer, StoreFailed)
             raise StoreError(answer.reason)
-        assert isinstance(answer, StoreDone)
         self._tell(answer.drained, answer.damage)
         return Committed(all(answer.claimed), answer.spooled)
 

@@ -18,6 +18,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 from kernel.runtime.errors import Cancelled, RuntimeMisuse, TimedOut
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from kernel.runtime.timers import TimerHandle
 
 
-class CancelScope:
+class CancelScope(msgspec.Struct, eq=False):
     """A block of one task, `with`-entered once, that can be cancelled from anywhere.
 
     Attributes:
@@ -34,36 +36,19 @@ class CancelScope:
         absorbed: The block was ended by this scope's own cancellation.
     """
 
-    __slots__ = (
-        "_core",
-        "absorbed",
-        "cancel_called",
-        "deadline_ns",
-        "effective",
-        "expired",
-        "inner",
-        "members",
-        "parent",
-        "shielded",
-        "task",
-        "timer",
-    )
-
-    def __init__(
-        self, core: Core, *, shielded: bool = False, deadline_ns: int | None = None
-    ) -> None:
-        self._core = core
-        self.shielded = shielded
-        self.deadline_ns = deadline_ns
-        self.cancel_called = False
-        self.absorbed = False
-        self.effective = False
-        self.expired = False
-        self.parent: CancelScope | None = None
-        self.inner: CancelScope | None = None
-        self.members: dict[int, Task[Any]] | None = None  # the running tasks of a group's scope
-        self.task: Task[Any] | None = None
-        self.timer: TimerHandle | None = None
+    _core: Core
+    shielded: bool = False
+    deadline_ns: int | None = None
+    cancel_called: bool = False
+    absorbed: bool = False
+    effective: bool = False
+    expired: bool = False
+    parent: CancelScope | None = None
+    inner: CancelScope | None = None
+    members: dict[int, Task[Any]] | None = None
+    """The running tasks of a group's scope."""
+    task: Task[Any] | None = None
+    timer: TimerHandle | None = None
 
     def cancel(self) -> None:
         """Cancel everything inside, now and later. Again or after the end: no effect."""

@@ -10,23 +10,22 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
+import msgspec
+
 PURGE_FLOOR = 64
 """Below this many entries a purge is not worth its time."""
 
 
-class TimerHandle:
+class TimerHandle(msgspec.Struct, eq=False):
     """One timer: fires once, or not at all when it was cancelled before.
 
     Attributes:
         deadline_ns: Monotonic nanoseconds.
     """
 
-    __slots__ = ("_timers", "callback", "deadline_ns")
-
-    def __init__(self, timers: Timers, deadline_ns: int, callback: Callable[[], object]) -> None:
-        self._timers = timers
-        self.deadline_ns = deadline_ns
-        self.callback: Callable[[], object] | None = callback
+    _timers: Timers
+    deadline_ns: int
+    callback: Callable[[], object] | None
 
     @property
     def pending(self) -> bool:

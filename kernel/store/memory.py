@@ -92,11 +92,10 @@ class MemoryBackend:
     def _demand_positions(self, rows: tuple[Row, ...]) -> None:
         known = self._rows[POSITIONS.name]
         for row in rows:
-            match row:
-                case OrderRow() | FillRow() | TrailingRow():
-                    name = row.position_id
-                case _:
-                    continue
+            if type(row) is OrderRow or type(row) is FillRow or type(row) is TrailingRow:
+                name = row.position_id
+            else:
+                continue
             if not name or name in known:
                 continue
             if not any(type(one) is PositionRow and one.position_id == name for one in rows):
@@ -164,21 +163,18 @@ class MemoryBackend:
         key = _KEYS[table.name](row)
         self._rows[table.name][key] = row
         self._written += 1
-        match row:
-            case OrderRow():
-                self._place(table, key, row.position_id)
-                _mark(self._open_orders, key, on=row.intent_open or row.watch_until_ns > 0)
-            case PositionRow():
-                self._place(table, key, row.position_id)
-                _mark(self._live_positions, key, on=not row.state.terminal)
-            case FillRow():
-                self._place(table, key, row.position_id)
-            case ClaimRow():
-                self._claims[row.once_key] = row.claimed_ns
-            case WaveRow():
-                self._waves[key] = (row.wave_ns, row.state == "open")
-            case _:
-                pass
+        if type(row) is OrderRow:
+            self._place(table, key, row.position_id)
+            _mark(self._open_orders, key, on=row.intent_open or row.watch_until_ns > 0)
+        elif type(row) is PositionRow:
+            self._place(table, key, row.position_id)
+            _mark(self._live_positions, key, on=not row.state.terminal)
+        elif type(row) is FillRow:
+            self._place(table, key, row.position_id)
+        elif type(row) is ClaimRow:
+            self._claims[row.once_key] = row.claimed_ns
+        elif type(row) is WaveRow:
+            self._waves[key] = (row.wave_ns, row.state == "open")
 
     def _place(self, table: Table, key: Key, position_id: str) -> None:
         place = (table.name, key)

@@ -15,6 +15,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from kernel.errors import LeaseHeld, StoreError, StoreFenced
 from kernel.model.messages import (
     LeaseTold,
@@ -66,7 +68,7 @@ class Backup(NamedTuple):
     since_ns: int = 0
 
 
-class _Asked(NamedTuple):
+class _Asked(msgspec.Struct, frozen=True, gc=False):
     """A request that is not answered yet. `away`: why the database will not be asked."""
 
     client: str
@@ -204,19 +206,19 @@ class SimulatedStore:
             return StoreFailed(reason=str(error))
 
     def _answer(self, asked: _Asked, now_ns: int) -> StoreAnswer:
-        match asked.body:
-            case StoreCommit(rows=rows):
-                return self._commit(asked, rows)
-            case StoreLease() as body:
-                if asked.away:
-                    raise StoreError(asked.away)
-                self.backend.lease(_ask(body, body.epoch), now_ns)
-                return LeaseTold(granted=True)
-            case StoreLoad() as body:
-                ask = _ask(body, 0) if body.instance else None
-                loaded = self._client(asked.client).load(now_ns, ask, away=asked.away)
-                self._epochs[asked.client] = loaded.state.epoch
-                return loaded
+        body = asked.body
+        if type(body) is StoreCommit:
+            return self._commit(asked, body.rows)
+        if isinstance(body, StoreLease):
+            if asked.away:
+                raise StoreError(asked.away)
+            self.backend.lease(_ask(body, body.epoch), now_ns)
+            return LeaseTold(granted=True)
+        assert isinstance(body, StoreLoad)
+        ask = _ask(body, 0) if body.instance else None
+        loaded = self._client(asked.client).load(now_ns, ask, away=asked.away)
+        self._epochs[asked.client] = loaded.state.epoch
+        return loaded
 
     def _commit(self, asked: _Asked, rows: tuple[Row, ...]) -> StoreDone:
         if self._epochs.get(asked.client, self.epoch) != self.epoch:

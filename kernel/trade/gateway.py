@@ -162,7 +162,7 @@ class Gateway(VenueCalls):
 
     def _check(self, request: VenueRequest, cls: EffectClass, kind: str) -> None:
         """The gates. Asked before waiting for a budget and again right before sending."""
-        if isinstance(request, SubmitOrder):
+        if type(request) is SubmitOrder:
             opens = not request.reduce_only and request.position_side == "BOTH"
             if opens and cls is not EffectClass.ENTRY:
                 raise InvariantViolation(f"{request.client_order_id} opens, but is sent as {cls}")
@@ -251,9 +251,11 @@ class Gateway(VenueCalls):
 
 def _protects(request: VenueRequest) -> str:
     """The symbol that a request protects or closes at once, else ""; a resting exit may wait."""
-    if isinstance(request, SubmitOrder):
+    if type(request) is SubmitOrder:
         return request.symbol if request.reduce_only and not request.price else ""
-    return request.symbol if isinstance(request, PlaceStop | SetPositionStop) else ""
+    if type(request) is PlaceStop or type(request) is SetPositionStop:
+        return request.symbol
+    return ""
 
 
 def _ignore(desk: VenueDesk, error: Throttled) -> None:

@@ -268,6 +268,6 @@ class VenueCalls(ABC):
 
 
 def _expect[T](kind: type[T], reply: object) -> T:
-    if not isinstance(reply, kind):
+    if type(reply) is not kind:
         raise InvariantViolation(f"answered by {type(reply).__name__} instead of {kind.__name__}")
     return reply

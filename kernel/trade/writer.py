@@ -170,7 +170,7 @@ class StoreWriter:
 
     def _add(self, batch: _Batch, rows: tuple[Row, ...]) -> None:
         for row in rows:
-            if isinstance(row, EventRow):
+            if type(row) is EventRow:
                 if self._events >= EVENTS_LIMIT:
                     continue
                 self._events += 1

@@ -84,7 +84,7 @@ class VenueActs:
 
     def heard(self, event: TruthEvent) -> None:
         """A truth event: some acts wait for one, and an opened position waits for funding."""
-        if isinstance(event, Traded) and event.position_qty:
+        if type(event) is Traded and event.position_qty:
             self._plan_funding()
         if not self._waiting:
             return

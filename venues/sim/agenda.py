@@ -20,6 +20,8 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Any
 
+import msgspec
+
 from kernel.errors import InvariantViolation
 
 RANK_VENUE_PRICE = 0
@@ -34,15 +36,12 @@ _PURGE_AT = 64
 type Order = tuple[Any, ...]
 
 
-class Entry:
+class Entry(msgspec.Struct, eq=False):
     """One planned action. It runs at most once, and not at all when canceled before."""
 
-    __slots__ = ("_agenda", "action", "due_ns")
-
-    def __init__(self, agenda: Agenda, due_ns: int, action: Callable[[], object]) -> None:
-        self._agenda = agenda
-        self.due_ns = due_ns
-        self.action: Callable[[], object] | None = action
+    _agenda: Agenda
+    due_ns: int
+    action: Callable[[], object] | None
 
     @property
     def pending(self) -> bool:
@@ -86,7 +85,7 @@ class Agenda:
         Raises:
             InvariantViolation: It would have to run before the present position.
         """
-        if due_ns <= self.now_ns:
+        if due_ns <= self.now_ns and (due_ns < self.now_ns or rank != RANK_MESSAGE):
             self._check_not_past(due_ns, rank, order)
         self._created += 1
         entry = Entry(self, due_ns, action)
@@ -150,7 +149,7 @@ class Agenda:
         # A message may be due now whatever is running now; a price may not, or it would be seen
         # before the prices that came before it.
         if due_ns == self.now_ns:
-            if rank == RANK_MESSAGE or rank > self.rank:
+            if rank > self.rank:
                 return
             if rank == self.rank and order > self.order:
                 return

@@ -8,7 +8,8 @@ whole-number arithmetic, and a crossing inside a bar is found without visiting i
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import NamedTuple
+
+import msgspec
 
 from venues.sim.bars import BarTape
 from venues.sim.grid import Grid
@@ -19,7 +20,7 @@ _STEP_BITS = 40
 _STEP_MASK = (1 << _STEP_BITS) - 1
 
 
-class _Segment(NamedTuple):
+class _Segment(msgspec.Struct, frozen=True, gc=False):
     base: int  # step of its first corner
     steps: int
     start: int

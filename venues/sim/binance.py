@@ -120,9 +120,9 @@ class BinanceVenue(SimVenue):
         return str(self.number(f"trade/{order.symbol}"))
 
     def said(self, event: TruthEvent) -> list[Said]:
-        if isinstance(event, Announced):
+        if type(event) is Announced:
             return self._announced(event)
-        if not isinstance(event, PositionChanged) or event.silent:
+        if type(event) is not PositionChanged or event.silent:
             return super().said(event)
         # ACCOUNT_UPDATE: amount and entry price, no mark, leverage or liquidation price.
         report = msgspec.structs.replace(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, cast, get_args
 
 import msgspec
 
@@ -34,7 +34,7 @@ _SURFACES: dict[str, str] = {
 }
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """What a fault is matched on: a request, a stream event, or a step inside the venue."""
 
     kind: str
@@ -66,15 +66,15 @@ def message_of(request: VenueRequest) -> Message:
     entity = client or str(getattr(request, "venue_order_id", "")) or symbol or "account"
     surface = _SURFACES.get(kind, "")
     reduce_only: bool | None = None
-    if isinstance(request, QueryOrder):
+    if type(request) is QueryOrder:
         surface = request.surface.value
-    elif isinstance(request, QueryOpenOrders):
+    elif type(request) is QueryOpenOrders:
         surface = request.order_class.value
-    elif isinstance(request, SubmitOrder):
+    elif type(request) is SubmitOrder:
         reduce_only = request.reduce_only
-    elif isinstance(request, PlaceStop | SetPositionStop):
+    elif type(request) is PlaceStop or type(request) is SetPositionStop:
         reduce_only = True
-    elif isinstance(request, CancelOrder):
+    elif type(request) is CancelOrder:
         surface = request.order_class.value
     return Message(kind, entity, symbol, client, surface, "", reduce_only)
 

@@ -7,7 +7,8 @@ code that says nothing; executed, and the answer lost or late.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+
+import msgspec
 
 from kernel.model.venue import VenueReply, VenueRequest
 from venues.sim.agenda import Agenda
@@ -29,7 +30,7 @@ _FAULTS = (AckDelay, AckDrop, Overload, Reject, RequestDrop, Throttle, UnknownCo
 _ORDERS = ("submit", "place_stop", "position_stop", "cancel")
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What comes back: nothing (None), or a reply that is `delay_ns` late."""
 
     reply: VenueReply | None

@@ -95,13 +95,12 @@ class SimVenueLink:
 
     def accept(self, key: str, body: VenueCall | StreamOpen | StreamClose) -> None:
         """Take an effect of the kernel that concerns this venue."""
-        match body:
-            case VenueCall():
-                self._request(key, body)
-            case StreamOpen():
-                self._stream.open(body.connection)
-            case StreamClose():
-                self._stream.close()
+        if type(body) is VenueCall:
+            self._request(key, body)
+        elif type(body) is StreamOpen:
+            self._stream.open(body.connection)
+        else:
+            self._stream.close()
 
     def cut(self) -> None:
         """The kernel is gone: nothing reaches it any more."""
@@ -146,10 +145,10 @@ class SimVenueLink:
 
         def arrive() -> None:
             refused = self._untimely(request, signed_ns, agenda.now_ns - inside)
-            reply, late = venue.answer(request) if refused is None else Answer(refused)
-            if reply is not None:
-                due = agenda.now_ns + legs.delay("reply", content) + late
-                agenda.push(due, RANK_MESSAGE, partial(back, reply))
+            answer = venue.answer(request) if refused is None else Answer(refused)
+            if answer.reply is not None:
+                due = agenda.now_ns + legs.delay("reply", content) + answer.delay_ns
+                agenda.push(due, RANK_MESSAGE, partial(back, answer.reply))
 
         agenda.push(agenda.now_ns + delay, RANK_MESSAGE, arrive)
 
@@ -175,13 +174,13 @@ class SimVenueLink:
     def _hear(self, event: TruthEvent) -> None:
         if not self._stream.up:
             return
-        if isinstance(event, Announced) and event.kind == "restart":
+        if type(event) is Announced and event.kind == "restart":
             self._stream.drop("the venue restarts")
             return
         client = ""
-        if isinstance(event, OrderChanged):
+        if type(event) is OrderChanged:
             client = event.order.client_order_id
-        elif isinstance(event, Traded):
+        elif type(event) is Traded:
             client = event.fill.client_order_id
         for topic, symbol, entity, said in self._venue.said(event):
             self._stream.send(topic, symbol, entity, said, client_order_id=client)

@@ -109,21 +109,19 @@ class Queries:
 
     def record(self, event: TruthEvent) -> None:
         """Take note of a truth event."""
-        match event:
-            case OrderChanged():
-                listed = Listed(event.ordinal, event.order)
-                self.lists[event.order.order_class].record(event.ts_ns, listed)
-                self.record_order(event, listed)
-            case Traded():
-                self.record_fill(event.fill)
-            case PositionChanged(position=position):
-                key = (position.symbol, position.hedge_leg)
-                self._ever.record(event.ts_ns, key, position)
-                self._positions.record(event.ts_ns, key, position if position.qty else None)
-            case BalanceChanged():
-                self._balance.record(event.ts_ns, _WALLET, event.balance)
-            case _:
-                pass
+        if type(event) is OrderChanged:
+            listed = Listed(event.ordinal, event.order)
+            self.lists[event.order.order_class].record(event.ts_ns, listed)
+            self.record_order(event, listed)
+        elif type(event) is Traded:
+            self.record_fill(event.fill)
+        elif type(event) is PositionChanged:
+            position = event.position
+            key = (position.symbol, position.hedge_leg)
+            self._ever.record(event.ts_ns, key, position)
+            self._positions.record(event.ts_ns, key, position if position.qty else None)
+        elif type(event) is BalanceChanged:
+            self._balance.record(event.ts_ns, _WALLET, event.balance)
 
     def record_order(self, event: OrderChanged, listed: Listed) -> None:
         """Take note of an order for look-ups by id."""
@@ -152,7 +150,8 @@ class Queries:
         """Whether the venue denies an order that it has."""
         if not self._faulty:
             return False
-        about = message._replace(
+        about = msgspec.structs.replace(
+            message,
             symbol=report.symbol,
             client_order_id=report.client_order_id,
             entity=report.client_order_id or report.venue_order_id,

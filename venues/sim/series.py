@@ -7,14 +7,16 @@ the first point. Ranges are (after, through]: without their first cursor, with t
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from venues.sim.grid import Grid
 
 NO_CURSOR = -1
 
 
-class Point(NamedTuple):
+class Point(msgspec.Struct, frozen=True, gc=False):
     """One price of a series."""
 
     cursor: int

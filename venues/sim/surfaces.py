@@ -10,7 +10,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
+
+import msgspec
 
 from kernel.model.orders import Fill, OrderClass, OrderReport
 from kernel.model.units import HOUR
@@ -20,7 +21,7 @@ _AHEAD_MAX = 4096
 """A surface that nobody asks keeps no more changes than this, but for those of its memory."""
 
 
-class _Change[K, V](NamedTuple):
+class _Change[K, V](msgspec.Struct, frozen=True, gc=False):
     ts_ns: int
     key: K
     value: V | None
@@ -75,7 +76,7 @@ class Lagged[K, V]:
         return old
 
 
-class Listed(NamedTuple):
+class Listed(msgspec.Struct, frozen=True, gc=False):
     """An order with its place in the venue's order of arrival."""
 
     ordinal: int

@@ -65,8 +65,6 @@ from venues.sim.truth import (
     BalanceChanged,
     OrderChanged,
     PositionChanged,
-    StopGone,
-    StopLive,
     Traded,
     TruthEvent,
     TruthListener,
@@ -305,20 +303,18 @@ class SimVenue(ABC):
 
     def said(self, event: TruthEvent) -> list[Said]:
         """The messages of the private stream that tell of an event."""
-        match event:
-            case OrderChanged(order=order):
-                entity = order.client_order_id or order.venue_order_id
-                return [] if event.silent else [("order", order.symbol, entity, order)]
-            case Traded(fill=fill):
-                return [("fill", fill.symbol, fill.trade_id, fill)]
-            case PositionChanged(position=position):
-                if event.silent:
-                    return []
-                return [("position", position.symbol, position.symbol, position)]
-            case BalanceChanged(balance=balance):
-                return [("balance", "", "account", balance)]
-            case Announced() | StopLive() | StopGone():
-                return []
+        if type(event) is OrderChanged:
+            order = event.order
+            entity = order.client_order_id or order.venue_order_id
+            return [] if event.silent else [("order", order.symbol, entity, order)]
+        if type(event) is Traded:
+            return [("fill", event.fill.symbol, event.fill.trade_id, event.fill)]
+        if type(event) is PositionChanged and not event.silent:
+            position = event.position
+            return [("position", position.symbol, position.symbol, position)]
+        if type(event) is BalanceChanged:
+            return [("balance", "", "account", event.balance)]
+        return []
 
     # ------------------------------------------------------------------ hooks of the core
 

@@ -219,7 +219,8 @@ class WireCore(ABC):
         if isinstance(asked, Local):
             response = asked.act()
             return Served(self._with_headers(http, response))
-        reply, late = self.venue.answer(asked.request)
+        answered = self.venue.answer(asked.request)
+        reply, late = answered.reply, answered.delay_ns
         if reply is None:
             return Served(None)
         if isinstance(reply, Failure):
