@@ -5,6 +5,7 @@ import pytest
 
 from kernel.errors import SettingsError
 from venues.sim.index import index_of
+from venues.sim.series import Point
 from venues.sim.tape import MAX_PX, Tape
 from venues.sim.ticks import TickSeries
 
@@ -14,8 +15,8 @@ ONE = Decimal(1)
 def test_ties_keep_their_order_and_the_last_of_an_instant_is_its_end():
     series = TickSeries(Tape([10, 20, 20, 30], [5, 6, 7, 8], ONE))
     assert series.last(9) is None
-    assert series.last(20) == (2, 20, 7)
-    assert series.first_at_or_after(20) == (1, 20, 6)
+    assert series.last(20) == Point(2, 20, 7)
+    assert series.first_at_or_after(20) == Point(1, 20, 6)
     assert series.first_at_or_after(31) is None
     assert series.first_ns == 10
 
