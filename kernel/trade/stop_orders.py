@@ -90,9 +90,9 @@ class ConditionalStops:
         """Whether confirmed stops at `level` or tighter close at least `qty`."""
         left = qty
         for stop in self.covering(position, level):
-            left -= stop.qty
-            if stop.whole or left <= 0:
+            if stop.whole:
                 return True
+            left -= stop.qty
         return left <= 0
 
     def fits(self, position: Position, level: Price, qty: Qty) -> bool:
@@ -238,11 +238,9 @@ class ConditionalStops:
         stops = position.stops
         if not stops.live():
             return
-        if stops.doubtful():
-            await self.probe(position)
+        await self.probe(position)
         self._put_looser_aside(position)
-        if stops.to_cancel():
-            await self.discard(position)
+        await self.discard(position)
         if stops.to_cancel() or stops.doubtful():
             raise StopsCrowded(f"{position.id}: an old stop is not proven terminal")
 

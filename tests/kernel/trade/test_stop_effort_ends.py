@@ -192,3 +192,30 @@ def test_what_is_confirmed_never_loosens_the_level(bench):
     with pytest.raises(AssertionError):
         bench.stops._effort._confirmed(position, D(41159), "a bug")
     assert position.row.protected_level == 41160
+
+
+def test_a_move_is_confirmed_and_becomes_the_protected_level(bench):
+    position = bench.unkept()
+    assert bench.tighten(position) is True
+    assert position.row.protected_level == 41500
+    (said,) = bench.kinds("stop.moved")
+    assert (said.cause, said.values["before"], said.values["level"]) == ("why", "41160", "41500")
+    assert position.row in bench.store.rows
+
+
+def test_a_move_that_fails_counts_as_one_failure_and_leaves_the_old_stop(bench):
+    position = bench.unkept()
+    bench.fails(times=1)
+    assert bench.tighten(position) is False
+    (said,) = bench.kinds("stop.failed")
+    assert said.values["attempt"] == "1"
+    assert position.row.protected_level == 41160
+    assert bench.times("place_stop") == [0]
+
+
+def test_a_move_of_what_is_being_closed_meanwhile_is_none(bench):
+    position = bench.unkept()
+    bench.at(bench.runtime.now() + 10 * MS, lambda: position.transition(CLOSING, "test"))
+    assert bench.tighten(position) is False
+    assert position.row.protected_level == 41160
+    assert bench.kinds("stop.moved") == []

@@ -32,15 +32,6 @@ def bench():
 # ---------------------------------------------------------------- moving
 
 
-def test_a_move_is_confirmed_and_becomes_the_protected_level(bench):
-    position = bench.unkept()
-    assert bench.tighten(position) is True
-    assert position.row.protected_level == 41500
-    (said,) = bench.kinds("stop.moved")
-    assert (said.cause, said.values["before"], said.values["level"]) == ("why", "41160", "41500")
-    assert position.row in bench.store.rows
-
-
 @pytest.mark.parametrize("why", ["not active", "flat", "fired", "uncovered", "looser", "the same"])
 def test_what_may_not_be_moved_is_not_asked_for(bench, why):
     position = bench.unkept()
@@ -55,24 +46,6 @@ def test_what_may_not_be_moved_is_not_asked_for(bench, why):
         position.stops.open()[0].missing = True
     assert bench.tighten(position, level) is False
     assert bench.times("place_stop") == []
-
-
-def test_a_move_that_fails_counts_as_one_failure_and_leaves_the_old_stop(bench):
-    position = bench.unkept()
-    bench.fails(times=1)
-    assert bench.tighten(position) is False
-    (said,) = bench.kinds("stop.failed")
-    assert said.values["attempt"] == "1"
-    assert position.row.protected_level == 41160
-    assert bench.times("place_stop") == [0]
-
-
-def test_a_move_of_what_is_being_closed_meanwhile_is_none(bench):
-    position = bench.unkept()
-    bench.at(bench.runtime.now() + 10 * MS, lambda: position.transition(CLOSING, "test"))
-    assert bench.tighten(position) is False
-    assert position.row.protected_level == 41160
-    assert bench.kinds("stop.moved") == []
 
 
 # ---------------------------------------------------------------- ensuring

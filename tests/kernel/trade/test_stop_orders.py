@@ -9,77 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel import errors
-from kernel.errors import KernelError
-from kernel.model.ids import Leg
 from kernel.model.orders import (
-    OrderClass,
     OrderStatus,
-    OrderType,
-    PositionSide,
     PriceSource,
     Side,
 )
-from kernel.model.rows import OrderRow
 from kernel.model.units import MS, SECOND
-from kernel.trade.protective_set import StopOrder, StopPhase
-from kernel.trade.stop_orders import ConditionalStops, StopsCrowded, split_qty
+from kernel.trade.protective_set import StopPhase
+from kernel.trade.stop_orders import StopsCrowded, split_qty
 from kernel.trade.stop_placement import StopUnconfirmed
-from tests.kernel.fakes import INSTRUMENT, Bench, Rule
+from tests.kernel.fakes import INSTRUMENT, Rule
 from tests.kernel.trade.parts import fill
+from tests.kernel.trade.sets import ENTRY, Sets, at_cap, refuse_cancels, sent_stop, show
 
 D = Decimal
-ENTRY = "0.005"
-
-
-class Sets(Bench):
-    """Makes sets for one filled position by hand; nothing else acts on it."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.protection()
-        self.style = ConditionalStops(self.services)
-        self.run(100 * SECOND)
-
-    def open(self, qty=ENTRY, side=PositionSide.LONG):
-        self.position = self.filled(qty=qty, side=side)
-        return self.position
-
-    def result(self, coro, seconds=5):
-        self.began = self.runtime.now()
-        outcome = []
-
-        async def one():
-            try:
-                outcome.append(await coro)
-            except KernelError as error:
-                outcome.append(error)
-
-        self.spawn(one())
-        self.run(self.began + int(seconds * SECOND))
-        return outcome[0] if outcome else "still at it"
-
-    def establish(self, level="41160", qty="", seconds=5):
-        qty = D(qty) if qty else self.position.qty
-        outcome = self.result(self.style.establish(self.position, D(level), qty, "why"), seconds)
-        if outcome is None:
-            self.position.update(protected_level=D(level))
-        self.position.stops.settle(self.runtime.now())
-        return outcome
-
-    def shown(self):
-        """What stands at the venue: (level, quantity)."""
-        return [(str(one.trigger_price), str(one.qty)) for one in self.venue.stops()]
-
-    def asked(self):
-        sent = [
-            ((at - self.began) // MS, type(request).__name__)
-            for at, request in self.venue.sent
-            if at >= self.began
-        ]
-        return [name for _, name in sent]
-
-    def cancels(self):
-        return [at for at, _ in self.venue.requests("cancel")]
 
 
 @pytest.fixture
@@ -191,10 +134,6 @@ def test_a_tighter_stop_that_was_confirmed_meanwhile_is_not_loosened(bench):
 # ---------------------------------------------------------------- at most two sets
 
 
-def refuse_cancels(bench, times=1_000_000):
-    bench.venue.rules.append(Rule("cancel", errors.Rejected, "-1111", times=times))
-
-
 def test_no_third_set_is_placed_while_an_old_one_is_not_proven_terminal(bench):
     bench.establish()
     refuse_cancels(bench)
@@ -215,7 +154,7 @@ def test_a_cancel_that_is_due_makes_room_before_the_next_set(bench):
 
 def test_what_is_doubtful_is_looked_up_before_the_next_set(bench):
     bench.establish()
-    bench.position.stops.add(bench_stop(bench))
+    bench.position.stops.add(sent_stop(bench))
     assert isinstance(bench.establish("41500"), StopsCrowded)
     assert bench.asked() == ["QueryOrder"]
     bench.services.orders.conclude(
@@ -224,19 +163,8 @@ def test_what_is_doubtful_is_looked_up_before_the_next_set(bench):
     assert bench.establish("41500") is None
 
 
-def bench_stop(bench):
-    """A stop that went out and was never seen, which a look-up shows."""
-    row = OrderRow(
-        venue="binance", client_order_id=bench.services.orders.new_id(bench.position, Leg.STOP),
-        symbol="BTCUSDT", position_id=bench.position.id, order_class=OrderClass.CONDITIONAL,
-        order_type=OrderType.STOP_MARKET, side=Side.SELL, qty=D(ENTRY), reduce_only=True,
-        trigger_price=D(41300),
-    )  # fmt: skip
-    return StopOrder(bench.services.orders.register(row), bench.runtime.now())
-
-
 def test_while_no_stop_is_live_getting_one_comes_before_looking(bench):
-    bench.position.stops.add(bench_stop(bench))
+    bench.position.stops.add(sent_stop(bench))
     assert bench.establish() is None
     assert bench.asked()[0] == "PlaceStop"
 
@@ -286,10 +214,6 @@ def test_of_too_many_those_that_fit_are_kept():
 
 
 # ---------------------------------------------------------------- at the cap
-
-
-def at_cap(bench, times=1):
-    bench.venue.rules.append(Rule("place_stop", errors.TooManyOpenOrders, "-4045", times=times))
 
 
 def test_at_the_cap_orphans_are_swept_once_and_it_is_tried_again(bench):
@@ -424,12 +348,6 @@ def test_two_live_sets_cover_and_do_not_fit(bench):
     assert bench.style.covers(bench.position, D(41160), D("0.01"))
     assert not bench.style.fits(bench.position, D(41160), D("0.01"))
     assert not bench.style.fits(bench.position, D(41500), D(ENTRY))
-
-
-def show(bench, **changes):
-    (stop,) = bench.position.stops.open()
-    stop.order.report = msgspec.structs.replace(stop.order.report, **changes)
-    return stop
 
 
 def test_a_stop_that_closes_all_fits_whatever_the_size(bench):
