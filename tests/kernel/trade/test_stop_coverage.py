@@ -133,6 +133,46 @@ def test_a_liquidation_price_beyond_the_level_means_that_no_stop_stands(bench):
     assert not bench.coverage.stands(position)
 
 
+def test_a_row_of_the_other_side_bounds_no_level(bench):
+    position = bench.filled()
+    position.report = shown(position, liquidation_price=D(41500))
+    assert bench.coverage.inside(position, D(41160)) > 41500
+    position.report = msgspec.structs.replace(position.report, side=SHORT)
+    assert bench.coverage.inside(position, D(41160)) == 41160
+
+
+def test_what_ended_is_forgotten(bench):
+    position = bench.filled(level=D(41300))
+    bench.coverage.first.level(position)
+    bench.coverage.judged(position)
+    bench.coverage.forget(position)
+    assert not bench.coverage.first.known(position)
+    assert bench.coverage.may_have_stops(position)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "missing", "seen", "only"),
+    [
+        (True, True, True, True),
+        (False, True, True, False),
+        (True, False, True, False),
+        (True, True, False, False),
+    ],
+)
+def test_a_wanted_stop_that_was_shown_and_is_not_any_more_is_merely_missing(
+    bench, wanted, missing, seen, only
+):
+    position = bench.unkept()
+    assert not bench.coverage.only_missing(position)
+    (stop,) = position.stops.open()
+    stop.wanted, stop.missing = wanted, missing
+    if not seen:
+        stop.order.report = None
+    assert bench.coverage.only_missing(position) is only
+    bench.doubt(position)
+    assert bench.coverage.only_missing(position) is only, "whatever else was sent"
+
+
 def test_what_was_never_judged_does_not_stand(bench):
     position = bench.unkept()
     bench.coverage.forget(position)
@@ -145,9 +185,12 @@ def test_what_was_never_judged_does_not_stand(bench):
 def test_without_a_level_nothing_stands_and_no_first_stop_is_computed(bench):
     position = bench.unkept()
     position.row = msgspec.structs.replace(position.row, protected_level=D(0))
+    bench.coverage.first.forget(position)
+    bench.run(bench.runtime.now())
     said = len(bench.kinds("stop.first"))
     assert not bench.coverage.stands(position)
     assert not bench.coverage.covered(position), "a live stop protects no level"
+    bench.run(bench.runtime.now())
     assert len(bench.kinds("stop.first")) == said
 
 

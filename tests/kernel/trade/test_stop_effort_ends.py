@@ -6,10 +6,7 @@ import pytest
 
 from kernel import errors
 from kernel.config import Settings
-from kernel.model.orders import (
-    PositionSide,
-    Side,
-)
+from kernel.model.orders import OrderStatus, PositionSide, Side
 from kernel.model.positions import Origin, PositionState
 from kernel.model.units import MS, SECOND
 from tests.kernel.trade.owning import Owning, shown
@@ -219,3 +216,16 @@ def test_a_move_of_what_is_being_closed_meanwhile_is_none(bench):
     assert bench.tighten(position) is False
     assert position.row.protected_level == 41160
     assert bench.kinds("stop.moved") == []
+
+
+def test_after_a_confirmed_stop_the_next_exposure_is_told_anew(bench):
+    position = bench.lost(origin=Origin.FOREIGN)
+    bench.ensure(position, 60)
+    assert len(bench.alerts("position.unprotected")) == 1
+    bench.venue.rules.clear()
+    bench.ensure(position, 1)
+    (stop,) = bench.venue.stops()
+    bench.venue.end(stop.client_order_id, OrderStatus.EXPIRED)
+    bench.fails()
+    bench.ensure(position, 60)
+    assert len(bench.alerts("position.unprotected")) == 2
