@@ -89,7 +89,9 @@ def test_a_position_is_aged_when_it_is_older_than_its_age(bench):
     assert bench.look() == ["aged.found"]
 
 
-@pytest.mark.parametrize("why", ["foreign", "frozen", "stopping", "not active", "fired", "closing"])
+@pytest.mark.parametrize(
+    "why", ["foreign", "frozen", "stopping", "not active", "flat", "fired", "closing", "reduced"]
+)
 def test_what_is_not_free_is_let_alone(bench, why):
     position = bench.position
     if why == "foreign":
@@ -100,6 +102,11 @@ def test_what_is_not_free_is_let_alone(bench, why):
         bench.services.stopping = True
     elif why == "not active":
         position.row = msgspec.structs.replace(position.row, state=PositionState.PENDING_SL)
+    elif why == "flat":
+        position.row = msgspec.structs.replace(position.row, filled_qty=ZERO)
+        assert position.qty == 0
+    elif why == "reduced":
+        bench.exits.in_progress = lambda position: True
     elif why == "fired":
         position.stops.fired = StopOrder(position.stops.open()[0].order, bench.runtime.now())
     else:
@@ -142,6 +149,13 @@ def test_without_the_venues_word_the_first_opening_execution_tells_the_age(bench
     assert bench.look() == ["aged.found"]
     (said,) = bench.kinds("aged.found")
     assert said.values["hours"] == "3.00"
+
+
+def test_where_the_venue_tells_no_time_the_first_opening_execution_does(bench):
+    bench.run(bench.runtime.now() + 4 * HOUR)
+    bench.old(0)
+    bench.position.report = msgspec.structs.replace(bench.position.report, opened_ns=TsNs(0))
+    assert bench.look() == ["aged.found"]
 
 
 @pytest.mark.parametrize("word", ["none", "of the other side", "without a time"])
@@ -195,6 +209,14 @@ def test_after_it_the_tolerated_loss_grows_with_each_hour(bench):
     bench.look(13)
     assert bench.kinds("exit.submitted")[-1].cause == "aged"
     assert bench.limits() == ["41580"]
+    assert bench.kinds("aged.found")[-1].values["tolerance"] == "1"
+
+
+def test_the_grace_ends_with_its_last_hour(bench):
+    """At that very moment a loss counts as allowed, though the tolerance is nothing yet."""
+    bench.look(11)
+    assert bench.kinds("exit.submitted")[-1].cause == "aged"
+    assert bench.limits() == ["42000"]
 
 
 @pytest.mark.parametrize(
@@ -226,10 +248,19 @@ def test_a_quote_counts_for_ten_seconds_then_a_fresh_price(bench, age, closed):
     assert bench.closed() is closed
 
 
-def test_without_any_price_the_exit_rests(bench):
+def test_a_fresh_price_at_the_target_closes(bench):
+    bench.quote("1", "2", age_ns=MINUTE)
+    bench.price("42042")
+    bench.look(4, seconds=5)
+    assert bench.closed()
+
+
+@pytest.mark.parametrize(("side", "limit"), [(LONG, "42042"), (SHORT, "41958")])
+def test_without_any_price_the_exit_rests(side, limit):
+    bench: Any = Aging(side)
     bench.quote("0", "0")
     bench.look(4)
-    assert bench.limits() == ["42042"]
+    assert bench.limits() == [limit]
 
 
 @pytest.mark.parametrize("respected", [True, False])
@@ -278,6 +309,11 @@ def test_one_and_the_same_exit_unfilled_at_two_checks_past_the_grace_is_given_up
     assert "unfilled at two checks" in alert.text
     (withdrawn,) = bench.kinds("exit.withdrawn")
     assert withdrawn.cause in alert.text
+    assert bench.position.row.close_reason == CloseReason.AGED
+    cancelled_ns, _ = bench.venue.requests("cancel")[0]
+    closed_ns, closing = bench.venue.requests("submit")[-1]
+    assert closing.order_type is OrderType.MARKET
+    assert cancelled_ns < closed_ns, "together they would close more than there is"
 
 
 def test_at_the_cap_of_the_loss_it_is_given_up_at_the_next_check(bench):
@@ -293,14 +329,16 @@ def refuse(bench, error=errors.Rejected, times=1_000_000):
     )
 
 
-def test_exits_that_are_refused_at_two_checks_in_a_row_past_the_grace_are_given_up(bench):
+@pytest.mark.parametrize("age", [11, 12])
+def test_exits_that_are_refused_at_two_checks_in_a_row_past_the_grace_are_given_up(bench, age):
     bench.quote("41200", "41210")
     refuse(bench)
-    bench.look(12)
+    bench.look(age)
     assert not bench.closed()
-    bench.look(12, seconds=10)
+    bench.look(age, seconds=10)
     assert bench.closed()
     assert "refused at two checks" in bench.alerts("aged.emergency")[0].text
+    assert bench.aged._refusals == {}, "nothing is kept of a position that ended"
 
 
 def test_within_the_grace_refusals_are_not_counted(bench):

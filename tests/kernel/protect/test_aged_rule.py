@@ -95,6 +95,8 @@ def test_a_cap_of_nothing_ends_a_position_one_check_after_the_grace_period():
     [
         ("5", 0, False),
         ("5", HOUR - 14 * 10**6, False),  # found unfilled for the first time
+        ("5", 3 * HOUR // 2 - 1, False),
+        ("5", 3 * HOUR // 2, True),
         ("5", 2 * HOUR - 14 * 10**6, True),  # for the second; it was placed 14 ms after its check
         ("1", 9 * HOUR, False),  # it rested through the grace period
         ("2", 9 * HOUR, True),
@@ -103,6 +105,11 @@ def test_a_cap_of_nothing_ends_a_position_one_check_after_the_grace_period():
 )
 def test_an_exit_is_stale_when_two_checks_past_grace_found_it_unfilled(hours, rested_ns, stale):
     assert RULE.is_stale(age_ns=after_grace(hours), rested_ns=rested_ns) is stale
+
+
+def test_the_tolerance_grows_from_the_end_of_the_grace_period_on():
+    assert RULE.tolerance_percent(after_grace(0)) == 0
+    assert 0 < RULE.tolerance_percent(after_grace(0) + 1) < D("1e-9")
 
 
 ages = st.integers(0, 40 * 60).map(lambda minutes: 3 * HOUR + minutes * MINUTE + SECOND)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -73,10 +74,14 @@ def test_a_new_position_is_healthy_but_for_its_profit() -> None:
     [
         ({"price": Decimal(980)}, "pnl", 0),
         ({"price": Decimal(1015)}, "pnl", 100),
+        ({"price": Decimal("997.5")}, "pnl", 50),
+        ({"price": Decimal("1002.5"), "side": PositionSide.SHORT}, "pnl", 50),
         ({"price": Decimal(960)}, "drawdown", 0),
         ({"price": Decimal(980)}, "drawdown", 50),
         ({"volatility_ratio": Decimal(2)}, "volatility", 0),
         ({"volatility_ratio": Decimal("1.25")}, "volatility", 75),
+        ({"volatility_ratio": Decimal("0.995")}, "volatility", 100),
+        ({"volatility_ratio": Decimal("1.995")}, "volatility", Decimal("0.5")),
         ({"age_ns": 11 * HOUR}, "time", 0),
         ({"age_ns": 11 * HOUR // 4}, "time", 75),
         ({"spread_percent": Decimal(1)}, "liquidity", 75),
@@ -86,7 +91,7 @@ def test_a_new_position_is_healthy_but_for_its_profit() -> None:
     ],
 )
 def test_each_part_is_what_the_specification_says(
-    changes: dict[str, object], part: str, worth: int
+    changes: dict[str, object], part: str, worth: int | Decimal
 ) -> None:
     assert getattr(with_(**changes), part) == worth
 
@@ -146,6 +151,30 @@ def test_after_a_look_without_a_verdict_two_are_needed_anew() -> None:
     assert level.level is Concern.EMERGENCY
 
 
-def test_a_price_that_is_none_is_refused() -> None:
+@pytest.mark.parametrize("what", ["entry", "price", "best", "qty"])
+def test_a_price_or_a_quantity_that_is_none_is_refused(what: str) -> None:
     with pytest.raises(ValueError, match="above 0"):
-        with_(price=Decimal(0))
+        with_(**{what: Decimal(0)})
+
+
+@pytest.mark.parametrize(
+    ("scores", "levels"),
+    [
+        ("79 79 79", "LOW MEDIUM MEDIUM"),
+        ("79 80 79 79", "LOW LOW LOW MEDIUM"),
+        ("70 70 84 84 84", "LOW MEDIUM MEDIUM MEDIUM MEDIUM"),
+        ("70 70 85 85", "LOW MEDIUM MEDIUM LOW"),
+        ("70 70 85 84 85 85", "LOW MEDIUM MEDIUM MEDIUM MEDIUM LOW"),
+        ("30 30 44 44 45 45", "LOW CRITICAL CRITICAL CRITICAL CRITICAL HIGH"),
+        ("10 10 90 90", "LOW EMERGENCY EMERGENCY LOW"),
+        ("10 10 90 50 50", "LOW EMERGENCY EMERGENCY HIGH HIGH"),
+        ("70 10 10 70 10", "LOW MEDIUM EMERGENCY EMERGENCY EMERGENCY"),
+    ],
+)
+def test_a_level_is_taken_and_left_when_two_scores_agree(scores: str, levels: str) -> None:
+    level, seen, changes = ConcernLevel(), [Concern.LOW], []
+    for score in scores.split():
+        changes.append(level.see(Decimal(score)))
+        seen.append(level.level)
+    assert [one.name for one in seen[1:]] == levels.split()
+    assert changes == [one is not before for before, one in pairwise(seen)]
