@@ -97,5 +97,5 @@ class AgedRule(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         placed somewhat after its check began, and a check after a restart comes out of turn;
         half an interval tells the two cases apart.
         """
-        past_grace_ns = max(min(rested_ns, self.beyond_ns(age_ns)), 0)
+        past_grace_ns = min(rested_ns, self.beyond_ns(age_ns))
         return past_grace_ns * 2 >= self.interval_ns * 3

@@ -145,14 +145,14 @@ class Guard:
 
     def _settle_half(self, position: Position) -> None:
         """Prove what became of a half-close whose outcome is open; what never left is undone."""
-        if any(order.row.intent_open and not order.terminal for order in self._halves(position)):
+        if any(order.row.intent_open for order in self._halves(position)):
             self._services.supervise(
                 f"settle half {position.id}", partial(self._resolve, position), position=position
             )
 
     async def _resolve(self, position: Position) -> None:
         for order in self._halves(position):
-            if order.row.intent_open and not order.terminal:
+            if order.row.intent_open:
                 await self._exits.settler.settle(order)
         if position.state.terminal or any(order.seen for order in self._halves(position)):
             return
@@ -332,14 +332,11 @@ class Guard:
             guarded.acting = False
 
     async def _tighten(self, position: Position) -> None:
-        """The stop halfway to breakeven, where that is tighter."""
-        row, instrument = position.row, self._instrument(position)
-        if not row.protected_level:
-            return
+        """The stop halfway to breakeven; its owner moves it only where that is tighter."""
+        row = position.row
         halfway = (row.protected_level + row.entry_price) / 2
-        level = stop_levels.tighter_side(instrument, position.side, halfway)
-        if stop_levels.is_tighter(position.side, level, row.protected_level):
-            await self._stops.tighten(position, level, "guard: halfway to breakeven")
+        level = stop_levels.tighter_side(self._instrument(position), position.side, halfway)
+        await self._stops.tighten(position, level, "guard: halfway to breakeven")
 
     async def _halve(self, position: Position) -> None:
         """Close half; not where a half is less than the venue takes."""

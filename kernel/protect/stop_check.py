@@ -143,7 +143,7 @@ class StopCheck:
     def _fault(self, position: Position, snapshot: Snapshot, *, attached: bool, full: bool) -> str:
         """What speaks against the protection of a position; "": nothing."""
         stops, row = position.stops, snapshot.position(position.symbol, position.leg)
-        if row is not None and row.side is position.side and position.hear(row) and attached:
+        if row is not None and row.side is position.side and position.hear(row):
             self._stops.on_position(position)
         confirmed_ns = stops.confirmed_ns
         if confirmed_ns is not None and snapshot.requested_ns - confirmed_ns < self._lag_ns:
@@ -297,7 +297,7 @@ type _Picture = tuple[object, ...]
 
 
 def _unchanged(stop: StopOrder, snapshot: Snapshot) -> bool:
-    """Whether a read shows a stop as the very report that is known of it."""
-    order, row = stop.order, stop.order.row
+    """Whether a read shows a stop as the very report that is known of it, or none where none is."""
+    row = stop.order.row
     report = snapshot.stop(row.client_order_id, row.venue_order_id)
-    return report is not None and report is order.report and not stop.missing
+    return report is stop.order.report and not stop.missing

@@ -10,18 +10,18 @@ from kernel import errors
 from kernel.config import Settings
 from kernel.model.candle import Candle
 from kernel.model.messages import PriceRead, QuoteRead
-from kernel.model.orders import OrderClass, OrderType, PositionSide, PriceSource, Side
+from kernel.model.orders import OrderType, PositionSide, PriceSource
 from kernel.model.positions import CloseReason, Origin, PositionRow, PositionState
-from kernel.model.rows import OrderRow
 from kernel.model.units import HOUR, MINUTE, SECOND, TsNs
 from kernel.protect.guard import Guard
 from kernel.protect.volatility import INTERVAL_NS
-from tests.kernel.fakes import INSTRUMENT, Bench, Rule
+from tests.kernel.fakes import INSTRUMENT, WALL, Bench, Rule
 
 D = Decimal
 ALL = "medium,high,critical,emergency"
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 ACTED = "guard.act"
+NOW = TsNs(WALL + 31 * HOUR)
 
 
 class Guarded(Bench):
@@ -31,8 +31,8 @@ class Guarded(Bench):
     CRITICAL; wild too: EMERGENCY.
     """
 
-    def __init__(self, actions=ALL, side=LONG, **settings):
-        super().__init__(Settings.load({"GUARD_ACTIONS": actions} | settings))
+    def __init__(self, actions=ALL, side=LONG, *, venues=("binance",), **settings):
+        super().__init__(Settings.load({"GUARD_ACTIONS": actions} | settings), venues)
         self.protection()
         self.run(30 * HOUR)
         self.position = self.protected(side=side)
@@ -77,6 +77,11 @@ class Guarded(Bench):
             if at >= end - (count - self.short_by) * interval_ns
         )
 
+    def tell(self, **answers):
+        """The feed answers these questions always so."""
+        for name, answer in answers.items():
+            setattr(self.prices, name, lambda *given, answer=answer: answer)
+
     def candle(self, at, move):
         price = D(42000 + move)
         return Candle(TsNs(at), price, price, price, price, True)
@@ -84,13 +89,13 @@ class Guarded(Bench):
     def old(self):
         self.position.update(first_fill_ns=TsNs(self.runtime.ts() - 100 * HOUR))
 
-    def look(self, rounds=2, **parts):
+    def look(self, rounds=2, *, watched=None, **parts):
         """So many evaluations of a market like that: what was decided."""
         for name, value in parts.items():
             setattr(self, name, value)
         known = len(self.decisions)
         for _ in range(rounds):
-            self.guard._round([self.position])
+            self.guard._round([self.position] if watched is None else list(watched))
             self.run(self.runtime.now() + 30 * SECOND)
         return [
             (one.kind, one.cause) for one in self.decisions[known:]
@@ -177,8 +182,13 @@ def test_the_best_price_since_the_entry_is_kept():
         (lambda b: setattr(b, "short_by", 10_000), "less than six hours of whole candles"),
         (lambda b: b.age_of.update(price=2 * MINUTE + 1), "no price of the last two minutes"),
         (lambda b: b.age_of.update(quote=2 * MINUTE + 1), "no quote of the last two minutes"),
+        (lambda b: b.tell(last=PriceRead(D(0), NOW)), "no price of the last two minutes"),
+        (
+            lambda b: b.tell(quote=QuoteRead(D(0), D(0), D(0), D(0), NOW)),
+            "no quote of the last two minutes",
+        ),
     ],
-    ids=["age", "entry", "candles", "price", "quote"],
+    ids=["age", "entry", "candles", "old price", "old quote", "no price", "no quote"],
 )
 def test_without_what_it_needs_there_is_no_verdict_and_that_is_told_once(bench, change, why):
     change(bench)
@@ -249,6 +259,7 @@ def test_a_half_below_the_minimum_of_the_venue_is_not_closed(changes, skipped):
     said = at_level(bench, "high", 3)
     assert (("guard.skipped", "half is below the venue's minimum") in said) is skipped
     assert bool(bench.venue.requests("submit")) is not skipped
+    assert any(getattr(one, "guard_acted", "") == "HIGH" for one in bench.store.rows), "once"
 
 
 @pytest.mark.parametrize(
@@ -274,8 +285,7 @@ def test_a_level_that_it_is_not_told_to_act_on_is_only_told():
 
 def test_what_was_acted_on_before_a_start_is_not_done_again(bench):
     bench.position.update(guard_acted="MEDIUM,HIGH")
-    at_level(bench, "high", 4)
-    assert bench.kinds(ACTED) == []
+    assert at_level(bench, "high", 4) == [], "nor told: it goes on from the worst of them"
     assert bench.venue.requests("submit") == []
 
 
@@ -285,64 +295,6 @@ def test_without_a_level_nothing_moves(bench):
     bench.spawn(bench.guard._tighten(bench.position))
     bench.run(bench.runtime.now())
     assert len(bench.venue.requests("place_stop")) == moved
-
-
-# ---------------------------------------------------------------- a half whose outcome is open
-
-
-def half(bench, **changes):
-    """The order of a half-close that a process before sent."""
-    fields = {
-        "venue": "binance", "client_order_id": "wk1-1-abcdef-X0-9", "symbol": "BTCUSDT",
-        "position_id": bench.position.id, "order_class": OrderClass.PLAIN,
-        "order_type": OrderType.MARKET, "side": Side.SELL, "qty": D("0.002"), "reduce_only": True,
-    }  # fmt: skip
-    bench.position.update(guard_acted="MEDIUM,HIGH")
-    return bench.services.orders.register(OrderRow(**(fields | changes)))
-
-
-def test_a_half_that_was_never_placed_is_undone_and_may_be_done_again(bench):
-    order = half(bench)
-    assert ("guard.undone", "its half-close was never placed") in bench.look(1)
-    assert bench.settled == [order]
-    assert bench.position.row.guard_acted == "MEDIUM"
-    assert bench.position.row in bench.store.rows
-
-
-def test_a_half_that_the_venue_had_stays_done(bench):
-    order = half(bench)
-
-    async def settle(one):
-        one.fills["t"] = next(iter(bench.position.fills.values()))
-
-    bench.settle = settle
-    assert bench.look(1) == []
-    assert order.seen
-    assert bench.position.row.guard_acted == "MEDIUM,HIGH"
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"order_class": OrderClass.CONDITIONAL},
-        {"order_type": OrderType.LIMIT},
-        {"reduce_only": False},
-        {"intent_open": False},
-    ],
-    ids=str,
-)
-def test_what_is_no_open_half_is_not_settled(bench, changes):
-    half(bench, **changes)
-    bench.look(1)
-    assert bench.settled == []
-
-
-def test_a_half_that_is_not_seen_to_fill_is_settled(bench):
-    bench.venue.rules.append(Rule("submit", errors.OutcomeUnknown, "t"))
-    bench.venue.rules.append(Rule("query_order", errors.UnknownOrder, "-2013"))
-    at_level(bench, "high", 2)
-    assert len(bench.settled) == 1
-    assert "HIGH" not in bench.position.row.guard_acted
 
 
 # ---------------------------------------------------------------- rounds
@@ -368,17 +320,17 @@ def test_a_guard_that_is_switched_off_looks_at_nothing():
     assert bench.asked["quote"] == 0
 
 
-@pytest.mark.parametrize("why", ["closing", "flat", "not active"])
+@pytest.mark.parametrize("why", ["closing", "concluded", "flat", "not active"])
 def test_what_is_over_or_in_other_hands_is_not_looked_at(bench, why):
     if why == "closing":
         bench.venue.rules.append(Rule("submit", errors.Rejected, "-1"))
         bench.spawn(bench.exits.close(bench.position, CloseReason.OPERATOR, "test"))
         bench.run(bench.runtime.now() + SECOND)
+    elif why == "concluded":
+        bench.exits.in_progress = lambda position: True
     else:
         changes = {"filled_qty": D(0)} if why == "flat" else {"state": PositionState.PENDING_SL}
         bench.position.row = msgspec.structs.replace(bench.position.row, **changes)
-        if why == "flat":
-            bench.guard._exits.in_progress = lambda position: True
     assert bench.look(1) == []
     assert bench.asked["quote"] == 0
 
