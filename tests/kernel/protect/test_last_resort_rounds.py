@@ -9,8 +9,9 @@ import pytest
 from kernel import errors
 from kernel.model.ids import Leg, leg_of
 from kernel.model.orders import OrderClass, OrderStatus, OrderType, PositionSide, Side
+from kernel.model.rows import OrderRow
 from kernel.model.units import SECOND
-from kernel.model.venue import OrderPage, PositionPage
+from kernel.model.venue import EffectClass, OrderPage, PositionPage
 from kernel.protect.last_resort import FROZEN, LastResort
 from tests.kernel.fakes import WALL, Bench, Rule
 
@@ -38,7 +39,7 @@ class Resort(Bench):
 
     def take_over(self, seconds=1):
         self.task = self.spawn(self.resort.take_over(self.position))
-        self.run(self.began + seconds * SECOND)
+        self.run(self.began + int(seconds * SECOND))
 
     def sent(self):
         return [str(one.qty) for _, one in self.venue.requests("submit")]
@@ -133,6 +134,14 @@ def test_a_row_of_something_else_is_no_position(bench, changes):
     bench.take_over(70)
     assert bench.sent() == []
     assert bench.task.done
+    assert bench.venue.requests("open_orders") == [], "what is not held needs no stop"
+
+
+def test_it_asks_as_those_do_who_protect(bench):
+    bench.stop()
+    before = len(bench.venue.classes)
+    bench.take_over()
+    assert bench.venue.classes[before:] == 2 * [EffectClass.PROTECT]
 
 
 # ---------------------------------------------------------------- closing
@@ -175,6 +184,23 @@ def test_a_close_is_sent_in_parts_of_the_market_maximum(most, sent):
     assert bench.sent() == sent
 
 
+def test_a_close_is_stored_before_it_is_known_to_have_worked(bench):
+    bench.venue.rules.append(Rule("submit", errors.OutcomeUnknown, "t"))
+    bench.take_over()
+    (row,) = [one for one in bench.store.rows if isinstance(one, OrderRow) and one.reduce_only]
+    assert row.updated_ns == row.created_ns == WALL + 100 * SECOND + 80_000_000
+    assert bench.venue.classes[-1] is EffectClass.EXIT
+
+
+def test_the_answer_to_a_close_tells_its_id(bench):
+    bench.venue.silent = True
+    bench.take_over()
+    (order,) = [
+        one for one in bench.services.orders.of_position(bench.position.id) if one.row.reduce_only
+    ]
+    assert order.row.venue_order_id != ""
+
+
 def test_a_close_that_fails_is_said_and_tried_again_after_five_seconds(bench):
     bench.venue.rules.append(Rule("submit", errors.Rejected, "-1111", times=2))
     bench.take_over(30)
@@ -203,6 +229,46 @@ def test_the_time_of_blindness_begins_with_the_last_read_that_worked(bench):
     assert bench.sent() == []
     bench.run(bench.began + 36 * SECOND)
     assert bench.sent() == ["0.005"]
+
+
+def test_at_ten_seconds_without_a_read_it_closes(bench):
+    bench.venue.latency_ns = 0
+    bench.venue.rules.append(Rule("positions", errors.OutcomeUnknown))
+    bench.take_over(9.9)
+    assert bench.sent() == []
+    bench.run(bench.began + 11 * SECOND)
+    assert bench.sent() == ["0.005"]
+
+
+def test_what_is_flat_by_executions_is_handed_back_though_nothing_can_be_read(bench):
+    bench.position.row = msgspec.structs.replace(bench.position.row, filled_qty=D(0))
+    bench.venue.rules.append(Rule("positions", errors.OutcomeUnknown))
+    bench.take_over(70)
+    assert bench.sent() == []
+    assert bench.task.done
+
+
+def test_twelve_good_rounds_after_a_bad_one_hand_it_back(bench):
+    bench.venue.rules.append(Rule("submit", errors.Rejected, "-1", times=1))
+    bench.take_over(2)
+    assert len(bench.sent()) == 1
+    bench.stop()
+    bench.run(bench.began + 59 * SECOND)
+    assert not bench.task.done
+    bench.run(bench.began + 200 * SECOND)
+    assert bench.reads()[-1] == 60, "a bad one at 0, good ones from 5 s on"
+    assert bench.task.done
+
+
+def test_it_ends_with_the_position(bench):
+    bench.stop()
+    bench.take_over(7)
+    bench.position.row = msgspec.structs.replace(
+        bench.position.row, state=type(bench.position.state).CLOSED
+    )
+    bench.run(bench.began + 60 * SECOND)
+    assert bench.reads() == [0, 5]
+    assert bench.task.done
 
 
 def test_good_rounds_count_in_a_row(bench):

@@ -7,12 +7,10 @@ import pytest
 
 from kernel import errors
 from kernel.config import Settings
-from kernel.model.ids import Leg
-from kernel.model.orders import ONE_WAY, OrderClass, OrderStatus, PositionReport, PositionSide
+from kernel.model.orders import ONE_WAY, OrderStatus, PositionReport, PositionSide
 from kernel.model.positions import PositionState
-from kernel.model.units import SECOND, MonoNs, TsNs
+from kernel.model.units import SECOND, TsNs
 from kernel.protect.stop_check import StopCheck
-from kernel.trade.protective_set import StopOrder
 from tests.kernel.fakes import Rule
 from tests.kernel.trade.owning import Owning
 from tests.kernel.trade.parts import fill
@@ -155,35 +153,6 @@ def test_what_a_read_shows_otherwise_is_taken_over(bench):
     changed = bench.report(trigger_price=D(40000), updated_ns=TsNs(bench.runtime.ts()))
     assert bench.look([changed]) == [], "its keeper is woken"
     assert bench.stop.level == 40000
-
-
-def second(bench, **changes):
-    """A second stop, of which the venue showed a report."""
-    client = bench.services.orders.new_id(bench.position, Leg.STOP)
-    order = bench.services.orders.register(
-        msgspec.structs.replace(
-            bench.stop.order.row, client_order_id=client, venue_order_id="", intent_open=True
-        )
-    )
-    order.report = bench.report(client_order_id=client, venue_order_id="999")
-    made = bench.position.stops.add(StopOrder(order, MonoNs(0)))
-    for name, value in changes.items():
-        setattr(made, name, value)
-    return made
-
-
-@pytest.mark.parametrize(
-    ("changes", "crowded"), [({"wanted": False}, True), ({"missing": True}, True), ({}, False)]
-)
-def test_beside_an_open_doubt_a_row_that_is_missing_adds_nothing(bench, changes, crowded):
-    second(bench, **changes)
-    assert (bench.look([]) == []) is crowded
-    assert bench.stop.missing is not crowded
-
-
-def test_a_second_stop_that_was_never_shown_is_no_doubt_about_the_list(bench):
-    second(bench, wanted=False).order.report = None
-    assert bench.look([]) == MISSING
 
 
 @pytest.mark.parametrize("what", ["closing", "fired", "rolled back"])
@@ -352,55 +321,6 @@ def test_a_fault_is_told_again_until_it_is_mended(bench):
     assert bench.look(full=True) == MISFIT
 
 
-# ---------------------------------------------------------------- surplus stops
-
-
-def surplus(bench, client="", **changes):
-    client = client or bench.services.orders.new_id(bench.position, Leg.STOP)
-    return bench.report(client_order_id=client, venue_order_id="777", **changes)
-
-
-def aside(bench, report, *, full=True):
-    """The client ids that such a read puts aside."""
-    bench.look([bench.stop.order.report, report], full=full)
-    return [one.client_order_id for one in bench.position.stops.to_cancel()]
-
-
-def test_a_stop_of_ours_that_no_set_knows_is_put_aside_by_a_full_verification(bench):
-    report = surplus(bench)
-    assert aside(bench, report, full=False) == []
-    assert aside(bench, report) == [report.client_order_id]
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"client": "hand"},
-        {"status": OrderStatus.CANCELED},
-        {"symbol": "ETHUSDT"},
-        {"position_side": "LONG"},
-        {"order_class": OrderClass.ATTACHED},
-    ],
-    ids=["somebody's", "ended", "another symbol", "another leg", "attached"],
-)
-def test_what_is_not_a_stop_of_ours_on_a_watched_leg_stays(bench, changes):
-    assert aside(bench, surplus(bench, **changes)) == []
-
-
-def test_what_is_known_to_be_over_or_is_cancelled_already_stays(bench):
-    report = surplus(bench)
-    order = bench.services.orders.register(
-        msgspec.structs.replace(
-            bench.stop.order.row, client_order_id=report.client_order_id, venue_order_id="777"
-        )
-    )
-    bench.services.cancels.holds = lambda venue, client: True
-    assert aside(bench, report) == []
-    bench.services.cancels.holds = lambda venue, client: False
-    bench.services.orders.conclude(order, OrderStatus.CANCELED, "test")
-    assert aside(bench, report) == []
-
-
 # ---------------------------------------------------------------- the rhythm
 
 
@@ -446,6 +366,7 @@ def test_zero_switches_rounds_or_full_verifications_off(name, rounds_of):
     bench, began, rounds = rhythm(**{name: "0"})
     bench.run(began + 125 * SECOND)
     assert rounds == rounds_of
+    assert bench.crashes == []
 
 
 def test_rounds_end_with_the_last_position_and_begin_with_the_next():
@@ -458,3 +379,16 @@ def test_rounds_end_with_the_last_position_and_begin_with_the_next():
     bench.stops.kept.set()
     bench.run(began + 130 * SECOND)
     assert rounds[1:] == [(115, False), (130, False)]
+
+
+def test_the_rounds_of_a_venue_begin_with_its_own_position():
+    """The wake-up is one for all venues."""
+    bench, began, rounds = rhythm()
+    bench.stops.watched = lambda venue: []
+    bench.run(began + 40 * SECOND)
+    bench.stops.kept.set()
+    bench.run(began + 50 * SECOND)
+    bench.stops.watched = lambda venue: [bench.position]
+    bench.stops.kept.set()
+    bench.run(began + 70 * SECOND)
+    assert rounds == [(65, False)]
