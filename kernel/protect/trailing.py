@@ -117,10 +117,8 @@ class Trailing:
             trail.wake.clear()
             if position.row.trailing is TrailingState.WAITING:
                 await self._wait_for_activation(position, trail)
-            elif position.row.trailing is TrailingState.ACTIVE:
-                await self._trail(position, trail)
             else:
-                return
+                await self._trail(position, trail)
 
     def _begin(self, position: Position, trail: _Trail) -> None:
         """Go on from the stored state, or begin to wait."""
@@ -173,7 +171,7 @@ class Trailing:
         entry = position.row.entry_price
         level = stop_levels.tighter_side(self._instrument(position), position.side, entry)
         done = not stop_levels.is_tighter(position.side, level, position.row.protected_level)
-        if percent is None or done or self._rule.moves_to_breakeven:
+        if percent is None or done:
             return None
         return stop_levels.profit_price(position.side, entry=entry, percent=percent)
 
@@ -246,7 +244,7 @@ class Trailing:
         if trail.due_since_ns is None:
             trail.due_since_ns = runtime.now()
         price = self._price(position)
-        if price and stop_levels.is_through(position.side, level, price):
+        if stop_levels.is_through(position.side, level, price):
             await self._passed(position, trail, level, price)
             return
         if await self._stops.tighten(position, level, "trailing"):

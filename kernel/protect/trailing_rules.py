@@ -51,8 +51,6 @@ class TrailingRule(Protocol):
     """One strategy."""
 
     needs_atr: bool
-    moves_to_breakeven: bool
-    """The breakeven move is the rule's own."""
 
     def activation(self, side: PositionSide, entry: Price) -> Decimal:
         """The price from which on it trails; not on the tick grid."""
@@ -74,7 +72,6 @@ class _Rule:
     """What the rules share."""
 
     needs_atr = False
-    moves_to_breakeven = False
 
     def __init__(self, settings: Settings) -> None:
         self._activation_percent = settings.trailing_activation_percent
@@ -146,8 +143,6 @@ class StepRule(_Rule):
 class BreakevenRule(_Rule):
     """The entry first, then the callback."""
 
-    moves_to_breakeven = True
-
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._breakeven_percent = settings.trailing_breakeven_percent or self._activation_percent
@@ -179,12 +174,14 @@ def rule_of(settings: Settings) -> TrailingRule:
 
 def first_best(rule: TrailingRule, view: TrailView, level: Price) -> Price:
     """`TrailingRule.best_for` of any rule: by halving, since levels never fall."""
-    step = view.side.sign * view.instrument.tick_size
-    short, far = 0, 1
+    tick = view.instrument.tick_size
+    step = view.side.sign * tick
+    most = _FARTHEST if step > 0 else int(view.best / tick) - 1  # no price is below a tick
+    short, far = 0, min(1, most)
     while not _enough(rule, view, far * step, level):
-        short, far = far, 2 * far
-        if far > _FARTHEST or view.best + far * step <= 0:
+        if far >= most:
             return ZERO
+        short, far = far, min(2 * far, most)
     while far - short > 1:
         middle = (short + far) // 2
         if _enough(rule, view, middle * step, level):
@@ -195,11 +192,8 @@ def first_best(rule: TrailingRule, view: TrailView, level: Price) -> Price:
 
 
 def _enough(rule: TrailingRule, view: TrailView, further: Decimal, level: Price) -> bool:
-    best = view.best + further
-    if best <= 0:
-        return False
-    wanted = rule.level(msgspec.structs.replace(view, best=best))
-    return bool(wanted) and not stop_levels.is_tighter(view.side, level, wanted)
+    wanted = rule.level(msgspec.structs.replace(view, best=view.best + further))
+    return not stop_levels.is_tighter(view.side, level, wanted)
 
 
 def average_true_range(candles: Sequence[Candle], period: int) -> Decimal:
