@@ -87,7 +87,7 @@ class Volatility:
             end_ns = candle.open_ns + INTERVAL_NS
             if end_ns <= self.closed_ns:
                 continue
-            if self.closed_ns and candle.open_ns != self.closed_ns:
+            if candle.open_ns != self.closed_ns:
                 self._forget()
             if not candle.complete:
                 self._forget()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 from itertools import pairwise
+from math import fsum, sqrt
 from statistics import pstdev
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +19,7 @@ from kernel.protect.volatility import (
     INTERVAL_NS,
     LEAST_RETURNS,
     Volatility,
+    candles_since,
 )
 
 
@@ -38,6 +41,33 @@ def test_the_ratio_is_that_of_the_two_deviations(closes: list[int]) -> None:
     ratio = volatility.ratio()
     assert ratio is not None
     assert abs(float(ratio) - (hour / day if day else 0.0)) < 1e-6
+
+
+def deviation(values: list[float]) -> float:
+    mean = fsum(values) / len(values)
+    return sqrt(fsum((one - mean) ** 2 for one in values) / len(values))
+
+
+def test_the_ratio_goes_with_each_candle_over_more_than_a_day() -> None:
+    """The same of one series, at every candle and as near as 1e-12 of a return allows."""
+    closes = [1000 + 7 * n * n % 101 for n in range(DAY_RETURNS + 50)]
+    returns = [(new - old) / old for old, new in pairwise(closes)]
+    volatility = Volatility()
+    for number, candle in enumerate(candles(closes)):
+        volatility.take([candle])
+        ratio = volatility.ratio()
+        if number in {LEAST_RETURNS, DAY_RETURNS, DAY_RETURNS + 49}:  # det-ok: membership only
+            known = returns[:number]
+            day, hour = deviation(known[-DAY_RETURNS:]), deviation(known[-HOUR_RETURNS:])
+            assert ratio is not None
+            assert abs(float(ratio) * day - hour) < 1e-10
+    assert number == DAY_RETURNS + 49
+
+
+def test_a_move_below_a_billionth_of_a_thousandth_is_none() -> None:
+    volatility = Volatility()
+    volatility.take(candles([10**14, 10**14 + 1] * LEAST_RETURNS))
+    assert volatility.ratio() == 0
 
 
 @given(
@@ -63,19 +93,35 @@ def test_less_than_six_hours_say_nothing() -> None:
     assert volatility.ratio() is not None
 
 
+def test_the_six_hours_begin_with_the_first_whole_candle() -> None:
+    volatility = Volatility()
+    volatility.take(candles([1000], complete=False))
+    volatility.take(candles([1000, 1001] * (LEAST_RETURNS // 2), 1))
+    assert volatility.ratio() is None
+    volatility.take(candles([1000], LEAST_RETURNS + 1))
+    assert volatility.ratio() is not None
+
+
 def test_only_what_is_new_is_asked_for() -> None:
     volatility = Volatility()
     assert volatility.wanted(TsNs(50 * INTERVAL_NS)) == DAY_RETURNS + 1
     volatility.take(candles([1000] * 50))
-    assert volatility.wanted(TsNs(50 * INTERVAL_NS + 7)) == 0
+    assert volatility.wanted(TsNs(51 * INTERVAL_NS - 1)) == 0
     assert volatility.wanted(TsNs(52 * INTERVAL_NS)) == 2
 
 
-def test_what_is_known_is_passed_over() -> None:
+@pytest.mark.parametrize(("since", "now", "wanted"), [(0, 9999, DAY_RETURNS + 1), (5, 3, 0)])
+def test_no_more_is_asked_for_than_a_day_has(since: int, now: int, wanted: int) -> None:
+    assert candles_since(since * INTERVAL_NS, now * INTERVAL_NS) == wanted
+
+
+@pytest.mark.parametrize("known", [candles([7] * 5), candles([7], 2 * LEAST_RETURNS - 1)])
+def test_what_is_known_is_passed_over(known: list[Candle]) -> None:
     volatility = Volatility()
     volatility.take(candles([1000, 1010] * LEAST_RETURNS))
     before = volatility.ratio()
-    volatility.take(candles([7] * 5))
+    volatility.take(known)
+    assert before is not None
     assert volatility.ratio() == before
 
 
