@@ -19,6 +19,7 @@ Source: SPEC §3.4, §4; venue-binance.md §3.2 (-2022), venue-bybit.md §4.2 (1
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
@@ -278,11 +279,9 @@ class Exits:
             if order.terminal and not order.executions_missing:
                 return True
             if not await evidence.wait_until(runtime, position.changed, runtime.now() + pause_ns):
-                try:
+                with suppress(VenueError):  # a read without value: the next one tells
                     await evidence.look_up(self._services, order)
                     await evidence.read_executions(self._services, position)
-                except VenueError:
-                    continue  # a read without value: the next one tells
         return order.terminal
 
     async def _climb(self, position: Position, rung: int, cause: str) -> bool:

@@ -98,7 +98,7 @@ class FillBooking:
     def _is_awaited(self, position: Position, fill: Fill) -> bool:
         """Whether an execution may be one that an ended position lacks."""
         row = position.row
-        if not position.state.terminal or position not in self._book.unexplained(position.venue):
+        if position not in self._book.unexplained(position.venue):
             return False
         side, qty = position.side.exit_side, position.qty
         if qty < 0:  # of its entry then
@@ -138,8 +138,7 @@ class FillBooking:
             trade_id=fill.trade_id,
         )
         self._orders.persist((row, position.row))
-        if position.state.terminal:
-            self._book.explain(position)
+        self._book.explain(position)
 
     def stray(self, venue: str, fill: Fill, cause: str) -> None:
         """Record an execution that belongs to no living position, and tell of it."""

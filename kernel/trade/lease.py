@@ -91,7 +91,7 @@ class Lease:
             self._known.clear()
             self._wake.set()
             await self._known.wait()
-        if self._superseded or not self.permits(cls):
+        if not self.permits(cls):
             raise NotSent(venue, kind, SILENT, "the lease of the account is not ours now")
 
     # ------------------------------------------------------------ its life
@@ -150,8 +150,7 @@ class Lease:
         while True:
             if runtime.now() < self._ends_ns:
                 next_ns = min(next_ns, self._ends_ns)  # its end is told when it comes
-            if runtime.now() < next_ns:
-                await self._wake.wait_until(next_ns)
+            await self._wake.wait_until(next_ns)
             self._wake.clear()
             asked = runtime.now()
             answer = await self._ask()

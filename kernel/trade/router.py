@@ -106,7 +106,7 @@ class Router:
         """
         self._desk.hear_balance(report)
         told_here = not self._desk.traits.funding_is_an_execution
-        if report.reason == FUNDING and report.symbol and told_here:
+        if report.reason == FUNDING and told_here:
             paid = Fill(
                 symbol=report.symbol,
                 trade_id=f"funding-{report.updated_ns // MS}",

@@ -196,8 +196,7 @@ class StoreWriter:
         """Wait for rows. While the store fails an event row is written, to see when it is back."""
         if not self.failing:
             await self._wake.wait()
-            return
-        if not await self._wake.wait_until(self._runtime.now() + PROBE_NS):
+        elif not await self._wake.wait_until(self._runtime.now() + PROBE_NS):
             self.persist((_probe(self._runtime.ts()),))
 
     async def _write_entry(self, batch: _Batch, done: Future[bool]) -> None:

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from kernel import errors
@@ -9,6 +10,7 @@ from kernel.model.ids import Leg, leg_of
 from kernel.model.orders import OrderClass, OrderStatus, OrderType, Side
 from kernel.model.positions import PositionState
 from kernel.model.units import MS, SECOND
+from kernel.model.venue import EffectClass
 from kernel.trade.exit_orders import ExitOrders
 from tests.kernel.fakes import WALL, Bench, Rule
 
@@ -72,6 +74,25 @@ def test_an_entry_that_is_rolled_back_closes_under_a_leg_of_its_own(bench):
     position = bench.filled()
     position.transition(PositionState.ROLLBACK, "test")
     assert leg_of(send(bench, position).client_order_id) is Leg.ROLLBACK
+
+
+def test_an_order_that_is_alone_is_the_first_child(bench):
+    order = send(bench, bench.filled())
+    assert order.client_order_id.split("-")[3] == "X0"
+
+
+def test_in_hedge_mode_an_order_names_the_leg_that_it_closes(bench):
+    row = msgspec.structs.replace(bench.filled().row, position_id="hedged", hedge_leg="LONG")
+    send(bench, bench.services.book.create(row))
+    ((_, request),) = bench.venue.requests("submit")
+    assert request.position_side == "LONG"
+
+
+def test_where_entries_are_blocked_a_close_goes_out(bench):
+    position = bench.filled()
+    bench.services.desks["binance"].block_entries("test")
+    assert send(bench, position).row.venue_order_id
+    assert bench.venue.classes[-1] is EffectClass.EXIT
 
 
 @pytest.mark.parametrize("error", [errors.OutcomeUnknown, errors.DuplicateClientOrderId])

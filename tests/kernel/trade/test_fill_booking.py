@@ -110,6 +110,21 @@ def test_an_execution_at_the_opening_of_a_position_is_its_own(bench):
     assert bench.kinds() == ["fill.booked"]
 
 
+def test_an_execution_older_than_the_position_of_its_symbol_is_none_of_its(bench):
+    position = bench.position()
+    before = fill("t1", Side.BUY, "1", "100", ts_ns=TsNs(START_TS - 1))
+    assert not bench.orders.on_fill(VENUE, before)
+    assert position.qty == 0
+    assert bench.told == [("stray", VENUE, "t1")]
+
+
+def test_what_the_venue_forces_is_booked_where_there_are_no_legs(bench):
+    position = bench.position()
+    forced = fill("t1", Side.SELL, "1", "100", kind=FillKind.LIQUIDATION)
+    assert bench.orders.on_fill(VENUE, forced)
+    assert "t1" in position.fills
+
+
 def test_an_execution_that_is_known_wakes_nobody(bench):
     bench.position()
     order = bench.orders.register(order_row("c1", qty=Decimal(2)))
@@ -146,6 +161,7 @@ def test_a_stray_is_told_once_while_it_is_remembered(bench, monkeypatch):
         bench.orders.on_fill(VENUE, one)
     told = [name for _, _, name in bench.told]
     assert told == ["t0", "t1", "t2", "t0"], "the oldest is forgotten first"
+    assert bench.kinds() == 4 * ["fill.stray"]
 
 
 @pytest.mark.parametrize(("kind", "told"), [(FillKind.FUNDING, 0), (FillKind.UNKNOWN, 1)])
@@ -223,6 +239,22 @@ def test_a_position_that_closed_more_than_it_had_lacks_some_of_its_entry(bench):
         bench.orders.on_fill(VENUE, fill(name, side, qty, "90", ts_ns=TsNs(OPENED + 9)))
     assert "c2" in position.fills
     assert [name for _, _, name in bench.told] == ["a", "b"]
+
+
+def test_what_is_lacking_may_be_less_than_one(bench):
+    position = ended(bench, filled="0.5")
+    bench.orders.on_fill(VENUE, fill("late", Side.SELL, "0.5", "90", ts_ns=TsNs(OPENED + 9)))
+    assert "late" in position.fills
+
+
+def test_what_was_given_up_is_awaited_no_more(bench):
+    order = bench.orders.register(order_row("c1", qty=D(9), side=Side.SELL))
+    position = ended(bench)
+    bench.book.explain(position, final=True)
+    late = fill("late", Side.SELL, "2", "90", client_order_id="c1", ts_ns=TsNs(OPENED + 9))
+    assert bench.orders.on_fill(VENUE, late)
+    assert order.fills == {"late": late}
+    assert bench.told == [("stray", VENUE, "late")]
 
 
 def test_what_tells_the_last_of_it_tells_the_result_and_no_more_is_awaited(bench):

@@ -52,8 +52,8 @@ def order(bench, position, order_class=CONDITIONAL, *, seen=True, client="", **c
 def clear(bench, position, seconds=30):
     began = bench.runtime.now()
     task = bench.spawn(bench.leftovers.clear(position))
-    bench.run(began + seconds * SECOND)
-    assert task.done
+    bench.run(began + int(seconds * SECOND))
+    assert task.done or seconds < 1
     return [at - began for at, _ in bench.venue.requests("cancel")]
 
 
@@ -92,6 +92,24 @@ def test_what_is_not_proven_is_tried_five_times_then_left_to_the_ledger_and_told
     assert left.terminal
 
 
+def test_what_the_last_try_proves_is_not_told(bench):
+    position = bench.filled()
+    left = order(bench, position)
+    bench.venue.rules.append(Rule("cancel", errors.Rejected, "-1111", times=4))
+    assert len(clear(bench, position, 9)) == 5
+    assert left.terminal
+    assert bench.alerts("leftovers") == []
+
+
+@pytest.mark.parametrize(("order_class", "seen"), [(CONDITIONAL, False), (PLAIN, True)])
+def test_a_stop_that_was_never_shown_and_a_plain_order_that_was_are_cancelled(
+    bench, order_class, seen
+):
+    position = bench.filled()
+    order(bench, position, order_class, seen=seen)
+    assert clear(bench, position, 0.5)[0] == 0
+
+
 def test_an_attached_stop_fell_with_its_position(bench):
     position = bench.filled()
     left = order(bench, position, ATTACHED, seen=False)
@@ -108,8 +126,13 @@ def test_a_plain_order_that_was_never_shown_is_looked_up_and_not_cancelled(bench
 
 @pytest.mark.parametrize(
     "what",
-    [{"reduce_only": False}, {"intent_open": False}, {"client": "hand"}],
-    ids=["a child of the entry", "settled", "a person's"],
+    [
+        {"reduce_only": False},
+        {"intent_open": False},
+        {"client": "hand"},
+        {"seen": False, "status": OrderStatus.CANCELED},
+    ],
+    ids=["a child of the entry", "settled", "a person's", "ended"],
 )
 def test_what_is_not_ours_to_end_stays(bench, what):
     position = bench.filled()

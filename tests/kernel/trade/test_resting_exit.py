@@ -7,7 +7,7 @@ import pytest
 
 from kernel import errors
 from kernel.model.ids import Leg, leg_of
-from kernel.model.orders import OrderStatus, OrderType, PositionSide, Side
+from kernel.model.orders import OrderStatus, OrderType, PositionSide, PriceSource, Side
 from kernel.model.positions import CloseReason, PositionState
 from kernel.model.units import MS, SECOND
 from kernel.trade.resting_exit import Rested
@@ -171,6 +171,27 @@ def test_an_unknown_outcome_is_settled_by_evidence_and_may_rest_until_then(bench
     assert len(bench.limits()) == 1
 
 
+def test_an_order_that_its_execution_shows_needs_no_settling(bench):
+    position = bench.protected()
+    bench.venue.rules.append(Rule("submit", errors.OutcomeUnknown, "t", applied=True))
+    bench.venue.silent = True
+    submit = bench.venue._submit
+
+    def in_part(request):
+        acked = submit(request)
+        placed = bench.venue.orders[request.client_order_id]
+        bench.venue._fill(request.client_order_id, placed.report, D("0.002"))
+        bench.services.orders.on_fill("binance", bench.venue.fills[-1])
+        return acked
+
+    bench.venue._submit = in_part
+    assert bench.place(position) is Rested.RESTS
+    order = bench.resting.of(position)
+    assert order.seen
+    assert order.row.venue_order_id == ""
+    assert bench.settled == []
+
+
 def test_an_acknowledged_order_needs_no_settling(bench):
     position = bench.protected()
     bench.venue.silent = True
@@ -204,6 +225,28 @@ def test_without_a_mark_there_is_no_band(bench):
     bench.instrument(price_band_down=D("0.99"))
     bench.prices.ticks.clear()
     assert bench.resting.inside_band(position, D(41000)) == 41000
+    bench.instrument(price_band_up=D("1.01"))
+    short = bench.filled(side=SHORT, symbol="ETHUSDT")
+    bench.services.desks["binance"].instruments["ETHUSDT"] = bench.services.desks[
+        "binance"
+    ].instruments["BTCUSDT"]
+    bench.prices.ticks.clear()
+    assert bench.resting.inside_band(short, D(43000)) == 43000
+
+
+def test_the_band_is_that_of_the_mark(bench):
+    position = bench.filled()
+    bench.instrument(price_band_down=D("0.99"))
+    asked = []
+    last = bench.prices.last
+
+    def noted(venue, symbol, source):
+        asked.append(source)
+        return last(venue, symbol, source)
+
+    bench.prices.last = noted
+    bench.resting.inside_band(position, D(41000))
+    assert asked == [PriceSource.MARK]
 
 
 def test_an_edge_that_is_no_tick_is_rounded_to_the_better_side(bench):
@@ -229,6 +272,25 @@ def test_a_withdrawn_exit_is_proven_over_and_said_once(bench):
     (said,) = bench.kinds("exit.withdrawn")
     assert said.cause == "given up"
     assert len(bench.cancels()) == 1
+
+
+def test_executions_are_read_only_where_the_end_tells_of_more_than_arrived(bench):
+    position = bench.filled()
+    position.transition(PositionState.ACTIVE, "no keeper looks after it")
+    bench.place(position)
+    bench.withdraw(position)
+    assert bench.venue.requests("executions") == []
+    bench.place(position)
+    bench.venue.silent = True
+    placed = bench.venue.orders[bench.resting.of(position).client_order_id]
+    bench.venue._fill(placed.report.client_order_id, placed.report, D("0.002"))
+    placed.report = msgspec.structs.replace(placed.report, status=OrderStatus.PARTIALLY_FILLED)
+    placed.live = True
+    bench.services.orders.on_report("binance", placed.report)
+    bench.venue.rules.append(Rule("cancel", errors.Rejected, "-1111", times=2))
+    assert bench.withdraw(position) is True
+    ((at, _),) = bench.venue.requests("executions")
+    assert at > bench.venue.requests("cancel")[-1][0]
 
 
 def test_a_cancel_that_fails_is_tried_four_times_with_growing_pauses(bench):
@@ -288,5 +350,11 @@ def test_only_a_limit_of_the_aged_leg_is_a_resting_exit(bench):
     assert bench.resting.of(position) is None
     order.update(order_type=OrderType.LIMIT)
     assert bench.resting.of(position) is order
+    at_touch = bench.resting._orders.send(position, D("0.001"), cause="at the touch", price=D(42001))
+    bench.spawn(at_touch)
+    orders.conclude(order, OrderStatus.CANCELED, "test")
+    bench.run(bench.runtime.now() + SECOND)
+    assert len(bench.limits()) == 2
+    assert bench.resting.of(position) is None, "an order at the touch is none"
     orders.conclude(order, OrderStatus.CANCELED, "test")
     assert bench.resting.of(position) is None

@@ -80,6 +80,14 @@ def test_a_foreign_position_counts_by_the_best_price_that_is_known(mark, told, e
     assert bench.risk.exposure() == value
 
 
+def test_a_position_of_the_book_that_the_venue_reports_too_counts_once():
+    bench = bench_of()
+    position(bench, FIRST, qty="2")
+    before = bench.risk.exposure()
+    reported(bench, FIRST, "2", mark="100")
+    assert bench.risk.exposure() == before > 0
+
+
 def test_what_a_venue_reports_as_flat_counts_for_nothing():
     bench = bench_of(max_positions=3)
     reported(bench, FIRST, "4", mark="50", side=PositionSide.FLAT)
@@ -274,6 +282,12 @@ def test_an_operator_stops_entries_and_lets_them_go_on():
     bench.settle()
     assert [one.cause for one in bench.kinds("entries.paused")] == ["operator", "news"]
     assert [one.cause for one in bench.kinds("entries.resumed")] == ["operator"]
+
+
+def test_while_a_stop_was_commanded_there_are_no_entries():
+    bench = bench_of()
+    bench.services.stopping = True
+    assert bench.risk.entry_block("binance", FIRST) == "stopping"
 
 
 def losing_stops(bench, count):

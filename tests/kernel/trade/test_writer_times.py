@@ -8,7 +8,9 @@ from kernel.model.rows import EventRow
 from kernel.model.units import MS, SECOND, TsNs
 from kernel.model.venue import EffectClass
 from kernel.trade import writer as writing_module
-from tests.kernel.trade.test_writer import Writing, lock
+from kernel.trade.writer import StoreWriter
+from tests.kernel.trade.parts import Bench
+from tests.kernel.trade.test_writer import ScriptedStore, Writing, lock
 
 ENTRY, PROTECT, BEHIND = EffectClass.ENTRY, EffectClass.PROTECT, EffectClass.QUERY
 
@@ -45,6 +47,29 @@ def event(number: int) -> EventRow:
 @pytest.fixture
 def writing():
     return Timed()
+
+
+def test_where_nothing_was_asked_all_is_durable_also_before_the_writer_runs():
+    bench = Bench()
+    writer = StoreWriter(bench.runtime, bench.outbox, bench.settings, ScriptedStore(bench))
+    drained = []
+
+    async def drain():
+        drained.append(await writer.drain(0))
+
+    bench.runtime.spawn(drain(), "drain")
+    bench.at(0)
+    assert drained == [True]
+
+
+def test_rows_that_wait_behind_an_entry_are_never_written_with_it(writing):
+    writing.writer.persist((lock("A", "1"),))
+    writing.bench.at(0)
+    writing.writer.persist((lock("B", "1"),))
+    writing.run(writing.writer.commit_entry((lock("E", "1"),)), 0)
+    writing.writer.persist((lock("C", "1"),))
+    writing.bench.at(SECOND)
+    assert [names for _, _, names in writing.tried] == [("A",), ("B",), ("E",), ("C",)]
 
 
 def test_each_commit_goes_under_the_class_of_who_asked(writing):
@@ -187,7 +212,48 @@ def test_a_protective_act_that_goes_first_says_so_and_one_in_time_does_not(writi
     assert writing.kinds() == ["store.late"]
 
 
+def test_an_entry_behind_rows_that_are_spooled_is_refused_without_being_tried(writing):
+    writing.store.away = True
+    writing.writer.persist((lock("A", "1"),))
+    outcome = writing.run(writing.writer.commit_entry((lock("E", "1"),)), SECOND)
+    assert isinstance(outcome[0], StoreError)
+    assert outcome[1] == MS
+    assert [names for _, _, names in writing.tried if names == ("E",)] == []
+
+
+def test_what_is_in_memory_only_is_told_once_until_it_is_durable(writing):
+    writing.store.down = True
+    writing.writer.persist((lock("S", "1"),))
+    writing.bench.at(5 * SECOND)
+    assert writing.kinds().count("store.volatile") == 1
+    (alert,) = [one for one in writing.alerts() if one.kind == "store.volatile"]
+    assert (alert.severity, alert.dedupe) == ("CRITICAL", "store.volatile")
+    assert "store.kept" not in writing.kinds()
+    writing.store.down = False
+    writing.bench.at(20 * SECOND)
+    assert writing.kinds().count("store.kept") == 1
+
+
 # ---------------------------------------------------------------- events
+
+
+def test_events_beside_what_protects_are_kept_with_it(writing):
+    writing.store.down = True
+    writing.writer.persist((lock("S", "1"), event(1)))
+    writing.bench.at(SECOND)
+    writing.store.down = False
+    writing.bench.at(20 * SECOND)
+    assert ("S", "seen") in [names for _, _, names in writing.tried[1:]]
+
+
+def test_a_probe_that_failed_makes_room_for_events(writing, monkeypatch):
+    monkeypatch.setattr(writing_module, "EVENTS_LIMIT", 2)
+    writing.store.down = True
+    writing.run(writing.writer.commit_entry((lock("E", "1"),)), SECOND)
+    writing.bench.at(20 * SECOND)
+    assert len(writing.tried) > 5, "probes"
+    writing.writer.persist((event(1), event(2)))
+    assert writing.writer.waiting == 2
 
 
 def test_event_rows_beyond_the_limit_are_left_out_and_never_others(writing, monkeypatch):
@@ -226,6 +292,46 @@ def test_a_hold_that_ended_by_its_time_is_over_for_the_next_row(writing):
         writing.writer.persist((lock("C", "1"),))
     writing.bench.at(hold + 20 * MS)
     assert writing.tried[1:] == [(hold + 10 * MS, BEHIND, ("C",))]
+
+
+def test_what_is_held_is_not_durable(writing):
+    drained = []
+
+    async def drain():
+        drained.append((await writing.writer.drain(SECOND), writing.bench.runtime.now()))
+
+    with writing.writer.held():
+        writing.writer.persist((lock("A", "1"),))
+        writing.bench.at(10 * MS)
+        writing.bench.runtime.spawn(drain(), "drain")
+        writing.bench.at(100 * MS)
+        assert drained == []
+    writing.bench.at(SECOND)
+    assert drained == [(True, 101 * MS)]
+
+
+def test_an_entry_does_not_wait_for_the_rows_that_an_operation_holds(writing):
+    writing.store.delay_ns = 50 * MS
+    writing.writer.persist((lock("A", "1"),))
+    writing.bench.at(0)
+    with writing.writer.held():
+        writing.run(writing.writer.commit_entry((lock("E", "1"),)), 10 * MS)
+        writing.writer.persist((lock("B", "1"),))
+        writing.bench.at(SECOND)
+        assert [at for at, _, _ in writing.tried] == [0, 50 * MS, 100 * MS]
+
+
+def test_who_waits_behind_an_entry_is_held_up_by_no_row_that_joins(writing):
+    writing.store.delay_ns = 50 * MS
+    writing.writer.persist((lock("A", "1"),))
+    writing.bench.at(0)
+    writing.run(writing.writer.commit_entry((lock("E", "1"),)), 10 * MS)
+    writing.run(writing.writer.commit_protect((lock("S", "1"),)), 20 * MS)
+    writing.bench.at(60 * MS)
+    with writing.writer.held():
+        writing.writer.persist((lock("B", "1"),))
+        writing.bench.at(SECOND)
+        assert [at for at, _, _ in writing.tried] == [0, 50 * MS, 100 * MS]
 
 
 def test_the_end_of_an_operation_takes_its_time_along(writing):
