@@ -350,8 +350,8 @@ def test_only_a_limit_of_the_aged_leg_is_a_resting_exit(bench):
     assert bench.resting.of(position) is None
     order.update(order_type=OrderType.LIMIT)
     assert bench.resting.of(position) is order
-    at_touch = bench.resting._orders.send(position, D("0.001"), cause="at the touch", price=D(42001))
-    bench.spawn(at_touch)
+    at_touch = {"cause": "at the touch", "price": D(42001)}
+    bench.spawn(bench.resting._orders.send(position, D("0.001"), **at_touch))
     orders.conclude(order, OrderStatus.CANCELED, "test")
     bench.run(bench.runtime.now() + SECOND)
     assert len(bench.limits()) == 2
