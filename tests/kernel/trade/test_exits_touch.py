@@ -2,6 +2,7 @@
 leaves alone."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from kernel import errors
 from kernel.model.messages import QuoteRead
 from kernel.model.orders import Fill, OrderStatus, OrderType
 from kernel.model.positions import CloseReason, PositionState
-from kernel.model.units import SECOND, ZERO
+from kernel.model.units import SECOND, ZERO, TsNs
 from tests.kernel.trade.closing import OPERATOR, Closing
 
 D = Decimal
@@ -19,7 +20,8 @@ D = Decimal
 def bench():
     made = Closing()
     made.venue.rests = (OrderType.LIMIT,)
-    made.prices.quote = lambda venue, symbol: QuoteRead(
+    prices: Any = made.prices
+    prices.quote = lambda venue, symbol: QuoteRead(
         D(41990), D(42010), D(1), D(1), made.runtime.ts()
     )
     yield made
@@ -66,7 +68,7 @@ def resting(bench):
 
 def test_without_a_price_nothing_is_sent_before_the_read(bench):
     position = bench.protected()
-    bench.prices.quote = lambda venue, symbol: QuoteRead(D(41990), ZERO, D(1), D(1), 1)
+    bench.prices.quote = lambda venue, symbol: QuoteRead(D(41990), ZERO, D(1), D(1), TsNs(1))
     bench.close(position, 5, at_touch=True)
     assert bench.words()[0] == "0 open_orders"
 

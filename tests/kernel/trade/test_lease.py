@@ -49,7 +49,7 @@ class Leased(DeskBench):
         self.leases = self.services.store = Leases(self.runtime)
         self.services.epoch = 7
         self.lease = self.services.lease
-        self.ended = []
+        self.ended: list[str] = []
         self.lease.on_superseded = self.ended.append
         self.lease.begin(instance)
         state = StoredState(epoch=7, lease_of=lease_of)
