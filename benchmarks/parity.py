@@ -16,12 +16,14 @@ is nothing to compare with and the program says so. All times are moved by a min
 owner's table expects the wave of a quarter of an hour from its second minute on.
 
 Each workload runs in a process of its own, so that its peak of memory is its own. Times are of the
-processor, not of the wall: the machine may be shared.
+processor, not of the wall: the machine may be shared. A run that is not timed comes first; shares
+are medians over runs with and without a part, in turn.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import json
 import os
@@ -43,7 +45,7 @@ from kernel.config import Settings
 from kernel.model.messages import Input, StepResult
 from kernel.model.units import HOUR, MINUTE, SECOND, install_decimal_context
 from replay.journal import Header, Recorder
-from scenarios.driver import Driver, Sink
+from scenarios.driver import Driver, Sink, no_collector
 from scenarios.invariants import Checker
 from scenarios.kernels import LocalKernel
 from scenarios.protection_checks import Limits
@@ -298,22 +300,28 @@ def child(workload: str, perf: Path, repeat: int, scratch: Path) -> dict[str, An
     events = spec.parse(workload)["n_events"]
     bars = spec.parse(workload)["kind"] == "bars"
 
-    def once(*, journal: bool, invariants: bool) -> dict[str, Any]:
+    def once(*, journal: bool = True, invariants: bool = True) -> dict[str, Any]:
         for market in markets:
             market.last.index = None  # its making is part of the time
-        return run_kernel(
-            markets, posted, start_ns=spec.T0, end_ns=end_ns, bars=bars,
-            journal=scratch / f"{workload}.journal" if journal else None, invariants=invariants,
-        )  # fmt: skip
+        gc.collect()
+        with no_collector():
+            return run_kernel(
+                markets, posted, start_ns=spec.T0, end_ns=end_ns, bars=bars,
+                journal=scratch / f"{workload}.journal" if journal else None,
+                invariants=invariants,
+            )  # fmt: skip
 
-    runs = [once(journal=True, invariants=True) for _ in range(repeat)]
+    once()
     made_mb = peak_mb()
-    bare = [once(journal=False, invariants=True) for _ in range(repeat)]
-    blind = [once(journal=True, invariants=False) for _ in range(repeat)]
+    runs, bare, blind = [], [], []
+    for _ in range(repeat):  # in turn, as a shared machine changes its speed meanwhile
+        runs.append(once())
+        bare.append(once(journal=False))
+        blind.append(once(invariants=False))
     took = median(run["cpu_s"] for run in runs)
     told = runs[0] | {"workload": workload, "events": events, "cpu_s": took}
-    told["journal_percent"] = 100 - 100 * median(run["cpu_s"] for run in bare) / took
-    told["invariants_percent"] = 100 - 100 * median(run["cpu_s"] for run in blind) / took
+    told["journal_percent"] = share(runs, bare)
+    told["invariants_percent"] = share(runs, blind)
     told["events_per_s"] = events / took
     told["us_per_record"] = took / told["records"] * 1e6
     told["peak_mb"] = made_mb
@@ -322,6 +330,12 @@ def child(workload: str, perf: Path, repeat: int, scratch: Path) -> dict[str, An
     told["times_ref"] = told["ref_s"] / took
     told["times_nautilus"] = told["events_per_s"] / NAUTILUS[workload]
     return told
+
+
+def share(runs: list[dict[str, Any]], without: list[dict[str, Any]]) -> float:
+    """What a part takes of the time, percent, by runs without it, each beside one with it."""
+    pairs = zip(runs, without, strict=True)
+    return 100 - 100 * float(median(bare["cpu_s"] / run["cpu_s"] for run, bare in pairs))
 
 
 def peak_mb() -> float:

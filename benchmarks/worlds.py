@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from decimal import Decimal
 from time import process_time
@@ -14,7 +15,7 @@ from benchmarks.sinks import Counts
 from kernel.config import Settings
 from kernel.model.units import HOUR, MINUTE, SECOND
 from replay.journal import Header, Recorder
-from scenarios.driver import Driver, Sink
+from scenarios.driver import Driver, Sink, no_collector
 from scenarios.invariants import Checker
 from scenarios.protection_checks import Limits
 from scenarios.replay_run import JournalSink, Tally
@@ -139,10 +140,26 @@ def measure(
     journal: bool = True,
     invariants: bool = True,
 ) -> Measured:
-    """Run a world once and time it, the making of world and kernel included."""
+    """Run a world once and time it, the making of world and kernel included.
+
+    The automatic collector waits until the run is over, as in a replay.
+    """
+    gc.collect()
+    with no_collector():
+        return _measured(setup, span_ns, settings or {}, journal=journal, invariants=invariants)
+
+
+def _measured(
+    setup: WorldSetup,
+    span_ns: int,
+    settings: Mapping[str, str],
+    *,
+    journal: bool,
+    invariants: bool,
+) -> Measured:
     began = process_time()
     world = World(setup)
-    values = Settings.load({"POSITION_SIZE_USD": "210", **(settings or {})})
+    values = Settings.load({"POSITION_SIZE_USD": "210", **settings})
     tally, counts = Tally(world), Counts()
     sinks: list[Sink] = []
     has_faults = any(one.faults for one in setup.setups.values())

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from typing import Any, Protocol
@@ -82,6 +83,21 @@ type Trap = Callable[[Effect], Death | Freeze | None]
 """Looks at an effect that is about to leave; not None: what becomes of the process then."""
 type Ambush = Callable[[], Death | None]
 """Asked before each step; not None: the kernel dies inside it, and nothing of it leaves."""
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    """The automatic collector of cycles is off in this block, for it knows nothing of steps.
+
+    Put it around all of a run: what switches it on again pays for all that the run has made.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Driver:
@@ -230,14 +246,9 @@ class Driver:
 
     def run(self, until_ns: int) -> None:
         """Run everything that is due up to and including a wall time."""
-        enabled = gc.isenabled()
-        gc.disable()
-        try:
+        with no_collector():
             while self._advance(until_ns):
                 pass
-        finally:
-            if enabled:
-                gc.enable()
 
     def _advance(self, until_ns: int) -> bool:
         """Run the agenda up to the next deadline of the kernel, then step that."""

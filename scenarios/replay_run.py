@@ -15,7 +15,7 @@ from kernel.store.backend import Backend
 from replay.journal import Header, Recorder
 from replay.runs import ReplayResult
 from scenarios.deaths import CutsCommits, Deaths, Died
-from scenarios.driver import Driver, Sink
+from scenarios.driver import Driver, Sink, no_collector
 from scenarios.invariants import Checker
 from scenarios.kernels import AnyKernel
 from scenarios.protection_checks import Limits
@@ -100,7 +100,7 @@ def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> Replayed:
             driver, deaths=extras.deaths, seed=plan.seed, end_ns=plan.end_ns,
             killer=extras.killer, servers=extras.servers,
         )  # fmt: skip
-        with closing(driver):
+        with closing(driver), no_collector():
             driver.start()
             _run(driver, plan, extras.progress)
             checker.finish()

@@ -195,8 +195,9 @@ class SimulatedStore:
             KeyError: It was never submitted, or was lost in a crash.
         """
         asked = self._pending.pop(key)
-        full = any(window.kind == "full" and window.covers(now_ns) for window in self._windows)
-        self._spool(asked.client).full = full
+        if self._windows:
+            full = any(one.kind == "full" and one.covers(now_ns) for one in self._windows)
+            self._spool(asked.client).full = full
         try:
             return self._answer(asked, now_ns)
         except LeaseHeld as held:
@@ -240,7 +241,9 @@ class SimulatedStore:
         return self._clients[name]
 
     def _spool(self, name: str) -> MemorySpool:
-        return self._spools.setdefault(name, MemorySpool())
+        if name not in self._spools:
+            self._spools[name] = MemorySpool()
+        return self._spools[name]
 
     def take_events(self, rows: tuple[EventRow, ...]) -> bool:
         """Keep event rows, outside of every commit; False: a fault of this time refuses them."""

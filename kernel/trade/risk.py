@@ -152,7 +152,7 @@ class Risk:
         values: dict[SymbolKey, Usd] = {}
         for desk in self._services.desks.values():
             for (symbol, leg), report in desk.reported.items():
-                if report.side is PositionSide.FLAT or not report.qty:
+                if not report.qty or report.side is PositionSide.FLAT:  # most of them are flat
                     continue
                 if self._services.book.by_symbol(desk.name, symbol, leg) is None:
                     price = report.mark_price or self._mark(desk.name, symbol) or report.entry_price
@@ -172,6 +172,8 @@ class Risk:
         return mark
 
     def _reserved_on(self, venue: str, symbol: str) -> Usd:
+        if not self._reservations:
+            return ZERO
         return sum(
             (
                 one.notional

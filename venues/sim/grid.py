@@ -47,7 +47,9 @@ class Grid:
         if price is None:
             if len(self._prices) == PRICES_KEPT:
                 self._prices.clear()
-            price = self._prices[px] = canonical(self.tick_size * px)
+            price = self.tick_size * px
+            whole_tens = px * self._num % (10 * self._den) == 0  # the one case with an exponent
+            price = self._prices[px] = canonical(price) if whole_tens else price.normalize()
         return price
 
     def ceil(self, price: Decimal) -> int:

@@ -156,7 +156,7 @@ class SimVenueLink:
         self, request: VenueRequest, signed_ns: int, at_ns: int
     ) -> VenueReply | None:
         """What a request is told that does not come in time; None: it is looked at."""
-        if isinstance(request, PUBLIC):
+        if type(request) in PUBLIC:
             return None
         refused = self._venue.untimely(signed_ns, at_ns=at_ns)
         told = self.on_request if refused is None else self.on_untimely
