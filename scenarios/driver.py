@@ -64,11 +64,13 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
     """How a kernel dies at an effect. `before`: the effect does not leave any more.
 
     Of the store's waiting writes the first `applied` become durable; on a database of the kernel's
-    own process the next one is `cut`: the process is killed while it commits.
+    own process the next one is `cut`: the process is killed while it commits. Of the spool the
+    first `drained` commits are written before.
     """
 
     before: bool = False
     applied: int = 0
+    drained: int = 0
     cut: Callable[[], None] | None = None
     """What happens between the beginning of that commit and the end of the process."""
 
@@ -374,7 +376,7 @@ class Driver:
         cut = None
         if database is not None and death.cut is not None:
             cut = partial(database.cut, meanwhile=death.cut)
-        self.world.disconnect(applied=death.applied, cut=cut)
+        self.world.disconnect(applied=death.applied, cut=cut, drained=death.drained)
         self.crashes += kernel.crashes
         if item is None or cut is not None:
             kernel.close()

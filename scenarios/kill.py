@@ -59,6 +59,9 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     opened: int = 0
     closed: int = 0
     faults: int = 0
+    outages: int = 0
+    spooled: int = 0
+    """Commits that went into the spool."""
     steps: int = 0
     kept: int = 0
     """Commits that were cut and found whole."""
@@ -128,6 +131,7 @@ def _judged(one: Round, database: ChildDatabase | None, killer: Killer | None) -
         backend=database,
         killer=killer,
         servers=one.servers,
+        outages=True,
     )
     try:
         replayed = run_replay(round_plan(one.seed, one.deaths), extras)
@@ -152,6 +156,8 @@ def _judged(one: Round, database: ChildDatabase | None, killer: Killer | None) -
         opened=result.positions_opened,
         closed=result.positions_closed,
         faults=sum(result.faults_fired.values()),
+        outages=replayed.outages,
+        spooled=replayed.spooled,
         steps=result.steps,
         kept=0 if database is None else database.kept,
         lost=0 if database is None else database.lost,

@@ -111,6 +111,8 @@ def summary(results: list[Judged]) -> dict[str, Any]:
         "positions_opened": sum(result.opened for result in results),
         "positions_closed": sum(result.closed for result in results),
         "faults": sum(result.faults for result in results),
+        "outages": sum(result.outages for result in results),
+        "commits_spooled": sum(result.spooled for result in results),
         "steps": sum(result.steps for result in results),
         "max_unprotected_ms": max((result.max_unprotected_ms for result in results), default=0),
         "failed": sum(1 for result in results if result.problems),
@@ -153,7 +155,9 @@ def _tell(results: list[Judged]) -> None:
         f" {told['settled_max_s']} s (longest); {told['overtaken']} died before.\n"
         f"{_of_the_database(told)}"
         f"{told['positions_opened']} positions opened, {told['positions_closed']} closed,"
-        f" {told['faults']} faults met; {told['failed']} of {len(results)} rounds failed.",
+        f" {told['faults']} faults met, {told['outages']} outages, in which"
+        f" {told['commits_spooled']} commits were spooled; {told['failed']} of {len(results)}"
+        " rounds failed.",
         markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
 

@@ -42,7 +42,7 @@ class Killer:
         def act() -> None:
             time.sleep(delay_us / 1_000_000)
             if server:
-                self._kill()
+                self.stop()
 
         return act
 
@@ -51,10 +51,11 @@ class Killer:
         if not self._server.running():
             self._server.restart()
 
-    def _kill(self) -> None:
+    def stop(self) -> None:
         """What `pg_ctl stop -m immediate` does: SIGQUIT, no checkpoint, no good-bye."""
         number = self._server.process()
-        assert number is not None
+        if number is None:  # it is gone already
+            return
         os.kill(number, signal.SIGQUIT)
         self.servers += 1
         for _ in range(GONE_TRIES):

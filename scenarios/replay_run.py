@@ -55,6 +55,8 @@ class Extras(msgspec.Struct, kw_only=True):
     """Cuts commits of a database that the kernel's process has."""
     servers: int = 0
     """Of the deaths so many are the database server's too."""
+    outages: bool = False
+    """The database is away now and then, and some of the deaths meet its spool."""
 
 
 class Replayed(NamedTuple):
@@ -64,6 +66,10 @@ class Replayed(NamedTuple):
     checker: Checker
     collector: Collector | None
     deaths: tuple[Died, ...]
+    outages: int = 0
+    """How many outages there were."""
+    spooled: int = 0
+    """How many commits went into the spool."""
 
 
 def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> Replayed:
@@ -98,7 +104,7 @@ def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> Replayed:
         )
         life.attend(
             driver, deaths=extras.deaths, seed=plan.seed, end_ns=plan.end_ns,
-            killer=extras.killer, servers=extras.servers,
+            killer=extras.killer, servers=extras.servers, outages=extras.outages,
         )  # fmt: skip
         with closing(driver), no_collector():
             driver.start()
@@ -110,7 +116,8 @@ def run_replay(plan: ReplayPlan, extras: Extras | None = None) -> Replayed:
         plan, driver, checker, tally,
         digest=digest, state=state, deaths=len(life.died_at), wall_s=extras.seconds() - began,
     )  # fmt: skip
-    return Replayed(result, checker, collector, tuple(life.died_at))
+    spooled = world.store.spooled
+    return Replayed(result, checker, collector, tuple(life.died_at), life.outages, spooled)
 
 
 def _run(driver: Driver, plan: ReplayPlan, progress: Callable[[float], None] | None) -> None:

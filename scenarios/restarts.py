@@ -1,8 +1,9 @@
 """Judges each restart: within a bound the stored books are what the venues hold.
 
 A sink beside the checker. Every few seconds after a start it compares; waves and faults go on, so a
-comparison may fall into an entry and the next one counts. The next death may come first. The money
-of the venues must be exact at every look.
+comparison may fall into an entry and the next one counts. The next death may come first. While the
+database is away the stored books stand still, so the bound counts from its return. The money of the
+venues must be exact at every look.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Restarts:
     def __init__(self, world: World, checker: Checker) -> None:
         self.starts: list[Restart] = []
         self._agenda = world.agenda
+        self._store = world.store
         self._checker = checker
         self._life = 0
         self._born_ns = -1
@@ -68,16 +70,23 @@ class Restarts:
         differences = books.differences()
         if not differences:
             self._end(now - self._born_ns)
-        elif now - self._born_ns < BOUND_NS:
+        elif now - self._counted_from(now) < BOUND_NS:
             self._later(life)
         else:
             found += [
-                (invariant, venue, symbol, f"{words}, {BOUND_NS // SECOND} s after a start")
+                (invariant, venue, symbol, f"{words}, {self._since(now)}")
                 for invariant, venue, symbol, words in differences
             ]
             self._end(-1)
         for invariant, venue, symbol, words in found:
             self._checker.violations.add(invariant, now, venue, symbol, words)
+
+    def _counted_from(self, now_ns: int) -> int:
+        return max(self._born_ns, self._store.troubled_until(self._born_ns, now_ns))
+
+    def _since(self, now_ns: int) -> str:
+        what = "a start" if self._counted_from(now_ns) == self._born_ns else "an outage"
+        return f"{BOUND_NS // SECOND} s after {what}"
 
     def _end(self, settled_ns: int) -> None:
         self.starts.append(Restart(self._born_ns, settled_ns))

@@ -138,12 +138,15 @@ class World:
             link.on_request, link.on_untimely = self.on_request, self.on_untimely
         self._feed = SignalServer(self.agenda, self._posted, emit, self._feed_setup)
 
-    def disconnect(self, *, applied: int = 0, cut: Cut | None = None) -> None:
+    def disconnect(
+        self, *, applied: int = 0, cut: Cut | None = None, drained: int = 0
+    ) -> None:
         """End the life of a kernel: what has left it goes on, what comes back meets nobody.
 
         Args:
             applied: Of the store's waiting writes so many become durable; the rest is lost.
             cut: Given the write after those.
+            drained: Of its spool so many commits were written before.
         """
         self._life += 1
         self._emit = _nobody
@@ -156,7 +159,7 @@ class World:
         for watch_id in self._watches:
             self.prices.clear(self._own(watch_id))
         self._watches.clear()
-        self.store.crash(applied, client=self.name, cut=cut)
+        self.store.crash(applied, client=self.name, cut=cut, drained=drained)
 
     def accept(self, effect: Effect) -> None:
         """Let an effect of the kernel happen.

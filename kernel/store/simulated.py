@@ -127,15 +127,45 @@ class SimulatedStore:
         """Answer the requests of this window at its end."""
         self._windows.append(_Window("stall", from_ns, until_ns))
 
+    def gone(self, from_ns: int, until_ns: int) -> None:
+        """The database itself is away in this window: the backend fails, nothing is pretended."""
+        self._windows.append(_Window("gone", from_ns, until_ns))
+
+    def troubled_until(self, since_ns: int, now_ns: int) -> int:
+        """When the last trouble with the database ends that touches this span; 0: none does."""
+        return max(
+            (
+                window.until_ns
+                for window in self._windows
+                if window.kind != "full" and window.from_ns <= now_ns and window.until_ns > since_ns
+            ),
+            default=0,
+        )
+
+    def waiting(self, client: str = "") -> int:
+        """How many commits the spool of a client holds."""
+        return self._client(client).waiting
+
     def fill_disk(self, from_ns: int, until_ns: int) -> None:
         """No spool takes anything in this window."""
         self._windows.append(_Window("full", from_ns, until_ns))
 
-    def crash(self, applied: int = 0, *, client: str = "", cut: Cut | None = None) -> None:
+    def crash(
+        self,
+        applied: int = 0,
+        *,
+        client: str = "",
+        cut: Cut | None = None,
+        drained: int = 0,
+    ) -> None:
         """A client died: its first so many waiting commits were applied, the rest is lost.
 
-        What the database would get after them is given to `cut`, where there is one.
+        Of its spool the first `drained` commits were written before. What the database would get
+        after all of them is given to `cut`, where there is one.
         """
+        if drained:
+            with suppress(StoreError):
+                self._client(client).drain_some(drained)
         lost = [key for key, asked in self._pending.items() if asked.client == client]
         for place, key in enumerate(lost):
             asked = self._pending.pop(key)

@@ -159,6 +159,11 @@ class SpoolQueue:
         self._spool.append(payload)
         self._waiting.append(payload)
 
+    @property
+    def waiting(self) -> int:
+        """How many commits the database has not."""
+        return len(self._waiting)
+
     def first(self) -> Spooled | None:
         """The first commit that the database has not; what cannot be read is set aside."""
         while self._waiting:
@@ -289,6 +294,23 @@ class SpoolingStore:
             damage = (*damage, earlier)
         return StoreLoaded(state=state, drained=drained, damage=damage)
 
+    @property
+    def waiting(self) -> int:
+        """How many commits are spooled."""
+        self._queue.open()
+        return self._queue.waiting
+
+    def drain_some(self, count: int) -> None:
+        """Write the first so many spooled commits and no more: the process dies meanwhile.
+
+        Their records stay on the disk, for they are deleted all at once.
+
+        Raises:
+            StoreError: The database did not take one.
+        """
+        self._queue.open()
+        self._drain(count)
+
     def next_rows(self) -> tuple[Row, ...]:
         """What the database gets before anything else; (): nothing waits for it."""
         self._queue.open()
@@ -310,9 +332,13 @@ class SpoolingStore:
             self._write_singly(Spooled(0, rows))
             return ()
 
-    def _drain(self) -> None:
+    def _drain(self, most: int | None = None) -> None:
         queue = self._queue
         while (commit := queue.first()) is not None:
+            if most is not None:
+                if most == 0:
+                    return
+                most -= 1
             try:
                 self._database.apply(commit.rows, epoch=commit.epoch)
             except StoreFenced as error:
@@ -320,7 +346,8 @@ class SpoolingStore:
             except RowsRefused:
                 self._write_singly(Spooled(commit.epoch, (*queue.positions(), *commit.rows)))
             queue.done()
-        queue.emptied()
+        if most is None:
+            queue.emptied()
 
     def _write_singly(self, commit: Spooled) -> None:
         """Rows of a commit that is refused as a whole: those that it can take, it gets."""
