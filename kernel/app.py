@@ -194,6 +194,7 @@ class Kernel:
             services,
             recovery=self.parts.recovery,
             ready=self.parts.begin,
+            unloaded=self.parts.begin_unloaded,
             restart=self._stopping.restart,
         )
         self._runtime.supervise(

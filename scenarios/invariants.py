@@ -175,6 +175,8 @@ class Checker:
                 self.requests.unknown(
                     decision.venue, decision.client_order_id, decision.symbol
                 )
+            case "store.unloaded":
+                self.protection.unloaded()
             case "task.crashed":
                 self.violations.add(
                     "I20", now_ns, decision.venue, decision.symbol, decision.cause

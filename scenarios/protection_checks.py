@@ -34,6 +34,8 @@ CAP_WINDOW_NS = 5 * SECOND
 how long the position may be without one then."""
 TOLD_NS = SECOND
 """So long after it is told of a fill that nothing protects a kernel asks for protection (I20)."""
+READ_NS = 3 * SECOND
+"""The same of a kernel that could not load its store: what the venue holds it must read first."""
 EFFORT_NS = 10 * SECOND
 """The same where it had asked already: a call without an answer, reads for what it did, the pause
 before the next try come first."""
@@ -107,6 +109,7 @@ class ProtectionChecks:
         self._exposure = ZERO
         self._alive = False
         self._lives = 0
+        self._prompt_ns = TOLD_NS
         self._spans: list[tuple[str, str, int, int]] = []
         self.max_unprotected_ns = 0
         self.unprotected_ns = 0
@@ -131,10 +134,15 @@ class ProtectionChecks:
     def born(self) -> None:
         """A kernel starts: what is naked now has the whole bound from here."""
         self._alive = True
+        self._prompt_ns = TOLD_NS
         self._lives += 1
         for place, held in self._held.items():
             if held.naked_since_ns >= 0:
                 self._arm(place, held, self._limits.naked_ns, MAX_EXTENSIONS)
+
+    def unloaded(self) -> None:
+        """The kernel that starts knows no row: what it is told of it must look up."""
+        self._prompt_ns = READ_NS
 
     def died(self) -> None:
         """Nobody can protect anything."""
@@ -169,7 +177,7 @@ class ProtectionChecks:
         for place, held in self._held.items():
             if place[:2] == (venue, symbol) and held.naked_since_ns >= 0 and held.ours:
                 tries = now - self._asked_ns.get((venue, symbol), -EFFORT_NS) < EFFORT_NS
-                span_ns = EFFORT_NS if tries else TOLD_NS
+                span_ns = EFFORT_NS if tries else self._prompt_ns
                 self._later(span_ns, partial(self._look_asked, place, held, now, life))
 
     def throttled(self, venue: str, until_ns: int) -> None:

@@ -148,14 +148,26 @@ class Parts:
         """What runs from a loaded store to the end, in the order of its start."""
         return (
             ("write to the store", self._services.writer.run),
-            *((f"resync {name}", resync.run) for name, resync in self.resyncs.items()),
-            ("stop check", self.stop_check.run),
+            *self._protecting(),
             ("guard", self.guard.run),
             ("aged positions", self.aged.run),
             ("clock", self.clock.run),
             ("feed", self.feed.run),
             ("waves", partial(self.waves.run, state)),
         )
+
+    def _protecting(self) -> tuple[Periodic, ...]:
+        """What finds positions and stops on the venues, with and without a store."""
+        return (
+            *((f"resync {name}", resync.run) for name, resync in self.resyncs.items()),
+            ("stop check", self.stop_check.run),
+        )
+
+    def begin_unloaded(self) -> None:
+        """The store is not loaded: what is on the venues is protected, whoever's it is."""
+        self._services.unloaded = True
+        for name, run in self._protecting():
+            self._services.supervise(name, run)
 
     def begin(self, state: StoredState) -> None:
         """The store is loaded: give each part what was kept for it, and run what is periodic."""

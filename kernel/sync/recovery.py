@@ -70,7 +70,8 @@ class Recovery:
         for row in state.fills:
             fills.setdefault(row.position_id, []).append(fill_of(row))
         for position_row in state.positions:
-            services.book.create(position_row, fills.get(position_row.position_id, ()))
+            made = services.book.create(position_row, fills.get(position_row.position_id, ()))
+            made.stored = True
         for order_row in state.orders:
             order = services.orders.register(order_row)
             for fill in fills.get(order_row.position_id, ()):

@@ -203,6 +203,8 @@ class Repairs:
     async def _do(self, repair: Repair) -> None:
         if self._services.lease.protect_only and isinstance(repair, Guard | Untracked | Identify):
             return  # whose it is may be another instance's business
+        if self._services.unloaded and isinstance(repair, Identify):
+            return  # the store may know more of it
         match repair:
             case Guard(report):
                 await self._adoption.guard(self._desk.name, report, "one read shows it")
@@ -238,6 +240,9 @@ class Repairs:
 
     async def _untracked(self, report: PositionReport) -> None:
         cause = f"on the venue in {TWO_READS}"
+        if self._services.unloaded:
+            await self._adoption.guard(self._desk.name, report, cause)
+            return
         try:
             taken = await self._adoption.take(self._desk.name, report, cause)
         except VenueError:

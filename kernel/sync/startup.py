@@ -4,9 +4,10 @@
     interrupted → stream → resync → entries;  then feed and waves
 
 1. A venue that does not answer holds up no other one, and no attempt is the last.
-2. Without the store the kernel only protects: no entry is possible, and nothing is written. The
-   load is tried again until it comes; then this kernel stops and asks to be started anew, because
-   what was stored and what was found meanwhile can only be joined by a start, from the venue.
+2. Without the store the kernel only protects, also what appears on a venue meanwhile: no entry is
+   possible, and nothing is written, identified or cleared. The load is tried again until it
+   comes; then this kernel stops and asks to be started anew, because what was stored and what was
+   found meanwhile can only be joined by a start, from the venue.
 3. Entries on a venue stay blocked under the reason "starting" until everything before is done.
 """
 
@@ -47,12 +48,14 @@ class Startup:
         *,
         recovery: Recovery,
         ready: Callable[[StoredState], None],
+        unloaded: Callable[[], None],
         restart: Callable[[str], None],
     ) -> None:
-        """`ready` begins what needs a loaded store; `restart` asks for a new kernel."""
+        """What to begin once the store is loaded, or while it is not; `restart`: a new kernel."""
         self._services = services
         self._recovery = recovery
         self._ready = ready
+        self._unloaded = unloaded
         self._restart = restart
 
     async def run(self) -> None:
@@ -73,6 +76,7 @@ class Startup:
             )
             services.supervise("load the store", self._load_later)
             self._open_all()
+            self._unloaded()
             return
         self._recovery.load(state)
         for desk in services.desks.values():

@@ -82,7 +82,7 @@ class ZombieSweep:
         self._sightings = comparison.sightings
         self.waiting = comparison.waiting or find_young(candidates, ground)
         self._count(len(zombies))
-        if self._services.lease.protect_only:
+        if self._services.lease.protect_only or self._services.unloaded:
             return
         for symbol, its in by_symbol.items():
             if symbol not in self._clearing and not self._services.stopping:

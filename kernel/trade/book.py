@@ -51,6 +51,7 @@ class Position:
         report: What the venue said last about it; None before that.
         filled_mono_ns: When the first fill became known; None before that.
         frozen: Nothing but protection may act on it ("": it is not frozen).
+        stored: It comes from an earlier process, which may have placed what no row tells of.
     """
 
     __slots__ = (
@@ -70,6 +71,7 @@ class Position:
         "row",
         "side",
         "stops",
+        "stored",
         "symbol",
         "venue",
     )
@@ -92,6 +94,7 @@ class Position:
         self.report: PositionReport | None = None
         self.filled_mono_ns: MonoNs | None = None
         self.frozen = ""
+        self.stored = False
         self.fills: dict[str, Fill]
         known = [fill for fill in fills if fill.kind in _MOVES_QUANTITY]
         self.fills = {fill.trade_id: fill for fill in fills}

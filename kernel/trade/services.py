@@ -66,6 +66,8 @@ class Services:
         self.lease = Lease(self)
         self.epoch = 0
         self.stopping = False
+        self.unloaded = False
+        """What was stored is not known: protect, and conclude nothing about whose anything is."""
         self.on_crash: Crash = _ignore
         """Told when a supervised task fails; set by the kernel."""
 
@@ -152,6 +154,8 @@ class Services:
         Returns:
             Whether they were durable in time. Either way the act goes out.
         """
+        if self.unloaded:
+            return False  # nothing is written
         return await self.writer.commit_protect(rows)
 
     def persist(self, rows: tuple[Row, ...]) -> None:

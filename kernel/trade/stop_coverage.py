@@ -32,8 +32,8 @@ class StopCoverage:
         self.first = FirstStops(services)
         self.attached = AttachedStops(services)
         self._conditional = ConditionalStops(services)
-        self._judged: dict[str, None] = {}
-        """Positions whose stops on the venue are known: placed here, or judged."""
+        self._judged: dict[str, Price] = {}
+        """Positions whose stops on the venue are known, with the tightest that was found there."""
 
     def style(self, position: Position) -> ConditionalStops | AttachedStops:
         """Whoever places stops at its venue: as orders of their own, or attached to positions."""
@@ -112,16 +112,20 @@ class StopCoverage:
         """Whether stops of it may stand on the venue that this process did not place."""
         if position.id in self._judged:
             return False
-        if position.row.protected_level or not position.ours:
+        if position.stored or position.row.protected_level or not position.ours:
             return True
         orders = self._services.orders.of_position(position.id)
         if all(order.row.reduce_only for order in orders):
             return True  # no entry of it is known here: it was found on the venue
         return any(order.row.order_class is OrderClass.CONDITIONAL for order in orders)
 
-    def judged(self, position: Position) -> None:
-        """What stands on the venue is known from now on."""
-        self._judged[position.id] = None
+    def judged(self, position: Position, found: Price) -> None:
+        """What stands on the venue is known from now on, and `found` the tightest of it."""
+        self._judged[position.id] = found
+
+    def found(self, position: Position) -> Price:
+        """The tightest stop that stood on the venue when it was judged; ZERO: none did."""
+        return self._judged.setdefault(position.id, ZERO)
 
     def forget(self, position: Position) -> None:
         """Drop what is kept of a position that ended."""

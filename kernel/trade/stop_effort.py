@@ -45,6 +45,8 @@ RETRY_NS = (SECOND, 2 * SECOND, 4 * SECOND)
 """Pauses before the three retries (owner)."""
 NO_POSITION_WAIT_NS = 200 * MS
 BUDGET_WAIT_NS = 250 * MS
+FIRST_LOOK_NS = SECOND
+"""So long a first stop after a start waits to know what stands on the venue already."""
 DEADLINE_MARGIN_NS = SECOND
 """The deadline itself belongs to the close: its store wait and its request."""
 
@@ -154,10 +156,8 @@ class StopEffort:
             VenueError: What stands on the venue could not be read.
         """
         level = self._coverage.level(position)
-        if self._coverage.may_have_stops(position):
-            found = await self._adoption.judge(position, level)
-            level = stop_levels.tighter_of(position.side, found, level)
-        self._coverage.judged(position)
+        found = await self._found(position, level)
+        level = stop_levels.tighter_of(position.side, found, level)
         level = self._tightest_taken(position, level)
         if self._coverage.first.must_close(position):
             cause = "adverse drift between entry and stop"
@@ -176,6 +176,28 @@ class StopEffort:
         if await self._close_if_through(position, inside):
             return ZERO
         return inside
+
+    async def _found(self, position: Position, level: Price) -> Price:
+        """The tightest stop that stood on the venue and counts; ZERO: none does.
+
+        A first stop does not wait for a read that fails: what stands is judged at the next look.
+
+        Raises:
+            VenueError: What stands on the venue could not be read.
+        """
+        if not self._coverage.may_have_stops(position):
+            return self._coverage.found(position)
+        first = position.stored and not position.row.protected_level
+        wait_ns = FIRST_LOOK_NS if first else evidence.call_timeout_ns(self._services)
+        try:
+            with self._services.runtime.timeout(wait_ns):
+                found = await self._adoption.judge(position, level)
+        except (VenueError, TimedOut):
+            if not first:
+                raise
+            return ZERO
+        self._coverage.judged(position, found)
+        return found
 
     def _tightest_taken(self, position: Position, level: Price) -> Price:
         """A tighter stop that the venue took may be live, seen or not: none is placed behind it."""
