@@ -11,7 +11,7 @@ from kernel.model.units import TsNs
 from kernel.store.simulated import SimulatedStore
 from kernel.trade.stop_loss import StopOwner
 from scenarios.child_database import ChildDatabase
-from scenarios.deaths import WITHOUT_DATABASE, How, plan_deaths
+from scenarios.deaths import IN_OUTAGES, WITHOUT_DATABASE, How, plan_deaths
 from scenarios.driver import Death
 from scenarios.frames import Applied
 from scenarios.kill import Round, reproduce, rounds, run_round
@@ -26,7 +26,7 @@ def test_a_round_gives_one_digest_in_one_process_and_in_many():
     apart = run_round(Round(seed=3, deaths=6))
     assert here.problems == ()
     assert here.kills == 6
-    assert here.starts == 7
+    assert here.starts >= 7
     assert msgspec.structs.replace(here, round=apart.round) == apart
 
 
@@ -34,11 +34,14 @@ def test_a_round_gives_one_digest_in_one_process_and_in_many():
 def test_every_way_to_die_leads_to_a_start_with_exact_books(seed):
     round_ = run_round(Round(seed=seed, deaths=20, isolate=False))
     assert round_.problems == ()
-    assert sorted(round_.ways) == sorted(WITHOUT_DATABASE)
+    assert sorted(round_.ways) == sorted((*WITHOUT_DATABASE, *IN_OUTAGES))
     assert sum(round_.ways.values()) == round_.kills == 20
     assert round_.opened >= 10
-    assert round_.faults >= 20
-    assert len(round_.settled_s) + round_.overtaken == round_.starts == 21
+    assert round_.faults >= 10
+    assert round_.starts >= 21  # one that began without its store starts anew
+    assert len(round_.settled_s) + round_.overtaken == round_.starts
+    assert round_.outages >= 10
+    assert round_.spooled >= 10
 
 
 def test_a_store_that_forgets_a_durable_trade_is_found(monkeypatch):
@@ -130,7 +133,7 @@ def test_commits_are_cut_in_the_middle_and_the_server_dies_too_and_nothing_is_lo
     assert found.ways[How.SERVER] == 3
     assert found.compared == found.kills == 6
     assert found.kept + found.lost >= 3
-    assert found.starts == 7
+    assert found.starts >= 7
 
 
 class Looks:
