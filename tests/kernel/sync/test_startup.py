@@ -37,6 +37,7 @@ class Bench(Whole):
             self.services,
             recovery=self.parts.recovery,
             ready=lambda state: self.ready.append((state, self.runtime.now())),
+            unloaded=self.parts.begin_unloaded,
             restart=lambda reason: self.restarts.append((reason, self.runtime.now())),
         )
 
