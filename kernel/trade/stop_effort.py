@@ -187,15 +187,14 @@ class StopEffort:
         """
         if not self._coverage.may_have_stops(position):
             return self._coverage.found(position)
-        first = position.stored and not position.row.protected_level
-        wait_ns = FIRST_LOOK_NS if first else evidence.call_timeout_ns(self._services)
-        try:
-            with self._services.runtime.timeout(wait_ns):
-                found = await self._adoption.judge(position, level)
-        except (VenueError, TimedOut):
-            if not first:
-                raise
-            return ZERO
+        if position.stored and not position.row.protected_level:
+            try:
+                with self._services.runtime.timeout(FIRST_LOOK_NS):
+                    found = await self._adoption.judge(position, level)
+            except (VenueError, TimedOut):
+                return ZERO
+        else:
+            found = await self._adoption.judge(position, level)
         self._coverage.judged(position, found)
         return found
 

@@ -8,7 +8,7 @@ import pytest
 from kernel.model.ids import Leg
 from kernel.model.orders import OrderClass, PositionSide, Side
 from kernel.model.positions import Origin, PositionState
-from kernel.model.units import SECOND, TsNs
+from kernel.model.units import SECOND, ZERO, TsNs
 from tests.kernel.fakes import WALL
 from tests.kernel.trade.owning import Owning, shown
 from tests.kernel.trade.parts import fill, order_row, position_row
@@ -178,7 +178,7 @@ def test_what_was_never_judged_does_not_stand(bench):
     bench.coverage.forget(position)
     assert bench.coverage.covered(position)
     assert not bench.coverage.stands(position)
-    bench.coverage.judged(position)
+    bench.coverage.judged(position, ZERO)
     assert bench.coverage.stands(position)
 
 
@@ -242,7 +242,7 @@ def test_stops_may_stand_unknown_where_anything_tells_of_an_earlier_life(bench, 
     for leg, order_class in orders:
         known_order(bench, position, leg, order_class)
     assert bench.coverage.may_have_stops(position) is may
-    bench.coverage.judged(position)
+    bench.coverage.judged(position, ZERO)
     assert not bench.coverage.may_have_stops(position)
 
 
@@ -252,3 +252,14 @@ def test_a_position_without_an_entry_of_ours_may_have_stops(bench, exits):
     for _ in range(exits):
         known_order(bench, position, Leg.EXIT, PLAIN)
     assert bench.coverage.may_have_stops(position)
+
+
+def test_stops_of_a_stored_entry_may_stand_unknown_and_the_tightest_found_is_kept(bench):
+    position = bench.filled()
+    position.stored = True
+    assert bench.coverage.may_have_stops(position)
+    bench.coverage.judged(position, D(41160))
+    assert not bench.coverage.may_have_stops(position)
+    assert bench.coverage.found(position) == 41160
+    bench.coverage.forget(position)
+    assert bench.coverage.found(position) == 0
