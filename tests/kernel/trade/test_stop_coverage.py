@@ -144,7 +144,7 @@ def test_a_row_of_the_other_side_bounds_no_level(bench):
 def test_what_ended_is_forgotten(bench):
     position = bench.filled(level=D(41300))
     bench.coverage.first.level(position)
-    bench.coverage.judged(position)
+    bench.coverage.judged(position, ZERO)
     bench.coverage.forget(position)
     assert not bench.coverage.first.known(position)
     assert bench.coverage.may_have_stops(position)
