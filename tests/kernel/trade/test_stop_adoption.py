@@ -88,7 +88,10 @@ def test_a_stop_of_its_own_is_kept_and_said(bench):
     assert (row.client_order_id, row.position_id) == (report.client_order_id, bench.position.id)
     assert (row.trigger_price, row.qty, row.side) == (LEVEL, D("0.005"), Side.SELL)
     assert (row.venue_order_id, row.trigger_by) == ("a0", MARK)
-    assert row.created_ns == WALL + 100 * SECOND + 40_000_000
+    assert row.created_ns == row.updated_ns == WALL + 100 * SECOND + 40_000_000
+    assert (row.order_class, row.reduce_only) == (OrderClass.CONDITIONAL, True)
+    ((_, asked),) = bench.venue.requests("open_orders")
+    assert (asked.symbol, asked.order_class) == ("BTCUSDT", OrderClass.CONDITIONAL)
     (said,) = bench.kinds("stop.adopted")
     assert said.client_order_id == report.client_order_id
     assert row in bench.store.rows
@@ -127,6 +130,7 @@ def test_a_stop_that_does_not_count_is_put_aside_with_its_reason(bench, changes,
     assert bench.refused() == [reason]
     (stop,) = bench.position.stops.open()
     assert (stop.client_order_id, stop.wanted) == (report.client_order_id, False)
+    assert stop.order.row.trigger_by is report.trigger_by
 
 
 def test_a_stop_that_closes_all_covers_every_quantity(bench):
@@ -134,9 +138,9 @@ def test_a_stop_that_closes_all_covers_every_quantity(bench):
     assert bench.judged() == LEVEL
 
 
-@pytest.mark.parametrize("price", ["41999", "42000"])
+@pytest.mark.parametrize("price", ["41999", "42000", "59999"])
 def test_a_tighter_stop_counts_however_far_it_is(bench, price):
-    bench.prices.push("BTCUSDT", "42001")
+    bench.prices.push("BTCUSDT", "60000")
     bench.stop(trigger_price=D(price))
     assert bench.judged() == D(price)
 
@@ -196,8 +200,18 @@ def test_a_persons_stop_counts_for_a_foreign_position_that_is_not_younger(opened
             symbol="BTCUSDT", side=PositionSide.LONG, qty=D("0.005"),
             opened_ns=TsNs(WALL + opened * SECOND), updated_ns=TsNs(WALL),
         )  # fmt: skip
-    bench.stop("hand")
+    report = bench.stop("hand")
     assert bench.judged() == (LEVEL if counts else 0)
+    live = bench.position.stops.live()
+    assert [one.client_order_id for one in live] == counts * ["hand"]
+    assert [one.order.report for one in live] == counts * [report]
+    assert all(one.order.row in bench.store.rows for one in live)
+
+
+def test_a_persons_stop_of_unknown_age_counts_where_that_of_the_position_is_unknown():
+    bench = Judging(origin=Origin.FOREIGN)
+    bench.stop("hand", created_ns=TsNs(0))
+    assert bench.judged() == LEVEL
 
 
 def test_an_order_of_another_leg_is_nobodys_business_here(bench):
@@ -210,7 +224,7 @@ def test_what_ended_is_not_put_aside(bench):
     report = bench.stop(status=OrderStatus.CANCELED)
     bench.found.clear()
     bench.adoption.put_aside(bench.position, report, "surplus")
-    assert bench.position.stops.open() == []
+    assert bench.services.orders.by_client_id("binance", report.client_order_id) is None
     assert bench.refused() == ["surplus"]
 
 
@@ -287,3 +301,12 @@ def test_the_order_of_an_attached_stop_tells_its_series_where_the_row_does_not(c
     bench.stop("", order_class=OrderClass.ATTACHED)
     bench.found[0] = msgspec.structs.replace(bench.found[0], **changes)
     assert bench.judged() == (LEVEL if counts else 0)
+
+
+def test_one_order_of_several_tells_the_series_of_an_attached_stop():
+    bench = attached(by=LAST)
+    bench.stop("", order_class=OrderClass.ATTACHED, trigger_price=D(43000))
+    bench.stop("", order_class=OrderClass.ATTACHED)
+    assert bench.judged() == LEVEL
+    ((_, asked),) = bench.venue.requests("open_orders")
+    assert (asked.symbol, asked.order_class) == ("BTCUSDT", OrderClass.CONDITIONAL)

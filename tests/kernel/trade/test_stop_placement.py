@@ -1,5 +1,6 @@
 """One stop: recorded, sent, and seen live as it was asked for."""
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -7,10 +8,13 @@ import msgspec
 import pytest
 
 from kernel import errors
+from kernel.config import Settings
 from kernel.errors import KernelError
 from kernel.model.ids import Leg, leg_of
 from kernel.model.orders import OrderClass, OrderStatus, OrderType, PriceSource, Side
+from kernel.model.positions import PositionState
 from kernel.model.units import MS, SECOND
+from kernel.runtime.errors import TimedOut
 from kernel.trade.protective_set import StopPhase
 from kernel.trade.stop_placement import StopPlacement, StopUnconfirmed
 from tests.kernel.fakes import WALL, Bench, Rule
@@ -70,16 +74,16 @@ def bench():
 
 
 def test_a_stop_is_recorded_before_it_is_sent_as_what_it_is(bench):
-    seen: list[str] = []
+    stored: list[Any] = []
     place = bench.venue._place_stop
 
     def noted(request):
-        seen.extend(type(row).__name__ for row in bench.store.rows[-2:])
+        stored.extend(bench.store.rows[-2:])
         return place(request)
 
     bench.venue._place_stop = noted
     stop = bench.place(child=2)
-    assert seen == ["OrderRow", "PositionRow"]
+    assert [type(one).__name__ for one in stored] == ["OrderRow", "PositionRow"]
     row = stop.order.row
     assert leg_of(row.client_order_id) is Leg.STOP
     assert row.client_order_id.split("-")[3].endswith("2")
@@ -87,7 +91,7 @@ def test_a_stop_is_recorded_before_it_is_sent_as_what_it_is(bench):
     assert (row.side, row.qty, row.trigger_price) == (Side.SELL, D("0.005"), 41160)
     assert row.trigger_by is PriceSource.MARK
     assert row.reduce_only
-    assert row.created_ns == WALL + 100 * SECOND
+    assert (stored[0].created_ns, stored[0].updated_ns) == 2 * (WALL + 100 * SECOND,)
     ((_, request),) = bench.venue.requests("place_stop")
     assert (request.side, request.qty, request.trigger_price) == (Side.SELL, D("0.005"), 41160)
     assert (request.trigger_by, request.position_side) == (PriceSource.MARK, "BOTH")
@@ -106,6 +110,35 @@ def test_a_flat_or_ended_position_gets_none(bench):
     bench.position.apply_fill(fill("x", Side.SELL, "0.005", "42000"))
     assert isinstance(bench.place(), StopUnconfirmed)
     assert bench.ids() == []
+
+
+def test_an_ended_position_gets_none_whatever_it_holds(bench):
+    bench.position.transition(PositionState.ROLLBACK, "test")
+    bench.position.transition(PositionState.ROLLED_BACK, "test")
+    assert isinstance(bench.place(), StopUnconfirmed)
+    assert bench.ids() == []
+
+
+def test_a_stop_is_asked_for_the_positions_leg_and_series():
+    bench = Placing(settings=Settings.load({"STOP_TRIGGER_PRICE": "last"}))
+    bench.position.leg = "LONG"
+    stop = bench.place()
+    ((_, request),) = bench.venue.requests("place_stop")
+    assert (request.position_side, request.trigger_by) == ("LONG", PriceSource.LAST)
+    assert stop.order.row.trigger_by is PriceSource.LAST
+
+
+def test_what_wakes_it_without_the_stop_to_be_seen_does_not_hurry_a_look(bench):
+    bench.venue.silent = True
+
+    def wake():
+        (stop,) = bench.position.stops.open()
+        stop.order.changed.set()
+
+    bench.at(bench.runtime.now() + 100 * MS, wake)
+    stop = bench.place()
+    assert stop.phase is StopPhase.LIVE
+    assert bench.looks() == [340]
 
 
 def test_without_events_it_is_looked_up_three_times_then_at_the_time_out(bench):
@@ -164,6 +197,63 @@ def test_a_refusal_of_what_is_in_doubt_ends_nothing(bench):
     assert isinstance(bench.place(), errors.Rejected)
     (stop,) = bench.position.stops.open()
     assert not stop.order.terminal
+
+
+def test_a_doubt_outlives_an_attempt_that_was_cut_short(bench):
+    bench.venue.silent = True
+    bench.venue.rules.append(Rule("query_order", errors.UnknownOrder, "-2013"))
+    bench.fails(errors.OutcomeUnknown)
+
+    async def cut():
+        with suppress(TimedOut), bench.runtime.timeout_at(bench.runtime.now() + SECOND):
+            await bench.placement.place(bench.position, D(41160), D("0.005"), child=0, cause="why")
+
+    task = bench.spawn(cut())
+    bench.run(bench.runtime.now() + 2 * SECOND)
+    assert task.done
+    bench.fails(errors.Rejected)
+    assert isinstance(bench.place(), errors.Rejected)
+    (stop,) = bench.position.stops.open()
+    assert not stop.order.terminal, "the first send of it may have been taken"
+
+
+def unseen_elsewhere(bench):
+    """Two stops at other levels that the venue took and does not show."""
+    bench.venue.silent = True
+    rule = Rule("query_order", errors.UnknownOrder, "-2013")
+    bench.venue.rules.append(rule)
+    for level in ("41000", "41010"):
+        assert isinstance(bench.place(level), StopUnconfirmed)
+    rule.times = 0
+    bench.venue.silent = False
+    assert len(bench.position.stops.doubtful()) == 2
+    return bench.ids()
+
+
+def test_what_is_not_seen_at_other_levels_holds_nothing_up(bench):
+    before = unseen_elsewhere(bench)
+    stop = bench.place()
+    assert stop.phase is StopPhase.LIVE
+    assert stop.client_order_id not in before
+
+
+def test_an_intent_without_an_answer_goes_out_again_whatever_else_is_not_seen(bench):
+    unseen_elsewhere(bench)
+    bench.venue.rules.append(Rule("query_order", errors.UnknownOrder, "-2013", times=4))
+    bench.fails(errors.OutcomeUnknown)
+    assert isinstance(bench.place(), StopUnconfirmed)
+    sent = bench.ids()[-1]
+    stop = bench.place(seconds=0.2)
+    assert (stop.client_order_id, stop.phase) == (sent, StopPhase.LIVE)
+    assert bench.ids().count(sent) == 2
+
+
+def test_a_live_stop_of_the_same_size_is_another_part_of_the_set(bench):
+    first = bench.place()
+    unseen_elsewhere(bench)
+    second = bench.place(child=1)
+    assert second is not first
+    assert second.phase is StopPhase.LIVE
 
 
 def test_an_id_that_the_venue_has_already_is_the_stop(bench):
