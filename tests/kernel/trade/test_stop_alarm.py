@@ -71,6 +71,16 @@ def test_what_was_covered_by_another_hand_is_not_told(bench):
     assert told(bench, 200) == 1, "the next exposure is another one"
 
 
+def test_an_exposure_after_a_covered_one_is_told_once_after_its_own_deadline(bench):
+    bench.alarms.expose(bench.position, bench.runtime.now())
+    bench.run(110 * SECOND)
+    bench.position.stops.exposed_since_ns = None
+    bench.alarms.cancel(bench.position)
+    bench.alarms.expose(bench.position, bench.runtime.now())
+    assert told(bench, 40) == 0
+    assert told(bench, 100) == 1
+
+
 def test_a_position_that_is_flat_is_not_told(bench):
     bench.alarms.expose(bench.position, bench.runtime.now())
     bench.position.apply_fill(fill("x", Side.SELL, "0.005", "42000"))
