@@ -211,6 +211,11 @@ def test_no_price_is_better_than_no_price_and_none_is_through(side):
     assert stop_levels.is_through(side, D("0.5"), D("0.5"))
 
 
+@pytest.mark.parametrize("price", ["1", "3"])
+def test_for_no_side_no_price_is_better_than_another(price):
+    assert not stop_levels.is_better(PositionSide.FLAT, D(price), D(2))
+
+
 def test_a_tolerance_holds_to_both_sides_and_to_its_end():
     def near(found, percent="5"):
         return stop_levels.within_tolerance(level=D(200), found=D(found), percent=D(percent))
