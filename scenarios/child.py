@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from importlib import import_module
 from itertools import islice
+from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -18,11 +20,21 @@ from kernel.app import Kernel
 from kernel.config import Settings
 from kernel.errors import LeaseHeld, StoreError
 from kernel.model.candle import Candle
-from kernel.model.messages import ExtremesRead, Input, PriceRead, QuoteRead
+from kernel.model.messages import (
+    ExtremesRead,
+    Input,
+    PriceRead,
+    QuoteRead,
+    StepResult,
+    Stopped,
+)
 from kernel.model.orders import PriceSource
-from kernel.model.units import TsNs
+from kernel.model.units import MS, TsNs
 from kernel.store.backend import Backend
+from kernel.store.instance import AnotherInstance, InstanceLock
+from kernel.trade.lease import SUPERSEDED
 from replay.player import factory_of
+from scenarios import guards
 from scenarios.frames import (
     PRICE_ANSWERS,
     Applied,
@@ -30,9 +42,11 @@ from scenarios.frames import (
     Begin,
     Broke,
     Down,
+    Hold,
     Load,
     Loaded,
     Look,
+    Part,
     Pipe,
     PipeEnded,
     Raised,
@@ -43,6 +57,12 @@ from scenarios.frames import (
     Take,
     TellState,
 )
+from scenarios.holds import Holds, Place
+
+ANOTHER = 5
+"""Exit code: another instance has the account, or a process the data folder."""
+SILENCE_NS = 500 * MS
+"""So long the database bears a transaction in which a process with a data folder says nothing."""
 
 
 class PipePrices:
@@ -91,43 +111,69 @@ class Child:
         self._pipe = pipe
         begin = pipe.receive()
         assert isinstance(begin, Begin)
+        self._folder = begin.folder
+        if begin.folder:
+            guards.die_with_parent()
+            self._lock = InstanceLock(Path(begin.folder)).take()
+        guards.switch_off(begin.without)
+        self._holds = Holds(pipe)
         self._kernel = Kernel(
             Settings.from_json(begin.settings),
             prices=PipePrices(pipe),
             venue_factories={name: factory_of(begin.level, name) for name in begin.venues},
         )
         self._told = 0
-        self._database = _connected(begin.database) if begin.database else None
+        self._database = _connected(begin) if begin.database else None
         pipe.send(Ready(self._kernel.next_deadline()))
 
-    def serve(self) -> None:
-        """Do what the parent says until it is gone."""
+    def serve(self) -> int:
+        """Do what the parent says until it is gone, or the kernel stops; the exit code."""
         while True:
             match self._pipe.receive():
                 case Take(item=item):
-                    self._step(item)
-                case Apply() | Load() | Renew() as asked:
+                    ended = self._step(item)
+                    if ended is not None and self._folder:
+                        return _goodbye(ended)
+                case Apply() as asked:
+                    self._pipe.send(
+                        self._holds.during(Place.COMMITTING, partial(self._store, asked))
+                    )
+                case Renew() as asked:
+                    self._pipe.send(
+                        self._holds.during(Place.RENEWING, partial(self._store, asked))
+                    )
+                case Load() as asked:
                     self._pipe.send(self._store(asked))
+                case Hold() as hold:
+                    self._holds.take(hold)
                 case TellState():
                     self._pipe.send(State(self._kernel.state_digest()))
                 case other:
                     raise PipeEnded(f"{type(other).__name__} is out of step")
 
-    def _step(self, item: Input) -> None:
-        kernel = self._kernel
+    def _step(self, item: Input) -> Stopped | None:
+        """Step an input and give out what it gave; not None: the kernel stopped."""
+        kernel, holds = self._kernel, self._holds
         try:
-            result = kernel.step(item)
+            result = holds.during(Place.COMPUTING, partial(kernel.step, item))
         except PipeEnded:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent is to tell of it
             self._pipe.send(Raised(kind=type(error).__name__, text=str(error)))
-            return
+            return None
+        ends = [effect.body for effect in result.effects if type(effect.body) is Stopped]
+        before = holds.before(result.effects)
+        if before is not None:
+            part = StepResult(result.effects[:before], result.decisions, result.reads)
+            self._pipe.send(Part(part))
+            holds.stand()
+            result = StepResult(result.effects[before:], [], [])
         crashes = tuple(islice(kernel.crashes, self._told, None))
         self._told += len(crashes)
         self._pipe.send(
             Stepped(result=result, deadline=kernel.next_deadline(), crashes=crashes)
         )
-
+        return ends[0] if ends and not ends[0].restart else None
 
     def _store(self, asked: Apply | Load | Renew) -> Applied | Loaded | Broke:
         """Ask the database, and block until it has answered."""
@@ -148,24 +194,35 @@ class Child:
             return Broke(holder=held.holder)
 
 
-def _connected(address: str) -> Backend:
+def _connected(begin: Begin) -> Backend:
     """The database; nothing of it is loaded where there is none."""
     module = import_module("kernel.store.blocking")
     where = import_module("kernel.store.address")
-    made: Backend = module.BlockingPostgres(where.Address(address))
+    limits = None
+    if begin.folder:
+        limits = import_module("kernel.store.postgres").Limits(idle_ns=SILENCE_NS)
+    made: Backend = module.BlockingPostgres(where.Address(begin.database), limits)
     return made
 
 
+def _goodbye(ended: Stopped) -> int:
+    """Say why; the exit code."""
+    sys.stderr.write(f"{ended.reason}\n")
+    return ANOTHER if SUPERSEDED in ended.reason else 0
+
+
 def main() -> int:
-    """Serve one parent; 0 when it is gone."""
+    """Serve one parent; 0 when it is gone, 5 where another instance is in the way."""
     out_fd = os.dup(1)
     os.dup2(2, 1)
     pipe = Pipe(0, out_fd, Down.__value__)
     try:
-        Child(pipe).serve()
+        return Child(pipe).serve()
     except PipeEnded:
         return 0
-    return 1
+    except AnotherInstance as error:
+        sys.stderr.write(f"{error}\n")
+        return ANOTHER
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ class ChildDatabase:
             return
         self._mirror.apply(cut)
         if found != list(self._mirror.rows()):
-            raise InvariantViolation(_difference(found, list(self._mirror.rows())))
+            raise InvariantViolation(difference(found, list(self._mirror.rows())))
         self.kept += 1
 
     # ------------------------------------------------------------ the port
@@ -173,7 +173,7 @@ class ChildDatabase:
         """See `Backend.close`: connections end with their processes."""
 
 
-def _difference(found: list[Row], mirrored: list[Row]) -> str:
+def difference(found: list[Row], mirrored: list[Row]) -> str:
     """What is wrong, by the first row of each kind."""
     known = {repr(row): None for row in mirrored}
     there = {repr(row): None for row in found}

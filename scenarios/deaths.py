@@ -16,10 +16,10 @@ from typing import Protocol
 import msgspec
 
 from kernel.model.draws import draw
-from kernel.model.messages import Effect, HttpRequest, Input, StepResult, StoreCommit, VenueCall
+from kernel.model.messages import Effect, Input, StepResult, StoreCommit
 from kernel.model.units import MINUTE, SECOND
-from kernel.model.venue import EffectClass
 from scenarios.driver import Death, Driver
+from scenarios.holds import matters
 from scenarios.kernels import AnyKernel
 from scenarios.outages import Outages, plan_outages
 from venues.sim.agenda import RANK_MESSAGE
@@ -248,11 +248,3 @@ def _nth(how: How, drawn: int) -> int:
     if how is How.DRAINING:
         return 1  # the first commit takes the whole spool along
     return min(drawn, SOON) if how is How.SPOOLED else drawn
-
-
-def matters(effect: Effect) -> bool:
-    """Whether an effect is an order, a stop, a cancel or a commit."""
-    body = effect.body
-    if type(body) is StoreCommit:
-        return True
-    return isinstance(body, VenueCall | HttpRequest) and effect.cls is not EffectClass.QUERY

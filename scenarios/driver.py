@@ -333,7 +333,12 @@ class Driver:
             return
         self._seq += 1
         self.steps += 1
-        result = kernel.step(item)
+        self._done(item, kernel.step(item))
+        if self.steps % COLLECT_EVERY == 0:
+            gc.collect()
+
+    def _done(self, item: Input, result: StepResult) -> None:
+        """What a step gave is seen, and leaves."""
         for see in self._seers:
             see(item, result)
         for effect in result.effects:
@@ -343,8 +348,6 @@ class Driver:
                 self.world.accept(effect)
             elif not self._let_out(effect):
                 return
-        if self.steps % COLLECT_EVERY == 0:
-            gc.collect()
 
     def _let_out(self, effect: Effect) -> bool:
         """Hand one effect to the world; False: the kernel died with it."""

@@ -40,6 +40,10 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin", array_like=T
     venues: tuple[str, ...]
     database: str = ""
     """Where this process keeps its rows, on a connection of its own; "": the parent keeps them."""
+    folder: str = ""
+    """Its data folder, which it locks; with one it ends by itself when its kernel stops."""
+    without: tuple[str, ...] = ()
+    """Guards that are switched off in it: "lease", "fence"."""
 
 
 class Take(msgspec.Struct, frozen=True, tag="take", array_like=True, gc=False):
@@ -75,7 +79,22 @@ class Renew(msgspec.Struct, frozen=True, kw_only=True, tag="renew", array_like=T
     ask: LeaseAsk
 
 
-type Down = Begin | Take | TellState | Apply | Load | Renew
+class Hold(msgspec.Struct, frozen=True, kw_only=True, tag="hold", array_like=True):
+    """Stand still at the `nth` such place, so many `calls` into it; `nth` 0: nowhere any more.
+
+    Not answered; where it happens, the process says `At` and waits for `Go`.
+    """
+
+    place: str
+    nth: int
+    calls: int = 0
+
+
+class Go(msgspec.Struct, frozen=True, tag="go", array_like=True):
+    """Go on from where it stands."""
+
+
+type Down = Begin | Take | TellState | Apply | Load | Renew | Hold | Go
 
 PRICE_ANSWERS: dict[str, Any] = {
     "last": PriceRead,
@@ -116,6 +135,18 @@ class Stepped(msgspec.Struct, frozen=True, kw_only=True, tag="stepped", array_li
     crashes: tuple[str, ...] = ()
 
 
+class Part(msgspec.Struct, frozen=True, tag="part", array_like=True, gc=False):
+    """What of a step leaves before the process stands still; `Stepped` has the rest."""
+
+    result: StepResult
+
+
+class At(msgspec.Struct, frozen=True, tag="at", array_like=True):
+    """The process is where it is to stand still, and waits for `Go`."""
+
+    place: str
+
+
 class State(msgspec.Struct, frozen=True, tag="state", array_like=True):
     """Digest of what the kernel holds."""
 
@@ -152,7 +183,7 @@ class Raised(msgspec.Struct, frozen=True, kw_only=True, tag="raised", array_like
     text: str
 
 
-type Up = Ready | Look | Stepped | State | Applied | Loaded | Broke | Raised
+type Up = Ready | Look | Part | At | Stepped | State | Applied | Loaded | Broke | Raised
 
 # ---------------------------------------------------------------- the pipe
 
@@ -196,6 +227,11 @@ class Pipe:
             raise PipeEnded("nobody reads the pipe") from error
         finally:
             view.release()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something was read that is not given out yet."""
+        return bool(self._in)
 
     def receive(self) -> Any:
         """Read one frame of the expected kinds.

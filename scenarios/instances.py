@@ -19,13 +19,15 @@ from kernel.model.units import MINUTE, MS, SECOND
 from kernel.model.venue import VenueRequest
 from kernel.runtime.errors import TaskCrashed
 from replay.journal import Header, Recorder
-from scenarios.deaths import MOST_EFFECTS, PATIENCE_NS, matters
+from scenarios.deaths import MOST_EFFECTS, PATIENCE_NS
 from scenarios.driver import Driver, Freeze
+from scenarios.holds import matters
 from scenarios.invariants import Checker
 from scenarios.kernels import AnyKernel
 from scenarios.kill_world import round_plan
 from scenarios.protection_checks import Limits
 from scenarios.replay_setup import TAIL_NS, ReplayPlan
+from scenarios.stores import MEMORY
 from scenarios.world import World
 from venues.sim.agenda import RANK_MESSAGE
 
@@ -45,7 +47,17 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     takeovers: int = 0
     superseded: int = 0
     requests: int = 0
+    untimely: int = 0
+    """Requests that a venue refused for their timestamps."""
+    late: int = 0
+    """Of those, the ones of a life that another one had followed."""
+    overlaps: int = 0
+    """Requests of an old holder that a venue looked at after the new one's first."""
     opened: int = 0
+    points: dict[str, int] = {}
+    """Where processes stood still."""
+    interrupted: tuple[int, int] = (0, 0)
+    """Commits in which one stood still that were found whole afterwards, and not at all."""
     problems: tuple[str, ...] = ()
 
 
@@ -55,18 +67,29 @@ class Instances:
     def __init__(self, plan: ReplayPlan, *, seed: int, freezes: int) -> None:
         self.plan = plan
         self._seed = seed
-        self.world = World(plan.setup)
+        self.world = self.made_world()
         self.checker = Checker(self.world, plan.settings, Limits(faults=True), level="wire")
         self.recorder = Recorder(None, Header())
-        self.sides = [_Side(self, name) for name in ("", "b")]
+        self.untimely = self.late = 0
+        self.sides = [Side(self, name) for name in ("", "b")]
         self._plans = _plans(seed, freezes, self.world.agenda.now_ns, plan.end_ns)
         self._waited = 0
         self.freezes = self.takeovers = self.superseded = self.requests = 0
-        self.holder: _Side | None = None
+        self.holder: Side | None = None
         self._past: dict[tuple[str, str, int], None] = {}
         """(venue, instance, life) that another life has followed."""
         self._latest: dict[str, tuple[str, int]] = {}
         self.overlaps: list[str] = []
+
+    def made_world(self) -> World:
+        """The world of the first instance."""
+        return World(self.plan.setup)
+
+    def driver_of(self, side: Side, world: World) -> Driver:
+        """What drives the kernels of an instance."""
+        driver = Driver(world, self.plan.settings, sinks=(side,), instance=side.told)
+        driver.trap = partial(self.at_effect, side)
+        return driver
 
     def run(self) -> Outcome:
         """From the first price to the convergence behind the last one."""
@@ -87,6 +110,9 @@ class Instances:
             takeovers=self.takeovers,
             superseded=self.superseded,
             requests=self.requests,
+            untimely=self.untimely,
+            late=self.late,
+            overlaps=len(self.overlaps),
             opened=len(lives),
             problems=tuple(problems),
         )
@@ -106,7 +132,7 @@ class Instances:
 
     # ------------------------------------------------------------ what the venues see
 
-    def looked_at(self, side: _Side, venue: str, request: VenueRequest) -> None:
+    def looked_at(self, side: Side, venue: str, request: VenueRequest) -> None:
         """A venue looks at a request of one instance."""
         self.requests += 1
         life = (side.name, side.lives)
@@ -129,9 +155,14 @@ class Instances:
             assert side.driver.kernel is not None
             self.checker.born(side.driver.kernel)
 
+    def refused(self, side: Side, venue: str, _request: VenueRequest) -> None:
+        """A venue refuses a request of one instance for its timestamp."""
+        self.untimely += 1
+        self.late += (venue, side.name, side.lives) in self._past
+
     # ------------------------------------------------------------ freezes
 
-    def at_effect(self, side: _Side, effect: Effect) -> Freeze | None:
+    def at_effect(self, side: Side, effect: Effect) -> Freeze | None:
         """Whether the process is to stand still before this effect leaves."""
         if not self._plans or side is not self.holder:
             return None
@@ -144,24 +175,29 @@ class Instances:
             return None
         del self._plans[0]
         self._waited = 0
-        self.freezes += 1
-        self.checker.protection.died()
-        thaw = partial(self._thaw, side, side.lives)
-        self.world.agenda.push(now + plan.span_ns, RANK_MESSAGE, thaw)
+        self.froze(side, plan.span_ns)
         return Freeze(plan.span_ns)
 
-    def _thaw(self, side: _Side, life: int) -> None:
+    def froze(self, side: Side, span_ns: int) -> None:
+        """An instance stands still: nobody protects, if it has the lease."""
+        self.freezes += 1
+        if self.holder is side:
+            self.checker.protection.died()
+            agenda, thaw = self.world.agenda, partial(self._thaw, side, side.lives)
+            agenda.push(agenda.now_ns + span_ns, RANK_MESSAGE, thaw)
+
+    def _thaw(self, side: Side, life: int) -> None:
         if self.holder is side and side.lives == life:
             self.checker.protection.born()
 
-    def ended(self, side: _Side, reason: str) -> None:
+    def ended(self, side: Side, reason: str) -> None:
         """An instance ended: it is started again."""
         self.superseded += reason == "stopped"
         agenda = self.world.agenda
         agenda.push(agenda.now_ns + AGAIN_NS, RANK_MESSAGE, side.start)
 
 
-class _Side:
+class Side:
     """One instance: its view of the world, its driver; a sink of it."""
 
     def __init__(self, run: Instances, name: str) -> None:
@@ -172,8 +208,8 @@ class _Side:
         self._run = run
         world = run.world.sibling(name) if name else run.world
         world.on_request = partial(run.looked_at, self)
-        self.driver = Driver(world, run.plan.settings, sinks=(self,), instance=self.told)
-        self.driver.trap = partial(run.at_effect, self)
+        world.on_untimely = partial(run.refused, self)
+        self.driver = run.driver_of(self, world)
 
     def start(self) -> None:
         """Start it, unless it lives."""
@@ -219,19 +255,27 @@ def _plans(seed: int, count: int, start_ns: int, end_ns: int) -> list[_PlannedFr
 
 
 class FreezeRound(msgspec.Struct, frozen=True, kw_only=True):
-    """One round of freezes; it depends on its fields alone."""
+    """One round of freezes; it depends on its fields alone.
+
+    `real`: in processes that are stopped, with rows in `store`; `without`: guards switched off.
+    """
 
     seed: int
     freezes: int
+    real: bool = False
+    store: str = MEMORY
+    level: str = "sim"
+    without: tuple[str, ...] = ()
 
 
 FREEZES_OF_ROUND = 10
 
 
-def freeze_rounds(seed: int, count: int) -> list[FreezeRound]:
-    """Rounds that hold `count` freezes in all, each with a seed of its own."""
+def freeze_rounds(seed: int, count: int, kind: FreezeRound | None = None) -> list[FreezeRound]:
+    """Rounds that hold `count` freezes in all, each with a seed of its own; else as `kind`."""
+    like = kind or FreezeRound(seed=seed, freezes=0)
     return [
-        FreezeRound(seed=seed + n, freezes=min(FREEZES_OF_ROUND, count - done))
+        msgspec.structs.replace(like, seed=seed + n, freezes=min(FREEZES_OF_ROUND, count - done))
         for n, done in enumerate(range(0, count, FREEZES_OF_ROUND))
     ]
 

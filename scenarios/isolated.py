@@ -58,6 +58,8 @@ class IsolatedKernel:
         level: "sim" or "wire".
         venues: Their names.
         database: Where it keeps its rows itself; "": the parent does.
+        folder: See `Begin`.
+        without: See `Begin`.
 
     Attributes:
         crashes: As of a kernel.
@@ -75,6 +77,8 @@ class IsolatedKernel:
         level: str,
         venues: tuple[str, ...],
         database: str = "",
+        folder: str = "",
+        without: tuple[str, ...] = (),
     ) -> None:
         self.crashes: list[str] = []
         self._prices = prices
@@ -95,8 +99,9 @@ class IsolatedKernel:
         self._poll = select.poll()
         self._poll.register(read_fd, select.POLLIN)
         begin = Begin(
-            settings=settings.canonical_json(), level=level, venues=venues, database=database
-        )
+            settings=settings.canonical_json(), level=level, venues=venues, database=database,
+            folder=folder, without=without,
+        )  # fmt: skip
         try:
             ready = self._ask(begin, "its start")
         except KernelLost:
@@ -111,7 +116,9 @@ class IsolatedKernel:
         Raises:
             KernelLost: The process is gone, or its step raised.
         """
-        told = self._ask(Take(item), item)
+        return self._stepped(self._ask(Take(item), item))
+
+    def _stepped(self, told: object) -> StepResult:
         assert isinstance(told, Stepped)
         self._deadline = told.deadline
         self.crashes += told.crashes
@@ -135,7 +142,9 @@ class IsolatedKernel:
             LeaseHeld: Another instance has the lease.
             KernelLost: The process is gone.
         """
-        told = self._ask(asked, f"its database ({type(asked).__name__})")
+        return self._stored(self._ask(asked, f"its database ({type(asked).__name__})"))
+
+    def _stored(self, told: object) -> Applied | Loaded:
         if isinstance(told, Broke):
             if told.holder:
                 raise LeaseHeld(told.holder)
@@ -166,12 +175,19 @@ class IsolatedKernel:
     # ------------------------------------------------------------ inside
 
     def _ask(self, frame: object, about: Input | str) -> object:
-        """Send a frame, serve looks at prices, give what ends them."""
+        """Send a frame and hear what comes back."""
+        try:
+            self._pipe.send(frame)
+        except PipeEnded as error:
+            raise self._lost(about, silent=False) from error
+        return self._heard(about)
+
+    def _heard(self, about: Input | str) -> object:
+        """Serve looks at prices, give what ends them."""
         pipe = self._pipe
         try:
-            pipe.send(frame)
             while True:
-                if not self._poll.poll(PATIENCE_S * 1000):
+                if not pipe.has_more and not self._poll.poll(PATIENCE_S * 1000):
                     raise self._lost(about, silent=True)
                 told = pipe.receive()
                 if type(told) is not Look:
@@ -197,6 +213,17 @@ class IsolatedKernel:
             case _:
                 return prices.candles(look.venue, look.symbol, look.source, look.ns, look.count)
 
+    def _exit_code(self) -> int | None:
+        """Wait until the process has ended by itself; None: it does not."""
+        try:
+            return self._process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def _last_words(self) -> str:
+        self._words.seek(0)
+        return self._words.read().decode("utf-8", "replace").strip()[-LAST_WORDS:]
+
     def _lost(self, about: Input | str, *, silent: bool) -> KernelLost:
         """What is known of an end that nobody ordered."""
         if silent:
@@ -208,8 +235,7 @@ class IsolatedKernel:
             how = f"was ended by {signal.Signals(-code).name}"
         else:
             how = f"ended by itself with exit code {code}"
-        self._words.seek(0)
-        words = self._words.read().decode("utf-8", "replace").strip()[-LAST_WORDS:]
+        words = self._last_words()
         tail = f"; its last words: {words}" if words else ""
         return KernelLost(
             f"the kernel's process {how} at {_words(about)}, and nobody had ordered it{tail}"

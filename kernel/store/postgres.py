@@ -45,7 +45,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_overflow: int = 20
     connect_ns: int = 5 * SECOND
     statement_ns: int = 4 * SECOND
-    """Also for a lock, and for a transaction whose client says nothing (a frozen process)."""
+    """Also for a lock."""
+    idle_ns: int = 4 * SECOND
+    """For a transaction whose client says nothing (a frozen process)."""
 
 
 class PostgresStore:
@@ -300,7 +302,7 @@ class PostgresStore:
                         "application_name": "wave-kernel",
                         "statement_timeout": wait,
                         "lock_timeout": wait,
-                        "idle_in_transaction_session_timeout": wait,
+                        "idle_in_transaction_session_timeout": str(limits.idle_ns // MS),
                         "timezone": "UTC",
                         "default_transaction_isolation": "read committed",
                     },

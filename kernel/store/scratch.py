@@ -28,6 +28,10 @@ OTHERS = """
     WHERE datname = current_database() AND pid <> pg_backend_pid()
         AND backend_type = 'client backend'
 """
+SILENT = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND state LIKE 'idle in transaction%'
+"""
 ALONE_PAUSE_S = 0.002
 ALONE_TRIES = 5_000
 _MADE = (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError)
@@ -89,17 +93,29 @@ def wait_until_alone(address: Address) -> None:
     Raises:
         StoreError: The server does not answer, or somebody stays.
     """
+    _wait_for_none(address, OTHERS, "somebody else stays connected")
 
+
+def wait_until_let_go(address: Address) -> None:
+    """Wait until the server has ended every transaction whose client says nothing.
+
+    Raises:
+        StoreError: The server does not answer, or does not do it.
+    """
+    _wait_for_none(address, SILENT, "a transaction of a silent client stays open")
+
+
+def _wait_for_none(address: Address, query: str, words: str) -> None:
     async def wait() -> None:
         connection = await asyncpg.connect(address.url, timeout=10)
         try:
             for _ in range(ALONE_TRIES):
-                if not await connection.fetchval(OTHERS):
+                if not await connection.fetchval(query):
                     return
                 await asyncio.sleep(ALONE_PAUSE_S)
         finally:
             await connection.close()
-        raise StoreError(f"database {address.told}: somebody else stays connected")
+        raise StoreError(f"database {address.told}: {words}")
 
     try:
         asyncio.run(wait())

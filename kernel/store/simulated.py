@@ -224,17 +224,19 @@ class SimulatedStore:
         Raises:
             KeyError: It was never submitted, or was lost in a crash.
         """
-        asked = self._pending.pop(key)
+        asked = self._pending[key]
         if self._windows:
             full = any(one.kind == "full" and one.covers(now_ns) for one in self._windows)
             self._spool(asked.client).full = full
         try:
-            return self._answer(asked, now_ns)
+            answer = self._answer(asked, now_ns)
         except LeaseHeld as held:
-            return LeaseTold(granted=False, holder=held.holder)
+            answer = LeaseTold(granted=False, holder=held.holder)
         except StoreError as error:
             self.failed += 1
-            return StoreFailed(reason=str(error))
+            answer = StoreFailed(reason=str(error))
+        del self._pending[key]
+        return answer
 
     def _answer(self, asked: _Asked, now_ns: int) -> StoreAnswer:
         body = asked.body
@@ -252,7 +254,7 @@ class SimulatedStore:
         return loaded
 
     def _commit(self, asked: _Asked, rows: tuple[Row, ...]) -> StoreDone:
-        if self._epochs.get(asked.client, self.epoch) != self.epoch:
+        if self._fenced(asked.client):
             raise StoreFenced(FENCED)
         client = self._client(asked.client)
         done = client.commit(rows, entry=asked.entry, away=asked.away)
@@ -263,6 +265,10 @@ class SimulatedStore:
         else:
             self.refused += 1
         return done
+
+    def _fenced(self, client: str) -> bool:
+        """Whether another client has loaded since this one did."""
+        return self._epochs.get(client, self.epoch) != self.epoch
 
     def _client(self, name: str) -> SpoolingStore:
         """What stands before the database in one life of a client."""

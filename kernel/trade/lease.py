@@ -39,6 +39,8 @@ PATIENCE_NS = 5 * SECOND
 AGAIN_NS = 5 * SECOND
 SILENT = "lease-unknown"
 """Code of a request that was not sent because another instance has the lease."""
+SUPERSEDED = "has the lease of the account"
+"""What a kernel says of the other instance when it ends for it."""
 _EVER = MonoNs(1 << 62)
 
 
@@ -206,7 +208,7 @@ class Lease:
         """Another instance has it."""
         self._superseded = True
         self._ends_ns = self._silent_ns = self._runtime.now()
-        words = f"{answer.holder} has the lease of the account"
+        words = f"{answer.holder} {SUPERSEDED}"
         self._services.alert("CRITICAL", "lease.superseded", f"{words}: this instance ends")
         self._services.decide("lease.superseded", words)
         self._known.set()
