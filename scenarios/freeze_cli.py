@@ -1,14 +1,16 @@
 """`run_sim.py freeze`: two instances on one account, the one that has the lease is frozen.
 
 Exit codes: 0 no venue looked at a request of an old holder and every invariant held · 2 usage ·
-10 a round failed.
+10 a round failed · 130, 143 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -25,7 +27,7 @@ from scenarios.pool import each
 from scenarios.real_freezes import FENCE, GUARDS, run_real_freezes
 from scenarios.stores import MEMORY, POSTGRES, STORES
 
-OK, USAGE, FAILED = 0, 2, 10
+OK, USAGE, FAILED, TERMINATED = 0, 2, 10, 143
 MOST = 1_000_000
 FIGURES = (
     "freezes", "takeovers", "superseded", "requests", "untimely", "late", "overlaps", "opened",
@@ -69,6 +71,7 @@ def cmd_freeze(args: argparse.Namespace) -> int:
     rounds = freeze_rounds(args.seed, args.count, kind)
     work = run_real_freezes if args.real else run_freezes
     results: list[tuple[FreezeRound, Outcome]] = []
+    signal.signal(signal.SIGTERM, _end)  # processes and servers are ended on the way out
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True,
@@ -83,6 +86,10 @@ def cmd_freeze(args: argparse.Namespace) -> int:
     else:
         _tell(results, told)
     return FAILED if told["failed"] else OK
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(TERMINATED)
 
 
 def _problems(args: argparse.Namespace) -> list[str]:
@@ -155,10 +162,20 @@ def _tell(results: list[tuple[FreezeRound, Outcome]], told: dict[str, Any]) -> N
         f" {told['superseded']} holders ended; the venues looked at {told['requests']} requests and"
         f" refused {told['untimely']} for their timestamps, {told['late']} of them of old"
         f" holders;\n{told['overlaps']} requests of an old holder were looked at after the new"
-        f" one's first; {told['opened']} positions; {told['failed']} of {len(results)} rounds"
-        " failed.",
+        f" one's first{_commits(told)};\n{told['opened']} positions; {told['failed']} of"
+        f" {len(results)} rounds failed.",
         markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
+
+
+def _commits(told: dict[str, Any]) -> str:
+    cut = told["commits_interrupted"]
+    if not cut["found"] and not cut["not_found"]:
+        return ""
+    return (
+        f"; of the commits in which one stood still for long {cut['found']} were found whole and"
+        f" {cut['not_found']} not at all"
+    )
 
 
 def _points(told: dict[str, Any]) -> str:

@@ -27,12 +27,25 @@ class Place(StrEnum):
     """Between two steps."""
     COMPUTING = "computing"
     """In a step: the clock is read; the lease is looked at, or will be; nothing has left."""
+    COMPUTED = "computed"
+    """At the end of a step, of which nothing has left."""
     SIGNED = "signed"
     """An order, a stop or a cancel is signed and has not left; what came before it has."""
     COMMITTING = "committing"
-    """A commit to the database is open, or done and not known to be."""
+    """In a commit to the database: asked for, open, or done and not known to be."""
+    COMMITTED = "committed"
+    """The database has answered to a commit, the kernel has not heard."""
     RENEWING = "renewing"
-    """The same for the renewal of the lease."""
+    """In the renewal of the lease."""
+    RENEWED = "renewed"
+    """The database has answered to a renewal, the kernel has not heard."""
+
+
+_AFTER = {
+    Place.COMPUTING: Place.COMPUTED,
+    Place.COMMITTING: Place.COMMITTED,
+    Place.RENEWING: Place.RENEWED,
+}
 
 
 class Holds:
@@ -73,7 +86,7 @@ class Holds:
         finally:
             sys.setprofile(None)
             if left >= 0:
-                self._stand(place)
+                self._stand(_AFTER[place])
 
     def before(self, effects: Sequence[Effect]) -> int | None:
         """How many of a step's effects leave before it stands still; None: it does not.

@@ -104,7 +104,7 @@ class IsolatedKernel:
         )  # fmt: skip
         try:
             ready = self._ask(begin, "its start")
-        except KernelLost:
+        except BaseException:  # also where somebody interrupts
             self.close()
             raise
         assert isinstance(ready, Ready)

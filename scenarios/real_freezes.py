@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -47,12 +48,15 @@ from scenarios.stores import MEMORY
 from scenarios.world import World
 from venues.sim.agenda import RANK_MESSAGE
 
+if TYPE_CHECKING:
+    from kernel.store.embedded import EmbeddedServer
+
 ANOTHER = 5
 """Exit code of a process that another instance has taken over from."""
 MOST = {Place.SIGNED: 4, Place.COMPUTING: 24, Place.COMMITTING: 4, Place.RENEWING: 2, Place.IDLE: 1}
 """A freeze waits for at most so many such places."""
-MOST_CALLS = 1_500
-"""Into a step or into a call of the database: so many calls of functions."""
+CALLS = {Place.COMPUTING: 120, Place.COMMITTING: 750, Place.RENEWING: 700}
+"""So many calls of functions into a step or a call of the database; most of them have as many."""
 AGAIN_NS = 5 * SECOND
 PLACES = (
     Place.SIGNED, Place.SIGNED, Place.SIGNED, Place.COMPUTING, Place.COMPUTING,
@@ -246,7 +250,7 @@ def _stops(
             first + draw(seed, "freeze time", n, span) * SECOND,
             place.value,
             1 + draw(seed, "freeze nth", n, MOST[place]),
-            draw(seed, "freeze calls", n, MOST_CALLS),
+            draw(seed, "freeze calls", n, CALLS.get(place, 1)),
             SHORTEST_NS + draw(seed, "freeze span", n, lengths) * MS,
         )
         for n, place in enumerate(drawn)
@@ -280,22 +284,28 @@ def _database() -> Iterator[Shared]:
     Raises:
         SettingsError: It cannot be started.
     """
-    from kernel.store.blocking import BlockingPostgres  # noqa: PLC0415  see scenarios.stores
-    from kernel.store.scratch import (  # noqa: PLC0415
-        make_database,
-        scratch_server,
-        wait_until_let_go,
-    )
+    from kernel.store.scratch import scratch_server  # noqa: PLC0415  see scenarios.stores
 
     try:
-        with scratch_server() as server:
-            address = make_database(server, "instances")
-            looks = BlockingPostgres(address)
-            try:
-                yield Shared(
-                    address.url, looks.rows, partial(wait_until_let_go, address)
-                )
-            finally:
-                looks.close()
+        with scratch_server() as server, shared_on(server, "instances") as shared:
+            yield shared
     except StoreError as error:
         raise SettingsError([f"--store postgres: {error}"]) from error
+
+
+@contextmanager
+def shared_on(server: EmbeddedServer, name: str) -> Iterator[Shared]:
+    """A new database on a server of simulations, as both instances share it.
+
+    Raises:
+        StoreError: The server does not answer.
+    """
+    from kernel.store.blocking import BlockingPostgres  # noqa: PLC0415  see scenarios.stores
+    from kernel.store.scratch import make_database, wait_until_let_go  # noqa: PLC0415
+
+    address = make_database(server, name)
+    looks = BlockingPostgres(address)
+    try:
+        yield Shared(address.url, looks.rows, partial(wait_until_let_go, address))
+    finally:
+        looks.close()
