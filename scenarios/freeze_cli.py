@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -25,9 +23,10 @@ from scenarios.kill_cli import number
 from scenarios.kill_world import venue_of_round
 from scenarios.pool import each
 from scenarios.real_freezes import FENCE, GUARDS, run_real_freezes
+from scenarios.stoppable import end_in_order
 from scenarios.stores import MEMORY, POSTGRES, STORES
 
-OK, USAGE, FAILED, TERMINATED = 0, 2, 10, 143
+OK, USAGE, FAILED = 0, 2, 10
 MOST = 1_000_000
 FIGURES = (
     "freezes", "takeovers", "superseded", "requests", "untimely", "late", "overlaps", "opened",
@@ -71,7 +70,7 @@ def cmd_freeze(args: argparse.Namespace) -> int:
     rounds = freeze_rounds(args.seed, args.count, kind)
     work = run_real_freezes if args.real else run_freezes
     results: list[tuple[FreezeRound, Outcome]] = []
-    signal.signal(signal.SIGTERM, _end)  # processes and servers are ended on the way out
+    end_in_order()
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True,
@@ -86,10 +85,6 @@ def cmd_freeze(args: argparse.Namespace) -> int:
     else:
         _tell(results, told)
     return FAILED if told["failed"] else OK
-
-
-def _end(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(TERMINATED)
 
 
 def _problems(args: argparse.Namespace) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from types import FrameType
 from typing import NamedTuple
 
 from kernel.model.messages import Input, StepResult
@@ -11,6 +12,8 @@ from scenarios.frames import Applied, At, Go, Hold, Loaded, Part
 from scenarios.holds import Place
 from scenarios.isolated import IsolatedKernel
 from scenarios.kernels import KernelLost
+
+TERMINATED = 128 + signal.SIGTERM
 
 
 class Standing(Exception):
@@ -88,3 +91,12 @@ class StoppableKernel(IsolatedKernel):
             self._pipe.send(Go())
             raise Standing(told.place)
         return told
+
+
+def end_in_order() -> None:
+    """SIGTERM ends this process by an exit, so that its processes and servers end on the way."""
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(TERMINATED)
