@@ -211,6 +211,10 @@ class InstanceDatabase:
         """See `Backend.get`."""
         return self._shared.mirror.get(kind, *key)
 
+    def has(self, kind: type[Row], *key: str | int) -> bool:
+        """See `Backend.has`."""
+        return self._shared.mirror.has(kind, *key)
+
     def rows(self, *kinds: type[Row]) -> Iterable[Row]:
         """See `Backend.rows`."""
         return self._shared.mirror.rows(*kinds)
