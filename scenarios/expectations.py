@@ -127,6 +127,7 @@ class Verdict:
             ("entry", part.entry, row.entry_price),
             ("exit", part.exit, row.exit_price),
             ("pnl", part.pnl, row.realized_pnl),
+            ("funding", part.funding, row.funding),
             ("fees", part.fees, row.fees),
             ("level", part.level, row.protected_level),
         )

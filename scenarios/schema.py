@@ -270,6 +270,8 @@ class PositionPart(Part):
     pnl: Number | None = None
     """Before fees, exactly."""
     fees: Number | None = None
+    funding: Number | None = None
+    """What came in is positive."""
     level: Number | None = None
     """Protected level."""
     stops: tuple[Number, ...] | None = None

@@ -24,6 +24,7 @@ from kernel.signals.schedule import WaveSchedule
 from kernel.sync.adoption import Adoption
 from kernel.sync.clock import ClockCheck
 from kernel.sync.foreign_epochs import ForeignEpochs
+from kernel.sync.funding import FundingLedger
 from kernel.sync.outcome import OutcomeSettler
 from kernel.sync.recovery import Recovery
 from kernel.sync.repairs import Repairs
@@ -100,6 +101,8 @@ class Parts:
         self.routers: dict[str, Router] = {}
         self.resyncs: dict[str, Resync] = {}
         self.zombies: dict[str, ZombieSweep] = {}
+        self.funding: dict[str, FundingLedger] = {}
+        services.book.awaits_funding = lambda one: self.funding[one.venue].lacks(one)
         for desk in services.desks.values():
             self._build_sync(desk, snapshots, adoption)
         self.trailing = Trailing(services, stops, exits)
@@ -133,6 +136,7 @@ class Parts:
         self.routers[desk.name] = router
         repairs = Repairs(services, desk, adoption=adoption, stops=self.stops, exits=self.exits)
         self.zombies[desk.name] = ZombieSweep(services, desk, repairs)
+        self.funding[desk.name] = FundingLedger(services, desk)
         self.resyncs[desk.name] = Resync(
             services,
             desk,
@@ -140,6 +144,7 @@ class Parts:
             snapshots=snapshots,
             repairs=repairs,
             zombies=self.zombies[desk.name],
+            funding=self.funding[desk.name],
         )
 
     # ------------------------------------------------------------ what runs all the time

@@ -202,6 +202,8 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True, tag="fill", array_like=Tru
     is_maker: bool = False
     kind: FillKind = FillKind.TRADE
     ts_ns: TsNs = TsNs(0)
+    hedge_leg: str = ONE_WAY
+    """The leg that it changed, LONG or SHORT; BOTH: there is one leg, or the venue does not say."""
 
 
 class PositionReport(

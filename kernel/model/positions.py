@@ -127,6 +127,8 @@ class PositionRow(
     updated_ns: TsNs = TsNs(0)
     hedge_leg: str = ONE_WAY
     """LONG or SHORT where the account holds two legs a symbol."""
+    result_ns: TsNs = TsNs(0)
+    """When the result of one that ended was told; 0: executions or funding are missing."""
 
     @property
     def net(self) -> Usd:

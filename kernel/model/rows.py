@@ -230,6 +230,7 @@ class StoredState(
 ):
     """What a start reads: everything that is not finished, and what must not be done twice.
 
+    `positions` are those that live, and those that ended and whose result is not told yet.
     `claims` are those of waves younger than a day; a claim is checked again at commit time.
     `waves` are the open ones and those younger than a day, so that a closed one is not begun again.
     """

@@ -183,6 +183,18 @@ class QueryExecutions(
     cursor: str = ""
 
 
+class QueryFunding(
+    msgspec.Struct, frozen=True, kw_only=True, tag="funding", array_like=True, gc=False
+):
+    """One page of the funding of all symbols since a time, oldest first.
+
+    For venues whose executions do not tell it (Binance: the income ledger).
+    """
+
+    since_ns: TsNs
+    cursor: str = ""
+
+
 class QueryBalance(msgspec.Struct, frozen=True, tag="balance", array_like=True, gc=False):
     """Quote-currency balance."""
 
@@ -241,6 +253,7 @@ type VenueRequest = (
     | QueryPositions
     | QuerySnapshot
     | QueryExecutions
+    | QueryFunding
     | QueryBalance
     | QueryInstruments
     | QuerySymbolConfig
@@ -298,7 +311,7 @@ class SnapshotPage(
 class ExecutionPage(
     msgspec.Struct, frozen=True, kw_only=True, tag="execution_page", array_like=True, gc=False
 ):
-    """Executions, oldest first."""
+    """Executions, or payments of funding, oldest first."""
 
     fills: tuple[Fill, ...]
     next_cursor: str = ""

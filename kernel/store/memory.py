@@ -168,7 +168,7 @@ class MemoryBackend:
             _mark(self._open_orders, key, on=row.intent_open or row.watch_until_ns > 0)
         elif type(row) is PositionRow:
             self._place(table, key, row.position_id)
-            _mark(self._live_positions, key, on=not row.state.terminal)
+            _mark(self._live_positions, key, on=not (row.state.terminal and row.result_ns))
         elif type(row) is FillRow:
             self._place(table, key, row.position_id)
         elif type(row) is ClaimRow:

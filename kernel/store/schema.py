@@ -53,7 +53,7 @@ TYPES: dict[Kind, Any] = {
     Kind.MANY_NS: ARRAY(BigInteger),
 }
 _OPEN_ORDER = "intent_open OR watch_until_ns > 0"
-_LIVE = "state NOT IN ('CLOSED', 'ROLLED_BACK')"
+_LIVE = "state NOT IN ('CLOSED', 'ROLLED_BACK') OR result_ns = 0"
 
 metadata = MetaData(naming_convention=NAMING)
 

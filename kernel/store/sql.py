@@ -8,7 +8,8 @@ from kernel.store import codec
 from kernel.store.backend import CLAIMS_READ_NS
 from kernel.store.codec import Table
 
-LIVE = "state NOT IN ('CLOSED', 'ROLLED_BACK')"
+LIVE = "(state NOT IN ('CLOSED', 'ROLLED_BACK') OR result_ns = 0)"
+"""Of positions: what a start needs, that is all but those that ended and whose result was told."""
 
 TAKE_EPOCH = """
     INSERT INTO monitoring.store AS held (epoch, since_ns) VALUES (greatest(1, $2::bigint), $1)
@@ -102,7 +103,7 @@ class Read(NamedTuple):
 _OF_LIVE = f"t.position_id IN (SELECT id FROM monitoring.positions WHERE {LIVE})"  # noqa: S608
 _NUMBER_OF_POSITION = "(SELECT p.number FROM monitoring.positions p WHERE p.id = t.position_id)"
 START: dict[str, Read] = {
-    "positions": Read(codec.POSITIONS, select(codec.POSITIONS, f"t.{LIVE}")),
+    "positions": Read(codec.POSITIONS, select(codec.POSITIONS, LIVE)),
     "orders": Read(
         codec.ORDERS,
         select(codec.ORDERS, f"t.intent_open OR t.watch_until_ns > $1 OR {_OF_LIVE}"),

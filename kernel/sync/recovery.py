@@ -118,12 +118,13 @@ class Recovery:
         left_behind: dict[str, None] = {}
         for order in services.orders.open_orders(desk.name):
             position = services.book.by_id(order.row.position_id)
+            over = position is None or position.state.terminal
             if not order.row.position_id:
                 services.cancels.take(order)
             elif order.row.reduce_only:
-                if position is None:
+                if over:
                     left_behind[order.row.position_id] = None
-            elif position is None or position.state is PositionState.ACTIVE:
+            elif over or (position is not None and position.state is PositionState.ACTIVE):
                 settle = partial(self._exits.settler.settle, order)
                 services.supervise(f"settle {order.client_order_id}", settle)
         for position_id in left_behind:

@@ -22,6 +22,7 @@ from kernel.trade import evidence
 from kernel.trade.router import RESYNC
 
 if TYPE_CHECKING:
+    from kernel.sync.funding import FundingLedger
     from kernel.sync.repairs import Repairs
     from kernel.sync.snapshot import SnapshotService, VenueSnapshot
     from kernel.sync.zombie_sweep import ZombieSweep
@@ -55,6 +56,7 @@ class Resync:
         snapshots: SnapshotService,
         repairs: Repairs,
         zombies: ZombieSweep,
+        funding: FundingLedger,
     ) -> None:
         self._services = services
         self._desk = desk
@@ -62,6 +64,7 @@ class Resync:
         self._snapshots = snapshots
         self._repairs = repairs
         self._zombies = zombies
+        self._funding = funding
         self._doubt_ns = MonoNs(0)
         self._due = False
         self._wake = services.runtime.event()
@@ -129,6 +132,7 @@ class Resync:
             services.lease.synced(self._desk.name, self._strangers(snapshot))
         self._repairs.compare(snapshot)
         self._zombies.compare(snapshot)
+        await self._funding.catch_up()
         await self._ask_for_ends()
         self.completed += 1
         if self._due and asked_ns >= self._doubt_ns:
@@ -197,12 +201,15 @@ class Resync:
         """What positions lack that ended without their executions; no answer changes nothing."""
         services = self._services
         for position in services.book.unexplained(self._desk.name):
-            try:
-                await evidence.read_executions(services, position)
-            except VenueError:
-                continue
+            if position.qty:
+                try:
+                    await evidence.read_executions(services, position)
+                except VenueError:
+                    continue
             late_ns = services.runtime.ts() - position.row.closed_ns
             services.book.explain(position, final=late_ns >= UNTOLD_NS)
+            if position.row.result_ns:
+                services.persist((position.row,))
 
     def _is_question(self, order: TrackedOrder) -> bool:
         """Whether an order that no list shows must be looked up under its id.

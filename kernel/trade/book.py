@@ -270,6 +270,8 @@ class PositionBook:
         """Told of each position that ended, in this order."""
         self.on_result: list[Callable[[Position], None]] = []
         """Told once of each that ended, as soon as its executions tell all of it, or never will."""
+        self.awaits_funding: Callable[[Position], bool] = _awaits_none
+        """Whether one that ended may have paid funding that is not known yet."""
         self._unexplained: dict[str, Position] = {}
 
     def create(self, row: PositionRow, fills: Sequence[Fill] = ()) -> Position:
@@ -287,7 +289,7 @@ class PositionBook:
         key = (position.venue, position.symbol, position.leg)
         if position.id in self._open or position.id in self._recent:
             raise InvariantViolation(f"position {position.id} exists already")
-        if key in self._by_leg:
+        if key in self._by_leg and not position.state.terminal:
             raise InvariantViolation(
                 f"a second position on {position.venue} {position.symbol}: "
                 f"{self._by_leg[key].id} lives"
@@ -295,6 +297,8 @@ class PositionBook:
         position._book = self  # noqa: SLF001 - the book is the other half of the position
         if position.state.terminal:
             self._remember(position)
+            if not position.row.result_ns:
+                self._unexplained[position.id] = position
             return
         self._open[position.id] = position
         self._by_leg[key] = position
@@ -312,13 +316,21 @@ class PositionBook:
         self.explain(position)
 
     def explain(self, position: Position, *, final: bool = False) -> None:
-        """Tell the result of one that ended, where its executions tell all of it or it is final."""
-        if (final or not position.qty) and self._unexplained.pop(position.id, None) is not None:
+        """Tell the result of one that ended, where all of it is known or it is final.
+
+        Storing the row is the caller's business.
+        """
+        if position.id not in self._unexplained:
+            return
+        known = final or not (position.qty or self.awaits_funding(position))
+        if known:
+            del self._unexplained[position.id]
+            position.update(result_ns=self._runtime.ts())
             for tell in self.on_result:
                 tell(position)
 
     def unexplained(self, venue: str, symbol: str = "") -> list[Position]:
-        """Those that ended on a venue with a quantity that no execution told the end of."""
+        """Those that ended on a venue with something untold: executions, or funding."""
         return [
             position
             for position in self._unexplained.values()
@@ -364,6 +376,11 @@ class PositionBook:
 
     def _remember(self, position: Position) -> None:
         self._recent[position.id] = position
+
+
+def _awaits_none(_position: Position) -> bool:
+    """Before the kernel is wired there is no ledger to ask."""
+    return False
 
 
 def is_older(report: PositionReport, known: PositionReport) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kernel.model.orders import ONE_WAY, FillKind, OrderClass, OrderStatus, PositionSide, Side
 from kernel.model.rows import FillRow
 from kernel.trade.executed import FORCED
+from kernel.trade.funding import PAID_WITHIN_NS
 
 if TYPE_CHECKING:
     from kernel.model.orders import Fill
@@ -70,11 +71,13 @@ class FillBooking:
 
         Attached stops, liquidations and ADL come without an id of ours; so does what a person
         does by hand. An execution older than the position belongs to an earlier one. In hedge
-        mode only a forced one tells its leg; a sync tells what the others did (hazards H02).
+        mode it tells its leg; a forced one closes, so its side does (hazards H02).
         """
         position = self._book.by_symbol(venue, fill.symbol, ONE_WAY)
-        if position is None and fill.kind in FORCED:
-            leg = PositionSide.LONG if fill.side is Side.SELL else PositionSide.SHORT
+        if position is None:
+            leg = fill.hedge_leg
+            if fill.kind in FORCED:
+                leg = PositionSide.LONG if fill.side is Side.SELL else PositionSide.SHORT
             position = self._book.by_symbol(venue, fill.symbol, leg)
         if position is not None and fill.ts_ns >= position.row.opened_ns:
             if not position.apply_fill(fill):
@@ -100,10 +103,14 @@ class FillBooking:
         row = position.row
         if position not in self._book.unexplained(position.venue):
             return False
+        if position.leg != ONE_WAY and fill.hedge_leg not in (ONE_WAY, position.leg):
+            return False
+        if fill.kind is FillKind.FUNDING:
+            return row.opened_ns <= fill.ts_ns <= row.closed_ns + PAID_WITHIN_NS
         side, qty = position.side.exit_side, position.qty
         if qty < 0:  # of its entry then
             side, qty = position.side.entry_side, -qty
-        lacks = fill.side is side and fill.qty <= qty and fill.kind is not FillKind.FUNDING
+        lacks = fill.side is side and fill.qty <= qty
         return lacks and row.opened_ns <= fill.ts_ns <= row.closed_ns
 
     def _store(
@@ -137,8 +144,8 @@ class FillBooking:
             fee=fill.fee,
             trade_id=fill.trade_id,
         )
-        self._orders.persist((row, position.row))
         self._book.explain(position)
+        self._orders.persist((row, position.row))
 
     def stray(self, venue: str, fill: Fill, cause: str) -> None:
         """Record an execution that belongs to no living position, and tell of it."""

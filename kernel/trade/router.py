@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Protocol
 from kernel.model.orders import (
     BalanceReport,
     Fill,
-    FillKind,
     OrderClass,
     OrderReport,
     PositionReport,
-    Side,
 )
-from kernel.model.units import MINUTE, MS, ZERO, MonoNs
+from kernel.model.units import MINUTE, MonoNs
 from kernel.model.venue import RateLimit, StreamDown, StreamUp, VenueEvent, VenueNotice
+from kernel.trade import funding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,23 +101,13 @@ class Router:
     def _on_balance(self, report: BalanceReport) -> None:
         """Keep a balance; funding belongs to the position that paid it.
 
-        Where executions tell of funding too (Bybit), they are what is booked.
+        Where executions tell of funding too (Bybit), they are what is booked. A payment without
+        its symbol (cross margin) is found in the ledger, by the next sync after the full hour.
         """
         self._desk.hear_balance(report)
         told_here = not self._desk.traits.funding_is_an_execution
         if report.reason == FUNDING and told_here:
-            paid = Fill(
-                symbol=report.symbol,
-                trade_id=f"funding-{report.updated_ns // MS}",
-                venue_order_id="",
-                client_order_id="",
-                side=Side.BUY,
-                qty=ZERO,
-                price=ZERO,
-                fee=-report.change,
-                kind=FillKind.FUNDING,
-                ts_ns=report.updated_ns,
-            )
+            paid = funding.of_balance(report)
             self._services.orders.on_fill(self._desk.name, paid, streamed=True)
 
     def on_order(self, report: OrderReport, *, streamed: bool = False) -> None:

@@ -25,6 +25,7 @@ from kernel.model.venue import (
     PositionPage,
     QueryAccountConfig,
     QueryExecutions,
+    QueryFunding,
     QueryInstruments,
     QueryOpenOrders,
     QueryOrder,
@@ -236,6 +237,18 @@ class VenueCalls(ABC):
             return _expect(ExecutionPage, reply)
 
         pages = await self._pages("executions", read)
+        return tuple(row for page in pages for row in page.fills)
+
+    async def funding(self, since_ns: TsNs) -> tuple[Fill, ...]:
+        """Every page of the funding of all symbols, oldest first; a failed page fails the read."""
+
+        async def read(cursor: str) -> ExecutionPage:
+            query = QueryFunding(since_ns=since_ns, cursor=cursor)
+            return _expect(
+                ExecutionPage, await self.ask(query, EffectClass.QUERY, entity="account")
+            )
+
+        pages = await self._pages("funding", read)
         return tuple(row for page in pages for row in page.fills)
 
     async def instruments(self) -> tuple[Instrument, ...]:

@@ -124,6 +124,7 @@ KINDS: dict[str, Kind] = {
     "entry.dropped": Kind(WARNING, "entry {side} is dropped: {cause}"),
     "symbol.ready": Kind(DEBUG, "{cause}: leverage {leverage}"),
     # orders and executions
+    "funding.unread": Kind(WARNING, "the ledger of funding cannot be read: {cause}"),
     "fill.booked": Kind(INFO, "executed ({cause}): {side} {qty} at {price}, fee {fee}"),
     "fill.inferred": Kind(WARNING, "{qty} at {price} counts as executed: {cause}"),
     "fill.parked": Kind(DEBUG, "an execution waits for its order"),

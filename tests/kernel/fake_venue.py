@@ -46,6 +46,7 @@ from kernel.model.venue import (
     PositionPage,
     QueryAccountConfig,
     QueryExecutions,
+    QueryFunding,
     QueryInstruments,
     QueryOpenOrders,
     QueryOrder,
@@ -192,6 +193,8 @@ class FakeVenue:
         self.held: dict[str, Held] = {}
         self.orders: dict[str, Placed] = {}
         self.fills: list[Fill] = []
+        self.payments: list[Fill] = []
+        """Rows of the ledger of funding."""
         self.naked_since: dict[str, int] = {}
         self.number = 1000
         self.trigger_fills = True
@@ -249,6 +252,9 @@ class FakeVenue:
             QueryPositions: self._positions,
             QueryExecutions: lambda r: ExecutionPage(
                 fills=tuple(f for f in self.fills if f.symbol == r.symbol)
+            ),
+            QueryFunding: lambda r: ExecutionPage(
+                fills=tuple(f for f in self.payments if f.ts_ns >= r.since_ns)
             ),
             QueryServerTime: lambda _: ServerTime(ts_ns=TsNs(self.runtime.ts() + self.clock_ns)),
             QueryInstruments: lambda _: InstrumentPage(instruments=self.instruments),

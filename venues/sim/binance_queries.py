@@ -6,16 +6,18 @@ from collections import deque
 
 import msgspec
 
-from kernel.model.orders import Fill, FillKind, OrderReport, PositionReport
+from kernel.model.orders import Fill, FillKind, OrderReport, PositionReport, Side
 from kernel.model.units import DAY, ZERO, TsNs
-from kernel.model.venue import OrderSurface, QueryOrder
+from kernel.model.venue import ExecutionPage, OrderSurface, QueryFunding, QueryOrder
 from venues.sim.faults import Message
 from venues.sim.queries import PageRows, Queries, never_filled
 from venues.sim.surfaces import Listed
-from venues.sim.truth import OrderChanged
+from venues.sim.truth import BalanceChanged, OrderChanged, TruthEvent
 
 UNFILLED_KEPT_NS = 3 * DAY
 CLOSED_KEPT_NS = 90 * DAY
+_FIRST_PAYMENT = 9_000_000_001
+"""Ids of the ledger are not those of trades."""
 
 
 class BinanceQueries(Queries):
@@ -26,6 +28,39 @@ class BinanceQueries(Queries):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self._closed: deque[OrderReport] = deque()
+        self._funding: list[Fill] = []
+
+    def record(self, event: TruthEvent) -> None:
+        super().record(event)
+        if isinstance(event, BalanceChanged) and event.balance.reason == "FUNDING_FEE":
+            self._funding.append(
+                Fill(
+                    symbol=event.balance.symbol,
+                    trade_id=str(_FIRST_PAYMENT + len(self._funding)),
+                    venue_order_id="",
+                    client_order_id="",
+                    side=Side.BUY,
+                    qty=ZERO,
+                    price=ZERO,
+                    fee=-event.balance.change,
+                    fee_asset=event.balance.asset,
+                    kind=FillKind.FUNDING,
+                    ts_ns=event.ts_ns,
+                )
+            )
+
+    def funding_page(self, request: QueryFunding) -> ExecutionPage:
+        # The ledger lags behind like the executions do.
+        message = self._message(request)
+        cut = self.cut(self._legs.lag_executions, message)
+        size, told = self._page_size(self.rows.executions, message)
+        start = int(request.cursor) if request.cursor else 0
+        known = [paid for paid in self._funding if request.since_ns <= paid.ts_ns <= cut]
+        more = start + size < len(known) and told
+        return ExecutionPage(
+            fills=tuple(known[start : start + size]),
+            next_cursor=str(start + size) if more else "",
+        )
 
     def record_order(self, event: OrderChanged, listed: Listed) -> None:
         super().record_order(event, listed)
@@ -64,4 +99,5 @@ class BinanceQueries(Queries):
             is_maker=fill.is_maker,
             kind=FillKind.TRADE,
             ts_ns=fill.ts_ns,
+            hedge_leg=fill.hedge_leg,
         )

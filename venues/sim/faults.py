@@ -29,6 +29,7 @@ from venues.sim.occurrences import Occurrences
 _SURFACES: dict[str, str] = {
     "positions": "positions",
     "executions": "executions",
+    "funding": "funding",
     "balance": "balance",
     "position_stop": "trading_stop",
 }

@@ -408,6 +408,7 @@ class Matching:
             is_maker=maker,
             kind=kind,
             ts_ns=now,
+            hedge_leg=position.hedge_leg,
         )
         hooks = self._hooks
         hooks.emit(

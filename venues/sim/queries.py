@@ -33,6 +33,7 @@ from kernel.model.venue import (
     QueryAccountConfig,
     QueryBalance,
     QueryExecutions,
+    QueryFunding,
     QueryInstruments,
     QueryOpenOrders,
     QueryOrder,
@@ -358,6 +359,14 @@ class Queries:
     def shown_fill(self, fill: Fill) -> Fill:
         """An execution as a row of the list."""
         return fill
+
+    def funding_page(self, request: QueryFunding) -> ExecutionPage:
+        """One page of funding, where the venue keeps a ledger of it.
+
+        Raises:
+            Refused: It keeps none.
+        """
+        raise self.unknown()
 
     # ------------------------------------------------------------------ account and instruments
 

@@ -31,7 +31,8 @@ def claim(key: str, at: int = 0) -> ClaimRow:
 
 
 def position(name: str, state: PositionState = PositionState.ACTIVE, **more: Any) -> PositionRow:
-    fields: dict[str, Any] = {"entry_price": Decimal("100.5"), **more}
+    told = TsNs(4 if state.terminal else 0)
+    fields: dict[str, Any] = {"entry_price": Decimal("100.5"), "result_ns": told, **more}
     return PositionRow(
         position_id=name, venue="binance", symbol="BTCUSDT", side=PositionSide.LONG, state=state,
         **fields,

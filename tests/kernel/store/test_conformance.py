@@ -160,6 +160,17 @@ def test_a_load_gives_what_is_not_finished(store: Backend):
     assert state.switches.wallets == (("bybit", Decimal("1.1")),)
 
 
+def test_a_load_gives_what_ended_and_whose_result_is_not_told(store: Backend):
+    untold = position("p", PositionState.CLOSED, result_ns=TsNs(0))
+    store.apply((untold, order("o", "p", intent_open=False), fill("1", "p")))
+    state = store.load(NOW)
+    assert ids(state.positions) == ["p"]
+    assert [row.client_order_id for row in state.orders] == ["o"]
+    assert [row.trade_id for row in state.fills] == ["1"]
+    store.apply((position("p", PositionState.CLOSED),))
+    assert store.load(NOW).positions == ()
+
+
 def test_orders_that_nothing_can_ask_for_are_forgotten_after_a_while(store: Backend):
     past, young = TsNs(NOW - ORDERS_AGE_NS - 1), TsNs(NOW - ORDERS_AGE_NS)
     over = position("over", PositionState.CLOSED)

@@ -26,6 +26,7 @@ def position(name: str, state: PositionState) -> PositionRow:
         side=PositionSide.LONG,
         state=state,
         entry_price=Decimal("100.5"),
+        result_ns=TsNs(1 if state.terminal else 0),
     )
 
 

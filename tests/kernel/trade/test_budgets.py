@@ -8,7 +8,7 @@ from kernel.errors import Throttled
 from kernel.model import venue
 from kernel.model.orders import OrderClass, OrderType, PriceSource, Side
 from kernel.model.traits import TRAITS
-from kernel.model.units import SECOND
+from kernel.model.units import SECOND, TsNs
 from kernel.trade.budgets import cost, entry_cost, exhausted, limits
 
 D = Decimal
@@ -64,6 +64,7 @@ MARGIN = venue.SetMarginMode(symbol="X", isolated=True)
             {"queries": 5},
             {"executions_asked": 1, "queries": 1},
         ),
+        (venue.QueryFunding(since_ns=TsNs(1)), {"queries": 30}, {"queries": 1}),
     ],
     ids=str,
 )

@@ -10,6 +10,7 @@ from kernel.model.positions import PositionState
 from kernel.model.rows import FillRow
 from kernel.model.units import TsNs
 from kernel.trade import fill_booking
+from kernel.trade.funding import PAID_WITHIN_NS
 from tests.kernel.trade.parts import START_TS, VENUE, fill, order_row, position_row
 from tests.kernel.trade.test_orders_registry import Told, stop
 
@@ -214,7 +215,11 @@ def ended(bench, *, filled="2", closed="0", explained=False):
         ({"ts_ns": TsNs(CLOSED_AT)}, True),
         ({"ts_ns": TsNs(CLOSED_AT + 1)}, False),
         ({"symbol": "ETHUSDT"}, False),
-        ({"kind": FillKind.FUNDING}, False),
+        ({"kind": FillKind.FUNDING}, True),
+        ({"kind": FillKind.FUNDING, "ts_ns": TsNs(OPENED - 1)}, False),
+        ({"kind": FillKind.FUNDING, "ts_ns": TsNs(CLOSED_AT + PAID_WITHIN_NS)}, True),
+        ({"kind": FillKind.FUNDING, "ts_ns": TsNs(CLOSED_AT + PAID_WITHIN_NS + 1)}, False),
+        ({"hedge_leg": "SHORT"}, True),
         ({"kind": FillKind.LIQUIDATION}, True),
     ],
     ids=str,

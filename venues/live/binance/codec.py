@@ -10,7 +10,7 @@ import msgspec
 from kernel.errors import InvariantViolation
 from kernel.model.instrument import Instrument
 from kernel.model.messages import HttpReply
-from kernel.model.orders import OrderClass, OrderReport, PositionReport
+from kernel.model.orders import FillKind, OrderClass, OrderReport, PositionReport
 from kernel.model.units import MS, TsNs
 from kernel.model.venue import (
     Acked,
@@ -25,6 +25,7 @@ from kernel.model.venue import (
     QueryAccountConfig,
     QueryBalance,
     QueryExecutions,
+    QueryFunding,
     QueryInstruments,
     QueryOpenOrders,
     QueryOrder,
@@ -43,6 +44,7 @@ from venues.live.binance.rows import (
     AccountConfigRow,
     AlgoRow,
     BalanceRow,
+    IncomeRow,
     OrderRow,
     PositionRow,
     SymbolConfigRow,
@@ -82,6 +84,7 @@ _order = msgspec.json.Decoder(OrderRow)
 _algo = msgspec.json.Decoder(AlgoRow)
 _position = msgspec.json.Decoder(PositionRow)
 _trade = msgspec.json.Decoder(TradeRow)
+_income = msgspec.json.Decoder(IncomeRow)
 _balance = msgspec.json.Decoder(BalanceRow)
 _symbol_config = msgspec.json.Decoder(SymbolConfigRow)
 _account_config = msgspec.json.Decoder(AccountConfigRow)
@@ -111,6 +114,8 @@ def decode(request: VenueRequest, reply: HttpReply, now_ns: TsNs) -> Decoded:
             return _positions(body)
         case QueryExecutions():
             return _executions(request, body, now_ns)
+        case QueryFunding():
+            return _funding(request, body, now_ns)
         case SetLeverage() | SetMarginMode():
             return Decoded(Done())
         case _:
@@ -189,6 +194,20 @@ def _executions(request: QueryExecutions, body: bytes, now_ns: TsNs) -> Decoded:
             cursor = f"{requests.FROM_TIME}{next_ms}"
     found.sort(key=lambda fill: (fill.ts_ns, int(fill.trade_id)))
     return Decoded(ExecutionPage(fills=tuple(found), next_cursor=cursor), tuple(bad), is_list=True)
+
+
+def _funding(request: QueryFunding, body: bytes, now_ns: TsNs) -> Decoded:
+    """Oldest first. A full page goes on at its last time: what comes twice is booked once."""
+    rows = _rows.decode(body)
+    found, bad = read_rows(rows, _income.decode, IncomeRow.payment)
+    found.sort(key=lambda paid: (paid.ts_ns, paid.trade_id))
+    start_ms = requests.income_start_ms(request, now_ns)
+    next_ms = start_ms + requests.TRADES_WINDOW_MS + 1
+    if len(rows) >= requests.INCOME_LIMIT and found:
+        next_ms = max(found[-1].ts_ns // MS, start_ms + 1)
+    cursor = f"{requests.FROM_TIME}{next_ms}" if millis(next_ms) <= now_ns else ""
+    payments = tuple(paid for paid in found if paid.kind is FillKind.FUNDING)
+    return Decoded(ExecutionPage(fills=payments, next_cursor=cursor), tuple(bad), is_list=True)
 
 
 def _instruments(body: bytes) -> Decoded:

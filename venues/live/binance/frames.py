@@ -253,6 +253,7 @@ def _fill(order: _Order) -> Fill:
         is_maker=order.m,
         kind=_fill_kind(order),
         ts_ns=millis(order.trade_ms),
+        hedge_leg=order.ps,
     )
 
 

@@ -19,6 +19,7 @@ from kernel.model.venue import (
     QueryAccountConfig,
     QueryBalance,
     QueryExecutions,
+    QueryFunding,
     QueryInstruments,
     QueryOpenOrders,
     QueryOrder,
@@ -36,6 +37,7 @@ VENUE = "binance"
 RECV_WINDOW_MS = REQUEST_LIFETIME_NS // MS
 """After this the venue itself refuses what it has not seen (-1021, -5028)."""
 TRADES_LIMIT = 1000
+INCOME_LIMIT = 1000
 TRADES_WINDOW_MS = 7 * 24 * 3_600_000 - 1
 """userTrades serves less than 7 days at once."""
 TRADES_REACH_NS = 89 * DAY
@@ -97,6 +99,8 @@ def _query(request: VenueRequest, now_ns: TsNs) -> HttpRequest:
             return _get("/fapi/v3/positionRisk", _of(symbol))
         case QueryExecutions():
             return _get("/fapi/v1/userTrades", _trades(request, now_ns))
+        case QueryFunding():
+            return _get("/fapi/v1/income", _income(request, now_ns))
         case QueryBalance():
             return _get("/fapi/v3/balance", ())
         case QueryInstruments():
@@ -219,6 +223,24 @@ def trades_start_ms(query: QueryExecutions, now_ns: TsNs) -> int:
         return int(query.cursor.removeprefix(FROM_TIME))
     if not query.since_ns:
         return 0
+    return max(query.since_ns, now_ns - TRADES_REACH_NS) // MS
+
+
+def _income(query: QueryFunding, now_ns: TsNs) -> Params:
+    """Payments of all symbols, a window a request: how long one may be is not documented."""
+    start_ms = income_start_ms(query, now_ns)
+    return (
+        ("incomeType", "FUNDING_FEE"),
+        ("startTime", str(start_ms)),
+        ("endTime", str(start_ms + TRADES_WINDOW_MS)),
+        ("limit", str(INCOME_LIMIT)),
+    )
+
+
+def income_start_ms(query: QueryFunding, now_ns: TsNs) -> int:
+    """Where the present window of the ledger begins; it keeps three months."""
+    if query.cursor:
+        return int(query.cursor.removeprefix(FROM_TIME))
     return max(query.since_ns, now_ns - TRADES_REACH_NS) // MS
 
 

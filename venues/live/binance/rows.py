@@ -14,6 +14,7 @@ from kernel.model.instrument import Instrument
 from kernel.model.orders import (
     BalanceReport,
     Fill,
+    FillKind,
     OrderClass,
     OrderReport,
     OrderStatus,
@@ -23,7 +24,7 @@ from kernel.model.orders import (
     PriceSource,
     Side,
 )
-from kernel.model.units import TsNs
+from kernel.model.units import ZERO, TsNs
 from kernel.model.venue import AccountConfig, SymbolConfig
 from venues.live.wire import millis, number
 
@@ -233,6 +234,7 @@ class TradeRow(msgspec.Struct, frozen=True, rename="camel", gc=False):
     realized_pnl: str = ""
     maker: bool = False
     time: int = 0
+    position_side: str = "BOTH"
 
     def fill(self) -> Fill:
         """What it says."""
@@ -248,6 +250,34 @@ class TradeRow(msgspec.Struct, frozen=True, rename="camel", gc=False):
             fee_asset=self.commission_asset,
             realized_pnl=number(self.realized_pnl),
             is_maker=self.maker,
+            ts_ns=millis(self.time),
+            hedge_leg=self.position_side,
+        )
+
+
+class IncomeRow(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """A row of GET /fapi/v1/income: what came in is positive."""
+
+    income_type: str
+    income: str
+    time: int
+    tran_id: int | str
+    symbol: str = ""
+    asset: str = "USDT"
+
+    def payment(self) -> Fill:
+        """What it says; another type than was asked for is no payment of funding."""
+        return Fill(
+            symbol=self.symbol,
+            trade_id=str(self.tran_id),
+            venue_order_id="",
+            client_order_id="",
+            side=Side.BUY,
+            qty=ZERO,
+            price=ZERO,
+            fee=-number(self.income),
+            fee_asset=self.asset,
+            kind=FillKind.FUNDING if self.income_type == "FUNDING_FEE" else FillKind.UNKNOWN,
             ts_ns=millis(self.time),
         )
 

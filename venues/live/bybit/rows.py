@@ -12,6 +12,7 @@ import msgspec
 
 from kernel.model.instrument import Instrument
 from kernel.model.orders import (
+    ONE_WAY,
     BalanceReport,
     Fill,
     FillKind,
@@ -226,6 +227,7 @@ class ExecutionRow(msgspec.Struct, frozen=True, rename="camel", gc=False):
     exec_fee: str | None = ""
     fee_currency: str | None = ""
     exec_pnl: str | None = ""
+    closed_size: str | None = ""
     is_maker: bool = False
 
     @property
@@ -249,7 +251,15 @@ class ExecutionRow(msgspec.Struct, frozen=True, rename="camel", gc=False):
             is_maker=self.is_maker,
             kind=EXECUTIONS.get(self.exec_type, FillKind.UNKNOWN),
             ts_ns=millis(self.exec_time),
+            hedge_leg=self._leg(),
         )
+
+    def _leg(self) -> str:
+        """Executions carry no positionIdx; whether one closes tells its leg, with its side."""
+        if not self.closed_size:
+            return ONE_WAY
+        buys, closes = self.side == "Buy", number(self.closed_size) > 0
+        return "SHORT" if buys is closes else "LONG"
 
 
 class CoinRow(msgspec.Struct, frozen=True, rename="camel", gc=False):

@@ -44,6 +44,7 @@ _WEIGHTS = {
     "/fapi/v1/openOrders": 40, "/fapi/v1/openAlgoOrders": 40, "/fapi/v3/positionRisk": 5,
     "/fapi/v3/balance": 5, "/fapi/v3/account": 5, "/fapi/v1/userTrades": 5,
     "/fapi/v1/symbolConfig": 5, "/fapi/v1/accountConfig": 5, "/fapi/v1/positionSide/dual": 30,
+    "/fapi/v1/income": 30,
 }  # fmt: skip
 _ORDER_PATHS = ("/fapi/v1/order", "/fapi/v1/algoOrder")
 
@@ -221,6 +222,7 @@ def _routes(core: BinanceCore) -> dict[tuple[str, str], _Make]:
         ("GET", "/fapi/v3/account"): account.account,
         ("GET", "/fapi/v1/leverageBracket"): account.brackets,
         ("GET", "/fapi/v1/userTrades"): account.trades,
+        ("GET", "/fapi/v1/income"): account.income,
         ("GET", "/fapi/v1/symbolConfig"): account.symbol_config,
         ("GET", "/fapi/v1/accountConfig"): account.account_config,
         ("GET", "/fapi/v1/positionSide/dual"): account.position_mode,

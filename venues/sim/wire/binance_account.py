@@ -19,6 +19,7 @@ from kernel.model.venue import (
     QueryAccountConfig,
     QueryBalance,
     QueryExecutions,
+    QueryFunding,
     QueryInstruments,
     QueryPositions,
     QuerySymbolConfig,
@@ -34,6 +35,8 @@ from venues.sim.wire.fields import Fields
 MOST_TRADES = 1000
 USUAL_TRADES = 500
 _MOST = 125
+USUAL_INCOME = 100
+_FUNDING = "FUNDING_FEE"
 TRADES_WINDOW_MS = 7 * 24 * 3_600_000
 """userTrades shows at most this much from startTime on."""
 
@@ -144,6 +147,29 @@ class AccountRoutes:
                 if (int(fill.trade_id) >= from_id if from_id else _until(fill, end_ms))
             ]
             return shown([self._rows.trade(fill) for fill in fills[:limit]])
+
+        return Asked(request, show)
+
+    def income(self, fields: Fields) -> Asked | Local:
+        """GET income: of all its types the simulated venue keeps rows of FUNDING_FEE only.
+
+        Without a startTime the last seven days are shown.
+        """
+        symbol = fields.text("symbol", "")
+        asked_for = fields.text("incomeType", _FUNDING) == _FUNDING
+        start_ms = fields.whole("startTime", max(self._core.now_ms - TRADES_WINDOW_MS, 0))
+        end_ms = fields.whole("endTime", 0)
+        limit = min(fields.whole("limit", USUAL_INCOME), MOST_TRADES)
+        request = QueryFunding(since_ns=TsNs(start_ms * MS))
+
+        def show(first: ExecutionPage) -> Response:
+            rows = [
+                self._rows.payment(paid)
+                for page in self._core.rest(request, first)
+                for paid in page.fills
+                if asked_for and symbol in ("", paid.symbol) and _until(paid, end_ms)
+            ]
+            return shown(rows[:limit])
 
         return Asked(request, show)
 

@@ -152,7 +152,6 @@ class BinanceRows:
 
     def trade(self, fill: Fill) -> dict[str, Any]:
         """A row of userTrades: it carries the order id, never the client's."""
-        known = self._notes.reports.get(fill.venue_order_id)
         value = text(fill.qty * fill.price)
         return {
             "buyer": fill.side is Side.BUY,
@@ -168,10 +167,23 @@ class BinanceRows:
             "marginAsset": fill.fee_asset,
             "realizedPnl": text(fill.realized_pnl),
             "side": fill.side.value,
-            "positionSide": "BOTH" if known is None else known.position_side,
+            "positionSide": fill.hedge_leg,
             "symbol": fill.symbol,
             "pair": fill.symbol,
             "time": fill.ts_ns // MS,
+        }
+
+    def payment(self, paid: Fill) -> dict[str, Any]:
+        """A row of income: what came in is positive."""
+        return {
+            "symbol": paid.symbol,
+            "incomeType": "FUNDING_FEE",
+            "income": text(-paid.fee),
+            "asset": paid.fee_asset,
+            "info": "FUNDING_FEE",
+            "time": paid.ts_ns // MS,
+            "tranId": int(paid.trade_id),
+            "tradeId": "",
         }
 
     # ------------------------------------------------------------------ account

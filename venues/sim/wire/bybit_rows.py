@@ -216,7 +216,7 @@ class BybitRows:
             "feeRate": text((fill.fee / value).quantize(_RATE)) if value else "0",
             "markPrice": text(fill.price),
             "indexPrice": "",
-            "closedSize": self.qty(symbol, fill.qty if fill.realized_pnl else ZERO),
+            "closedSize": self.qty(symbol, fill.qty if _closes(fill) else ZERO),
             "seq": self._notes.seqs.get(fill.trade_id, 0),
             "isLeverage": "0",
             "extraFees": "",
@@ -378,3 +378,10 @@ def _ms(ts_ns: int) -> str:
 def _places(step: Decimal) -> int:
     exponent = step.as_tuple().exponent
     return max(-exponent, 0) if isinstance(exponent, int) else 0
+
+
+def _closes(fill: Fill) -> bool:
+    """Whether an execution closed something: of a leg its side tells, else what it realized."""
+    if fill.hedge_leg == "BOTH":
+        return bool(fill.realized_pnl)
+    return fill.hedge_leg == ("SHORT" if fill.side is Side.BUY else "LONG")

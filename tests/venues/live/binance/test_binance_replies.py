@@ -5,7 +5,14 @@ from decimal import Decimal
 import pytest
 
 from kernel import errors
-from kernel.model.orders import OrderClass, OrderStatus, PositionSide, PriceSource, Side
+from kernel.model.orders import (
+    FillKind,
+    OrderClass,
+    OrderStatus,
+    PositionSide,
+    PriceSource,
+    Side,
+)
 from kernel.model.units import MINUTE, MS, SECOND, TsNs
 from kernel.model.venue import (
     CancelOrder,
@@ -14,6 +21,7 @@ from kernel.model.venue import (
     QueryAccountConfig,
     QueryBalance,
     QueryExecutions,
+    QueryFunding,
     QueryInstruments,
     QueryOpenOrders,
     QueryOrder,
@@ -163,6 +171,53 @@ def test_executions_are_oldest_first(world):
     page = asked(world, QueryExecutions(symbol="BTCUSDT"), rows).reply
     assert [fill.trade_id for fill in page.fills] == ["1", "2", "3"]
     assert (page.fills[0].fee, page.fills[0].realized_pnl) == (Decimal("0.5"), Decimal("-0.25"))
+
+
+def payment(number, **changes):
+    """A row of the income ledger."""
+    row = {
+        "symbol": "BTCUSDT",
+        "incomeType": "FUNDING_FEE",
+        "income": "-0.375",
+        "asset": "USDT",
+        "info": "FUNDING_FEE",
+        "time": START_TS // MS - 5_000 + number,
+        "tranId": 9689322392 + number,
+        "tradeId": "",
+    }
+    return row | changes
+
+
+def test_what_the_ledger_took_was_paid_and_other_types_are_left_out(world):
+    rows = [payment(2, income="0.5"), payment(1), payment(3, incomeType="COMMISSION")]
+    page = asked(world, QueryFunding(since_ns=TsNs(START_TS - SECOND)), rows).reply
+    assert [fill.fee for fill in page.fills] == [Decimal("0.375"), Decimal("-0.5")]
+    first = page.fills[0]
+    assert (first.kind, first.qty, first.trade_id) == (FillKind.FUNDING, 0, "9689322393")
+    assert (first.symbol, first.ts_ns) == ("BTCUSDT", START_TS // MS * MS - 4_999 * MS)
+
+
+def test_a_full_page_of_the_ledger_goes_on_at_its_last_time(world):
+    query = QueryFunding(since_ns=TsNs(START_TS - 10 * SECOND))
+    page = asked(world, query, [payment(n) for n in range(1000)]).reply
+    assert page.next_cursor == f"at:{START_TS // MS - 5_000 + 999}"
+    last = QueryFunding(since_ns=query.since_ns, cursor=page.next_cursor)
+    assert asked(world, last, [payment(999)]).reply.next_cursor == ""
+
+
+def test_a_page_of_the_ledger_at_one_time_ends_all_the_same(world):
+    query = QueryFunding(since_ns=TsNs(START_TS // MS * MS - 5_000 * MS))
+    page = asked(world, query, [payment(0) for _ in range(1000)]).reply
+    assert page.next_cursor == f"at:{START_TS // MS - 4_999}"
+
+
+def test_the_ledger_is_read_window_by_window(world):
+    since = TsNs(START_TS - 10 * 86_400 * SECOND)
+    first = asked(world, QueryFunding(since_ns=since), []).reply
+    start_ms = since // MS + requests.TRADES_WINDOW_MS + 1
+    assert first.next_cursor == f"at:{start_ms}"
+    second = asked(world, QueryFunding(since_ns=since, cursor=first.next_cursor), []).reply
+    assert second.next_cursor == ""
 
 
 def test_the_balance_is_that_of_the_quote_currency(world):

@@ -14,6 +14,7 @@ from kernel.model.venue import (
     QueryAccountConfig,
     QueryBalance,
     QueryExecutions,
+    QueryFunding,
     QueryInstruments,
     QueryOpenOrders,
     QueryOrder,
@@ -153,6 +154,20 @@ GOLDEN = [
     (
         QueryExecutions(symbol="BTCUSDT", since_ns=TsNs(1), venue_order_id="7", cursor="id:55"),
         "GET /fapi/v1/userTrades symbol=BTCUSDT orderId=7 fromId=55 limit=1000",
+    ),
+    (
+        QueryFunding(since_ns=TsNs(1_759_900_000 * SECOND)),
+        (
+            "GET /fapi/v1/income incomeType=FUNDING_FEE startTime=1759900000000"
+            " endTime=1760504799999 limit=1000"
+        ),
+    ),
+    (
+        QueryFunding(since_ns=TsNs(1), cursor="at:1759999999999"),
+        (
+            "GET /fapi/v1/income incomeType=FUNDING_FEE startTime=1759999999999"
+            " endTime=1760604799998 limit=1000"
+        ),
     ),
 ]
 

@@ -8,7 +8,7 @@ from kernel.model.orders import Side
 from kernel.model.units import MINUTE, SECOND
 from tests.venues.sim.desk import BTC
 from tests.venues.sim.wire.wire_desk import WireDesk, headers_of
-from venues.sim.fault_kinds import AckDrop, Reject, Target, Throttle, UnknownCode
+from venues.sim.fault_kinds import AckDrop, Cue, Reject, Target, Throttle, UnknownCode, VenueAct
 from venues.sim.wire.binance import BinanceCore
 from venues.sim.wire.link import WireLink
 
@@ -222,6 +222,24 @@ def test_user_trades_are_paged_by_trade_id():
     assert "clientOrderId" not in rest[0]
     one = desk.ask("GET", "/fapi/v1/userTrades", symbol=BTC, orderId=rest[0]["orderId"])
     assert [row["id"] for row in one] == [3]
+
+
+def test_income_is_funding_with_what_came_in_positive():
+    funding = VenueAct(act="funding", symbol=BTC, rate=Decimal("0.0001"), cue=Cue(at_ns=SECOND))
+    desk = WireDesk(faults=(funding,))
+    desk.market("0.010")
+    desk.wait(2000)
+    (row,) = desk.ask("GET", "/fapi/v1/income", incomeType="FUNDING_FEE", limit=1000)
+    assert (row["symbol"], row["incomeType"], row["income"]) == (BTC, "FUNDING_FEE", "-0.06")
+    before = row["time"] - 1
+    for wanted, more in (
+        (1, {"symbol": BTC, "startTime": row["time"]}),
+        (0, {"symbol": "ETHUSDT"}),
+        (0, {"startTime": row["time"] + 1}),
+        (0, {"startTime": before, "endTime": before}),
+        (0, {"incomeType": "COMMISSION"}),
+    ):
+        assert len(desk.ask("GET", "/fapi/v1/income", **more)) == wanted, more
 
 
 def test_what_is_so_already_is_an_error_code_for_margin_and_none_for_leverage():
