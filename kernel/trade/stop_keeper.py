@@ -21,6 +21,7 @@ from kernel.errors import VenueError
 from kernel.model.orders import OrderStatus
 from kernel.model.positions import CloseReason, PositionState
 from kernel.model.units import MS, SECOND, MonoNs, Qty
+from kernel.runtime.errors import TimedOut
 from kernel.trade import evidence, stop_levels
 from kernel.trade.close_reason import ended_by, stopped_by
 from kernel.trade.level_watch import LevelWatch
@@ -151,11 +152,11 @@ class StopKeeper:
         self._exits.resting.withdraw_soon(position, "the stop was triggered")
         while position.qty > 0 and runtime.now() < deadline_ns:
             position.changed.clear()
-            if _ended_short(fired) and await self._read(position):
+            if _ended_short(fired) and await self._read(position, deadline_ns):
                 break
             pause_ns = min(runtime.now() + FIRED_POLL_NS, deadline_ns)
             if not await evidence.wait_until(runtime, position.changed, pause_ns):
-                await self._read(position)
+                await self._read(position, deadline_ns)
         position.stops.fired = None
         if position.qty <= 0:
             return  # the next look of the keeper ends it
@@ -172,11 +173,12 @@ class StopKeeper:
         else:
             await self._owner.ensure(position, cause)
 
-    async def _read(self, position: Position) -> bool:
-        """Book executions that no event told of; False: the read had no value."""
+    async def _read(self, position: Position, until_ns: int) -> bool:
+        """Book executions that no event told of; False: no answer of value in time."""
         try:
-            await evidence.read_executions(self._services, position)
-        except VenueError:
+            with self._services.runtime.timeout_at(until_ns):
+                await evidence.read_executions(self._services, position)
+        except (VenueError, TimedOut):
             return False
         return True
 
