@@ -98,6 +98,8 @@ class ProtectionChecks:
         self._limits = limits
         self._violations = violations
         self._held: dict[Place, Held] = {}
+        self._on: dict[tuple[str, str], list[tuple[Place, Held]]] = {}
+        """The same by (venue, symbol)."""
         self._venues: dict[str, SimVenue] = {}
         self._canceled: dict[tuple[str, str], int] = {}
         self._capped: dict[tuple[str, str], int] = {}
@@ -174,8 +176,8 @@ class ProtectionChecks:
         Where a stop is a property of the position it counts from being told of the position.
         """
         life, now = self._lives, self._agenda.now_ns
-        for place, held in self._held.items():
-            if place[:2] == (venue, symbol) and held.naked_since_ns >= 0 and held.ours:
+        for place, held in self._on.get((venue, symbol), ()):
+            if held.naked_since_ns >= 0 and held.ours:
                 tries = now - self._asked_ns.get((venue, symbol), -EFFORT_NS) < EFFORT_NS
                 span_ns = EFFORT_NS if tries else self._prompt_ns
                 self._later(span_ns, partial(self._look_asked, place, held, now, life))
@@ -200,8 +202,8 @@ class ProtectionChecks:
 
     def became_active(self, venue: str, symbol: str) -> None:
         """The kernel says that the position is ACTIVE: its stop is confirmed."""
-        for (name, held_symbol, _), held in self._held.items():
-            if name == venue and held_symbol == symbol and held.qty and not held.active:
+        for _, held in self._on.get((venue, symbol), ()):
+            if held.qty and not held.active:
                 held.active = True
                 self._note_tightest(held)
 
@@ -209,13 +211,11 @@ class ProtectionChecks:
 
     def qty(self, venue: str, symbol: str) -> Decimal:
         """Signed quantity of a symbol, all hedge legs together."""
-        legs = [held.qty for place, held in self._held.items() if place[:2] == (venue, symbol)]
-        return sum(legs, ZERO)
+        return sum((held.qty for _, held in self._on.get((venue, symbol), ())), ZERO)
 
     def is_ours(self, venue: str, symbol: str) -> bool:
         """Whether the position on a symbol was opened by the kernel alone."""
-        found = [held.ours for place, held in self._held.items() if place[:2] == (venue, symbol)]
-        return all(found)
+        return all(held.ours for _, held in self._on.get((venue, symbol), ()))
 
     def spans(self) -> list[tuple[str, str, int, int]]:
         """(venue, symbol, from, to) of every nakedness of a position of ours, by its end."""
@@ -223,12 +223,19 @@ class ProtectionChecks:
 
     # ------------------------------------------------------------ transitions
 
+    def _at(self, place: Place) -> Held:
+        held = self._held.get(place)
+        if held is None:
+            held = self._held[place] = Held()
+            self._on.setdefault(place[:2], []).append((place, held))
+        return held
+
     def _traded(self, venue: str, event: Traded) -> None:
         fill = event.fill
         if fill.kind is FillKind.FUNDING:
             return
         place = (venue, fill.symbol, event.hedge_leg)
-        held = self._held.setdefault(place, Held())
+        held = self._at(place)
         before, held.qty = held.qty, event.position_qty
         self._note_size(held, abs(before))
         ours = is_ours(fill.client_order_id) or event.reduce_only
@@ -275,7 +282,7 @@ class ProtectionChecks:
 
     def _stop_live(self, venue: str, stop: LiveStop) -> None:
         place = (venue, stop.symbol, stop.hedge_leg)
-        held = self._held.setdefault(place, Held())
+        held = self._at(place)
         held.stops[stop.venue_order_id] = stop
         if held.active and held.qty and self._own(stop) and self._protects(held, stop):
             sign = 1 if held.qty > 0 else -1
@@ -289,7 +296,7 @@ class ProtectionChecks:
     def _stop_gone(self, venue: str, event: StopGone) -> None:
         stop = event.stop
         place = (venue, stop.symbol, stop.hedge_leg)
-        held = self._held.setdefault(place, Held())
+        held = self._at(place)
         was_covered = held.naked_since_ns < 0
         held.stops.pop(stop.venue_order_id, None)
         self._cover(place, held)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from base64 import b32encode
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
@@ -49,6 +50,7 @@ class OrderIdParts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     generation: int
 
 
+@lru_cache(maxsize=1024)  # det-ok: a pure function; each order of a symbol asks for its hash
 def symbol_hash(venue: str, symbol: str) -> str:
     """Six characters that stand for (venue, symbol), non-ASCII symbols included."""
     digest = blake2b(f"{venue}\x1f{symbol}".encode(), digest_size=5).digest()
@@ -88,6 +90,7 @@ def client_order_id(parts: OrderIdParts) -> str:
     return made
 
 
+@lru_cache(maxsize=1024)  # det-ok: a pure function; every report of an order asks again
 def parse_client_order_id(text: str) -> OrderIdParts | None:
     """The parts of an id of ours; None for anybody else's."""
     match = _PATTERN.fullmatch(text)
@@ -105,8 +108,7 @@ def parse_client_order_id(text: str) -> OrderIdParts | None:
 
 def is_ours(text: str) -> bool:
     """Whether an id follows our grammar."""
-    match = _PATTERN.fullmatch(text)
-    return match is not None and match["leg"] in _LEGS
+    return parse_client_order_id(text) is not None
 
 
 def leg_of(client_id: str) -> Leg | None:

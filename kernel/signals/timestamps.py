@@ -14,6 +14,7 @@ _MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _FIRST_YEAR = 1970
 
 
+@lru_cache(maxsize=64)  # det-ok: a pure function; the lines of a wave name one candle
 def parse_utc(text: str) -> TsNs:
     """Nanoseconds of a text such as "2026-01-05T12:45:00Z".
 

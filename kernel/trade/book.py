@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -368,8 +369,10 @@ class PositionBook:
     def forgotten(self) -> list[Position]:
         """Take the ended positions that are too many to be kept."""
         count = len(self._recent) - RECENT_POSITIONS
-        gone = [one for one in self._recent.values() if one.id not in self._unexplained]
-        gone = gone[: max(count, 0)]
+        if count <= 0:
+            return []
+        explained = (one for one in self._recent.values() if one.id not in self._unexplained)
+        gone = list(islice(explained, count))
         for position in gone:
             del self._recent[position.id]
         return gone
