@@ -377,3 +377,24 @@ def test_a_wait_that_is_over_already_looks_at_the_event_alone(bench):
     event.clear()
     assert bench.result(wait(bench.runtime, event, bench.runtime.now() + SECOND)) is False
     assert bench.took_ns == SECOND
+
+
+def test_one_protective_call_may_take_what_is_set(bench):
+    seconds = bench.settings.protection_call_timeout_seconds
+    assert evidence.call_timeout_ns(bench.services) == seconds * SECOND > 0
+
+
+def test_a_position_that_is_not_shown_any_more_keeps_its_last_row(bench):
+    position = bench.filled()
+    position.hear(shown())
+    row = position.report
+    bench.venue._positions = lambda request: PositionPage(positions=())
+    assert bench.result(evidence.read_position(bench.services, position)).qty == 0
+    assert position.report is row
+
+
+def test_a_feed_that_knows_no_price_is_not_fresh(bench):
+    position = bench.filled()
+    bench.prices.push("BTCUSDT", "43000")
+    bench.prices.last = lambda venue, symbol, source: PriceRead(ZERO, bench.runtime.ts())
+    assert bench.result(evidence.fresh_price(bench.services, position)) == 43000
