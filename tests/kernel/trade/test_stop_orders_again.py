@@ -38,6 +38,11 @@ def test_a_quantity_is_split_into_as_few_parts_as_may_be(qty, parts):
     assert split_qty(INSTRUMENT, D(qty)) == [D(part) for part in parts]
 
 
+def test_less_than_one_is_a_part_too():
+    small = msgspec.structs.replace(INSTRUMENT, max_market_qty=D(1))
+    assert split_qty(small, D("1.5")) == [D("0.75"), D("0.75")]
+
+
 # ---------------------------------------------------------------- made again
 
 
