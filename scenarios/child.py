@@ -183,8 +183,8 @@ class Child:
             match asked:
                 case Apply(rows=rows, epoch=epoch):
                     return Applied(database.apply(rows, epoch=epoch))
-                case Load(now_ns=now_ns, ask=ask, least_epoch=least):
-                    return Loaded(database.load(now_ns, ask, least_epoch=least))
+                case Load(now_ns=now_ns, ask=ask, least_epoch=least, anew=anew):
+                    return Loaded(database.load(now_ns, ask, least_epoch=least, anew=anew))
                 case Renew():
                     database.lease(asked.ask, asked.now_ns)
                     return Applied()

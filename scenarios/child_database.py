@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from kernel.errors import InvariantViolation, StoreError
+from kernel.store.backend import NEW, Mark
 from kernel.store.memory import MemoryBackend
 from scenarios.frames import Applied, Apply, Load, Loaded, Renew
 
@@ -42,7 +43,12 @@ class Observer(Protocol):
         """Every row but events, once no dead client works on it any more."""
 
     def replace(
-        self, rows: Iterable[Row], *, epoch: int | None = None, since_ns: int = 0
+        self,
+        rows: Iterable[Row],
+        *,
+        epoch: int | None = None,
+        since_ns: int = 0,
+        mark: Mark = NEW,
     ) -> None:
         """Hold these rows and no others; see `Backend.replace`."""
 
@@ -77,6 +83,15 @@ class ChildDatabase:
     def since_ns(self) -> TsNs:
         """See `Backend.since_ns`."""
         return self._mirror.since_ns
+
+    @property
+    def mark(self) -> Mark:
+        """See `Backend.mark`."""
+        return self._mirror.mark
+
+    def ask_mark(self) -> Mark:
+        """See `Backend.ask_mark`: the mirror's, for both count the same commits."""
+        return self._mirror.mark
 
     # ------------------------------------------------------------ lives
 
@@ -119,12 +134,17 @@ class ChildDatabase:
         return told.claimed
 
     def load(
-        self, now_ns: int, ask: LeaseAsk | None = None, *, least_epoch: int = 1
+        self,
+        now_ns: int,
+        ask: LeaseAsk | None = None,
+        *,
+        least_epoch: int = 1,
+        anew: bool = False,
     ) -> StoredState:
         """See `Backend.load`."""
-        told = self._ask(Load(now_ns=now_ns, ask=ask, least_epoch=least_epoch))
+        told = self._ask(Load(now_ns=now_ns, ask=ask, least_epoch=least_epoch, anew=anew))
         assert isinstance(told, Loaded)
-        mirrored = self._mirror.load(now_ns, ask, least_epoch=least_epoch)
+        mirrored = self._mirror.load(now_ns, ask, least_epoch=least_epoch, anew=anew)
         if mirrored != told.state:
             theirs, ours = (msgspec.to_builtins(one) for one in (told.state, mirrored))
             places = [place for place, one in enumerate(theirs) if one != ours[place]]
@@ -162,12 +182,17 @@ class ChildDatabase:
         return self._mirror.rows(*kinds)
 
     def replace(
-        self, rows: Iterable[Row], *, epoch: int | None = None, since_ns: int = 0
+        self,
+        rows: Iterable[Row],
+        *,
+        epoch: int | None = None,
+        since_ns: int = 0,
+        mark: Mark = NEW,
     ) -> None:
         """See `Backend.replace`."""
         held = tuple(rows)
-        self._observer.replace(held, epoch=epoch, since_ns=since_ns)
-        self._mirror.replace(held, epoch=epoch, since_ns=since_ns)
+        self._observer.replace(held, epoch=epoch, since_ns=since_ns, mark=mark)
+        self._mirror.replace(held, epoch=epoch, since_ns=since_ns, mark=mark)
 
     def close(self) -> None:
         """See `Backend.close`: connections end with their processes."""

@@ -70,6 +70,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load_now", array_like
     now_ns: int
     ask: LeaseAsk | None = None
     least_epoch: int = 1
+    anew: bool = False
 
 
 class Renew(msgspec.Struct, frozen=True, kw_only=True, tag="renew", array_like=True):

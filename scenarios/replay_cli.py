@@ -126,7 +126,7 @@ def cmd_replay(args: argparse.Namespace) -> int:
     """`replay`: run it, print its figures."""
     install_decimal_context()
     try:
-        plan = _plan(args)
+        plan = plan_of(args)
         result = _run(args, plan)
     except SettingsError as error:
         for line in error.problems:
@@ -181,7 +181,12 @@ def settings_of(args: argparse.Namespace) -> Settings:
     return settings
 
 
-def _plan(args: argparse.Namespace) -> ReplayPlan:
+def plan_of(args: argparse.Namespace) -> ReplayPlan:
+    """What the arguments of `replay` ask for.
+
+    Raises:
+        SettingsError: With every problem.
+    """
     problems: list[str] = []
 
     def tried[T](make: Callable[[], T], otherwise: T) -> T:

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from kernel.errors import SettingsError, StoreError
-from kernel.store.backend import Backend
+from kernel.store.backend import NEW, Backend, Mark
 from kernel.store.memory import MemoryBackend
 from scenarios.child_database import ChildDatabase
 
@@ -100,11 +100,16 @@ class _Observer:
             return list(database.rows())
 
     def replace(
-        self, rows: Iterable[Row], *, epoch: int | None = None, since_ns: int = 0
+        self,
+        rows: Iterable[Row],
+        *,
+        epoch: int | None = None,
+        since_ns: int = 0,
+        mark: Mark = NEW,
     ) -> None:
         """See `Observer.replace`."""
         with closing(self._opened()) as database:
-            database.replace(rows, epoch=epoch, since_ns=since_ns)
+            database.replace(rows, epoch=epoch, since_ns=since_ns, mark=mark)
 
     def reset(self) -> None:
         """Be a new store that nobody ever loaded."""

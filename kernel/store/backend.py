@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from kernel.model.rows import EventRow, Row, StoredState
 from kernel.model.units import DAY, TsNs
@@ -23,6 +23,20 @@ EVENTS_AGE_NS = 90 * DAY
 ORDERS_AGE_NS = 90 * DAY
 CLAIMS_READ_NS = DAY
 """A start reads the claims and waves of so long; a commit knows all claims."""
+
+
+class Mark(NamedTuple):
+    """How far a database has come: which one it is, and how much was committed.
+
+    A restored backup has the same `first_ns` and fewer commits; another database another one.
+    """
+
+    first_ns: int = 0
+    """Wall time of its first load ever, for good; 0: it was never loaded, or nobody knows."""
+    commits: int = 0
+
+
+NEW = Mark()
 
 
 class Backend(Protocol):
@@ -36,6 +50,19 @@ class Backend(Protocol):
     @property
     def since_ns(self) -> TsNs:
         """Wall time of the first load ever; 0 before it."""
+        ...
+
+    @property
+    def mark(self) -> Mark:
+        """How far it had come when this client heard of it last."""
+        ...
+
+    def ask_mark(self) -> Mark:
+        """How far it has come by now.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
         ...
 
     def apply(self, rows: tuple[Row, ...], *, epoch: int = 0) -> tuple[bool, ...]:
@@ -53,12 +80,17 @@ class Backend(Protocol):
         ...
 
     def load(
-        self, now_ns: int, ask: LeaseAsk | None = None, *, least_epoch: int = 1
+        self,
+        now_ns: int,
+        ask: LeaseAsk | None = None,
+        *,
+        least_epoch: int = 1,
+        anew: bool = False,
     ) -> StoredState:
         """Take the next run epoch, with it the lease, and read what is not finished at this time.
 
-        A store that knows less than the epoch before `least_epoch` is an earlier state: it exists
-        since now.
+        A store that knows less than the epoch before `least_epoch`, or of which the caller knows
+        that it is an earlier state or another one (`anew`), exists since now.
 
         Raises:
             LeaseHeld: Another instance has it; nothing was done.
@@ -100,11 +132,16 @@ class Backend(Protocol):
         ...
 
     def replace(
-        self, rows: Iterable[Row], *, epoch: int | None = None, since_ns: int = 0
+        self,
+        rows: Iterable[Row],
+        *,
+        epoch: int | None = None,
+        since_ns: int = 0,
+        mark: Mark = NEW,
     ) -> None:
         """Hold these rows and no others, as a restored backup does. Without any: a new store.
 
-        `epoch` and `since_ns` are the backup's; None: both go on.
+        `epoch`, `since_ns` and `mark` are the backup's; None: all go on.
         """
         ...
 

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from kernel.model.units import TsNs
+from kernel.store.backend import NEW, Mark
 from kernel.store.postgres import Limits, PostgresStore
 
 if TYPE_CHECKING:
@@ -42,15 +43,29 @@ class BlockingPostgres:
         """See `Backend.since_ns`."""
         return self._store.since_ns
 
+    @property
+    def mark(self) -> Mark:
+        """See `Backend.mark`."""
+        return self._store.mark
+
+    def ask_mark(self) -> Mark:
+        """See `Backend.ask_mark`."""
+        return self._run(self._store.ask_mark())
+
     def apply(self, rows: tuple[Row, ...], *, epoch: int = 0) -> tuple[bool, ...]:
         """See `Backend.apply`."""
         return self._run(self._store.apply(rows, epoch=epoch))
 
     def load(
-        self, now_ns: int, ask: LeaseAsk | None = None, *, least_epoch: int = 1
+        self,
+        now_ns: int,
+        ask: LeaseAsk | None = None,
+        *,
+        least_epoch: int = 1,
+        anew: bool = False,
     ) -> StoredState:
         """See `Backend.load`."""
-        return self._run(self._store.load(now_ns, ask, least_epoch=least_epoch))
+        return self._run(self._store.load(now_ns, ask, least_epoch=least_epoch, anew=anew))
 
     def leases(self) -> dict[str, Holding]:
         """See `PostgresStore.leases`."""
@@ -81,10 +96,15 @@ class BlockingPostgres:
         return self._run(self._store.rows(*kinds))
 
     def replace(
-        self, rows: Iterable[Row], *, epoch: int | None = None, since_ns: int = 0
+        self,
+        rows: Iterable[Row],
+        *,
+        epoch: int | None = None,
+        since_ns: int = 0,
+        mark: Mark = NEW,
     ) -> None:
         """See `Backend.replace`."""
-        self._run(self._store.replace(rows, epoch=epoch, since_ns=since_ns))
+        self._run(self._store.replace(rows, epoch=epoch, since_ns=since_ns, mark=mark))
 
     def reset(self) -> None:
         """Be a new store that nobody ever loaded."""

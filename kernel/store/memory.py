@@ -27,7 +27,14 @@ from kernel.model.rows import (
     row_key,
 )
 from kernel.model.units import TsNs
-from kernel.store.backend import CLAIMS_READ_NS, EVENTS_AGE_NS, EVENTS_KEPT, ORDERS_AGE_NS
+from kernel.store.backend import (
+    CLAIMS_READ_NS,
+    EVENTS_AGE_NS,
+    EVENTS_KEPT,
+    NEW,
+    ORDERS_AGE_NS,
+    Mark,
+)
 from kernel.store.codec import (
     ORDERS,
     POSITIONS,
@@ -54,11 +61,13 @@ class MemoryBackend:
     Attributes:
         epoch: See `Backend`.
         since_ns: See `Backend`.
+        mark: See `Backend`.
     """
 
     def __init__(self) -> None:
         self.epoch = 0
         self.since_ns = TsNs(0)
+        self.mark = NEW
         self._events: deque[EventRow] = deque(maxlen=EVENTS_KEPT)
         self._leases: dict[str, Holding] = {}
         self._clear()
@@ -87,7 +96,12 @@ class MemoryBackend:
             self._demand_positions(rows)
             for row in rows:
                 self._put(row)
+            self.mark = self.mark._replace(commits=self.mark.commits + 1)
         return claimed
+
+    def ask_mark(self) -> Mark:
+        """See `Backend.ask_mark`."""
+        return self.mark
 
     def _demand_positions(self, rows: tuple[Row, ...]) -> None:
         known = self._rows[POSITIONS.name]
@@ -136,15 +150,20 @@ class MemoryBackend:
                 yield _read(table, row)
 
     def replace(
-        self, rows: Iterable[Row], *, epoch: int | None = None, since_ns: int = 0
+        self,
+        rows: Iterable[Row],
+        *,
+        epoch: int | None = None,
+        since_ns: int = 0,
+        mark: Mark = NEW,
     ) -> None:
         """See `Backend.replace`."""
         held = tuple(rows)
         self._clear()
         if epoch is not None:
-            self.epoch, self.since_ns = epoch, TsNs(since_ns)
+            self.epoch, self.since_ns, self.mark = epoch, TsNs(since_ns), mark
         elif not held:
-            self.since_ns = TsNs(0)
+            self.since_ns, self.mark = TsNs(0), NEW
         for row in held:
             self._put(row)
 
@@ -200,15 +219,22 @@ class MemoryBackend:
             self._leases[account] = Holding(ask.instance, epoch, now_ns + ask.term_ns)
 
     def load(
-        self, now_ns: int, ask: LeaseAsk | None = None, *, least_epoch: int = 1
+        self,
+        now_ns: int,
+        ask: LeaseAsk | None = None,
+        *,
+        least_epoch: int = 1,
+        anew: bool = False,
     ) -> StoredState:
         """See `Backend.load`."""
         lease_of, epoch = "", max(self.epoch + 1, least_epoch)
         if ask is not None:
             lease_of = taken_over(self._leases, ask, now_ns)
             self._lease(ask, epoch, now_ns)
-        if not self.since_ns or self.epoch + 1 < least_epoch:
+        if not self.since_ns or anew or self.epoch + 1 < least_epoch:
             self.since_ns = TsNs(now_ns)
+        if not self.mark.first_ns:
+            self.mark = self.mark._replace(first_ns=now_ns)
         self.epoch = epoch
         self._forget(now_ns)
         live = self._sorted("monitoring.positions", self._live_positions)

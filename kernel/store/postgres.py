@@ -24,7 +24,7 @@ from kernel.model.rows import ClaimRow, EventRow, Row, StoredState
 from kernel.model.units import MS, SECOND, TsNs
 from kernel.store import sql
 from kernel.store.address import Address
-from kernel.store.backend import EVENTS_AGE_NS, EVENTS_KEPT, ORDERS_AGE_NS
+from kernel.store.backend import EVENTS_AGE_NS, EVENTS_KEPT, NEW, ORDERS_AGE_NS, Mark
 from kernel.store.codec import EVENTS, TABLES, Table, from_values, table_of, tables_of, to_values
 from kernel.store.failures import FAILURES, REFUSED, UNDONE, told
 from kernel.store.leases import Holding, LeaseAsk, taken_over
@@ -61,7 +61,8 @@ class PostgresStore:
 
     Attributes:
         epoch: Run epoch that the last load took; 0 before it.
-        since_ns: Wall time of the first load ever; 0 before it.
+        since_ns: Since when it exists; 0 before the first load.
+        mark: How far it had come at the last load or commit.
     """
 
     def __init__(
@@ -77,26 +78,35 @@ class PostgresStore:
         self._forgotten_ns = 0
         self.epoch = 0
         self.since_ns = TsNs(0)
+        self.mark = NEW
 
     # ------------------------------------------------------------ the port
 
     async def apply(self, rows: tuple[Row, ...], *, epoch: int = 0) -> tuple[bool, ...]:
         """See `Backend.apply`."""
 
-        async def write(connection: asyncpg.Connection) -> tuple[bool, ...]:
+        async def write(connection: asyncpg.Connection) -> tuple[tuple[bool, ...], int]:
             async with connection.transaction():
-                await self._fence(connection, epoch)
+                commits = await self._fence(connection, epoch)
                 claimed = await _claim(connection, rows)
                 if all(claimed):
                     await _write(connection, rows)
-                    return claimed
+                    return claimed, commits
                 raise _ClaimedBefore(claimed)
 
         async with self._turn:
             try:
-                return await self._repeated(write)
+                claimed, commits = await self._repeated(write)
             except _ClaimedBefore as answer:
                 return answer.claimed
+            self.mark = self.mark._replace(commits=commits)
+            return claimed
+
+    async def ask_mark(self) -> Mark:
+        """See `Backend.ask_mark`."""
+        async with self._reading() as connection:
+            found = await connection.fetchrow(sql.MARK)
+        return Mark(*found) if found is not None else NEW
 
     async def lease(self, ask: LeaseAsk, now_ns: int) -> None:
         """See `Backend.lease`."""
@@ -121,13 +131,18 @@ class PostgresStore:
         }
 
     async def load(
-        self, now_ns: int, ask: LeaseAsk | None = None, *, least_epoch: int = 1
+        self,
+        now_ns: int,
+        ask: LeaseAsk | None = None,
+        *,
+        least_epoch: int = 1,
+        anew: bool = False,
     ) -> StoredState:
         """See `Backend.load`; the epoch is at least `least_epoch`."""
 
         async def read(connection: asyncpg.Connection) -> StoredState:
             async with connection.transaction(isolation="read_committed"):
-                taken = await connection.fetchrow(sql.TAKE_EPOCH, now_ns, least_epoch)
+                taken = await connection.fetchrow(sql.TAKE_EPOCH, now_ns, least_epoch, anew)
                 assert taken is not None
                 lease_of = ""
                 if ask is not None:
@@ -139,6 +154,7 @@ class PostgresStore:
                     found[field] = await _fetch(connection, table, query, *given)
             switches = found.pop("switches")
             self.epoch, self.since_ns = taken["epoch"], TsNs(taken["since_ns"])
+            self.mark = Mark(taken["first_ns"], taken["commits"])
             return StoredState(
                 epoch=self.epoch,
                 since_ns=self.since_ns,
@@ -202,7 +218,12 @@ class PostgresStore:
         return found
 
     async def replace(
-        self, rows: Iterable[Row], *, epoch: int | None = None, since_ns: int = 0
+        self,
+        rows: Iterable[Row],
+        *,
+        epoch: int | None = None,
+        since_ns: int = 0,
+        mark: Mark = NEW,
     ) -> None:
         """See `Backend.replace`."""
         held = tuple(rows)
@@ -214,16 +235,16 @@ class PostgresStore:
                 await _claim(connection, held)
                 await _write(connection, held)
                 if epoch is not None:
-                    await connection.execute(sql.REWIND_STORE, epoch, since_ns)
+                    await connection.execute(sql.REWIND_STORE, epoch, since_ns, *mark)
                 elif not held:
                     await connection.execute(sql.RESET_STORE)
 
         async with self._turn:
             await self._repeated(put)
         if epoch is not None:
-            self.epoch, self.since_ns = epoch, TsNs(since_ns)
+            self.epoch, self.since_ns, self.mark = epoch, TsNs(since_ns), mark
         elif not held:
-            self.since_ns = TsNs(0)
+            self.since_ns, self.mark = TsNs(0), NEW
 
     async def reset(self) -> None:
         """Be a new store that nobody ever loaded."""
@@ -235,7 +256,7 @@ class PostgresStore:
 
         async with self._turn:
             await self._repeated(empty)
-        self.epoch, self.since_ns, self._forgotten_ns = 0, TsNs(0), 0
+        self.epoch, self.since_ns, self.mark, self._forgotten_ns = 0, TsNs(0), NEW, 0
 
     async def close(self) -> None:
         """Give up every connection; what runs is cut off."""
@@ -326,17 +347,27 @@ class PostgresStore:
         await connection.execute(sql.GIVE_LEASE, ask.accounts, ask.instance, epoch, until_ns)
         return others
 
-    async def _fence(self, connection: asyncpg.Connection, epoch: int) -> None:
-        """Rows of a run (0: of the last load) are for a database that no later run has loaded."""
+    async def _fence(self, connection: asyncpg.Connection, epoch: int) -> int:
+        """Rows of a run (0: of the last load) are for a database that no later run has loaded.
+
+        Returns:
+            How many commits there are with this one; fewer than were known: it was exchanged.
+        """
         whose = epoch or self.epoch
+        held, commits = await connection.fetchrow(sql.FENCE) or (0, 0)
         if not whose:
-            return
-        held = await connection.fetchval(sql.FENCE) or 0
+            return int(commits)
         words = f"{self._address.told}: run epoch {held} holds it, this process has {whose}"
         if held > whose:
             raise StoreFenced(f"database {words}: another process has started")
         if held < whose and not epoch:
             raise StoreError(f"database {words}: the database was exchanged")
+        if commits <= self.mark.commits and not epoch:
+            raise StoreError(
+                f"database {self._address.told}: {commits - 1} commits are there and"
+                f" {self.mark.commits} were made: the database was exchanged for an earlier state"
+            )
+        return int(commits)
 
 
 def _is_gone(connection: asyncpg.Connection) -> bool:

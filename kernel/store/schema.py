@@ -129,12 +129,16 @@ STORE = Table(
     Column("single", Boolean, nullable=False, server_default=text("true")),
     Column("epoch", BigInteger, nullable=False),
     Column("since_ns", BigInteger, nullable=False),
+    Column("first_ns", BigInteger, nullable=False),
+    Column("commits", BigInteger, nullable=False),
     _at("since_ns"),
+    _at("first_ns"),
     PrimaryKeyConstraint("single"),
     CheckConstraint("single", "single"),
     schema="monitoring",
 )
-"""One row: the run epoch that was taken last, and since when this store exists."""
+"""One row: the run epoch that was taken last, since when this store exists, when it was loaded for
+the first time ever, and how many commits it has."""
 LEASES = Table(
     "leases",
     metadata,

@@ -28,8 +28,10 @@ from kernel.model.messages import (
     StoreLoaded,
 )
 from kernel.model.units import MS, SECOND
+from kernel.store.backend import NEW, Mark
 from kernel.store.leases import LeaseAsk
-from kernel.store.spooling import MemorySpool, SpoolingStore
+from kernel.store.spool_queue import MemorySpool
+from kernel.store.spooling import SpoolingStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -66,6 +68,7 @@ class Backup(NamedTuple):
     rows: tuple[Row, ...] = ()
     epoch: int = 0
     since_ns: int = 0
+    mark: Mark = NEW
 
 
 class _Asked(msgspec.Struct, frozen=True, gc=False):
@@ -183,11 +186,14 @@ class SimulatedStore:
 
     def snapshot(self) -> Backup:
         """Everything but events."""
-        return Backup(tuple(self.backend.rows()), self.epoch, self.since_ns)
+        rows = tuple(self.backend.rows())
+        return Backup(rows, self.epoch, self.since_ns, self.backend.ask_mark())
 
     def restore(self, backup: Backup) -> None:
         """Become an earlier state, as a restored backup does; what data folders hold stays."""
-        self.backend.replace(backup.rows, epoch=backup.epoch, since_ns=backup.since_ns)
+        self.backend.replace(
+            backup.rows, epoch=backup.epoch, since_ns=backup.since_ns, mark=backup.mark
+        )
 
     # ------------------------------------------------------------ requests
 

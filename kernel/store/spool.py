@@ -2,6 +2,7 @@
 
     FOLDER/0000000000000007.spool    records from number 7 on; each process begins a file of its own
     FOLDER/epoch                     the highest run epoch that was taken here
+    FOLDER/database                  which database it was, and how many commits it had
     FOLDER/refused                   what the database did not take, a JSON object a line
     FOLDER/lock                      held by the process that uses the folder
 
@@ -18,8 +19,9 @@ import os
 from pathlib import Path
 
 from kernel.errors import StoreError
+from kernel.store.backend import NEW, Mark
+from kernel.store.spool_queue import Recovered
 from kernel.store.spool_records import read_records, record
-from kernel.store.spooling import Recovered
 
 LIMIT_BYTES = 64 * 2**20
 """Of all records together; months of rows of protection."""
@@ -40,6 +42,7 @@ class FileSpool:
         self._lock: int | None = None
         self._file: int | None = None
         """The file that takes records; None: the next record begins one."""
+        self._database: int | None = None
         self._end = 0
         """Behind its last whole record."""
         self._size = 0
@@ -122,10 +125,37 @@ class FileSpool:
 
     def close(self) -> None:
         """Let another process use the folder."""
-        for file in (self._file, self._lock):
+        for file in (self._file, self._database, self._lock):
             if file is not None:
                 os.close(file)
-        self._file = self._lock = None
+        self._file = self._database = self._lock = None
+
+    # ------------------------------------------------------------ the database
+
+    def mark(self) -> Mark:
+        """See `Spool.mark`; what cannot be read as one is none."""
+        try:
+            words = (self._folder / "database").read_bytes().split()
+        except FileNotFoundError:
+            return NEW
+        except OSError as error:
+            raise self._failed("read which database it was", error) from error
+        if len(words) != len(NEW) or not all(word.isdigit() for word in words):
+            return NEW
+        return Mark(*map(int, words))
+
+    def note_mark(self, mark: Mark, *, surely: bool) -> None:
+        """See `Spool.note_mark`: one small write; `surely` syncs it."""
+        try:
+            self._use()
+            if self._database is None:
+                self._database = self._open("database", os.O_WRONLY | os.O_CREAT)
+            _write(self._database, b"%020d %020d\n" % mark, 0)
+            if surely:
+                os.fsync(self._database)
+                self._sync_folder()
+        except OSError as error:
+            raise self._failed("note which database it is", error) from error
 
     # ------------------------------------------------------------ the epoch
 

@@ -12,16 +12,20 @@ LIVE = "(state NOT IN ('CLOSED', 'ROLLED_BACK') OR result_ns = 0)"
 """Of positions: what a start needs, that is all but those that ended and whose result was told."""
 
 TAKE_EPOCH = """
-    INSERT INTO monitoring.store AS held (epoch, since_ns) VALUES (greatest(1, $2::bigint), $1)
+    INSERT INTO monitoring.store AS held (epoch, since_ns, first_ns, commits)
+    VALUES (greatest(1, $2::bigint), $1, $1, 0)
     ON CONFLICT (single) DO UPDATE SET
         epoch = greatest(held.epoch + 1, $2),
-        since_ns = CASE WHEN held.since_ns > 0 AND held.epoch + 1 >= $2
-            THEN held.since_ns ELSE excluded.since_ns END
-    RETURNING epoch, since_ns
+        since_ns = CASE WHEN held.since_ns > 0 AND held.epoch + 1 >= $2 AND NOT $3
+            THEN held.since_ns ELSE excluded.since_ns END,
+        first_ns = CASE WHEN held.first_ns > 0 THEN held.first_ns ELSE excluded.first_ns END
+    RETURNING epoch, since_ns, first_ns, commits
 """
-"""Args: wall time, the least epoch that may be taken. Where the epoch before it is not known, this
-is an earlier state, and exists since now."""
-FENCE = "SELECT epoch FROM monitoring.store FOR SHARE"
+"""Args: wall time, the least epoch that may be taken, whether it exists since now in any case.
+Where the epoch before the least one is not known, this is an earlier state, and does so too."""
+MARK = "SELECT first_ns, commits FROM monitoring.store"
+FENCE = "UPDATE monitoring.store SET commits = commits + 1 RETURNING epoch, commits"
+"""Nothing else commits, or loads, until this commit has ended."""
 CLAIM = """
     INSERT INTO monitoring.claims (once_key, wave_ns, claimed_ns)
     SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])
@@ -47,8 +51,10 @@ GIVE_LEASE = """
         instance = excluded.instance, epoch = excluded.epoch, until_ns = excluded.until_ns
 """
 CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"
-RESET_STORE = "UPDATE monitoring.store SET since_ns = 0"
-REWIND_STORE = "UPDATE monitoring.store SET epoch = $1, since_ns = $2"
+RESET_STORE = "UPDATE monitoring.store SET since_ns = 0, first_ns = 0, commits = 0"
+REWIND_STORE = """
+    UPDATE monitoring.store SET epoch = $1, since_ns = $2, first_ns = $3, commits = $4
+"""
 
 
 def _quoted(name: str) -> str:

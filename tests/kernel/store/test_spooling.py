@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 from kernel.errors import RowsRefused, StoreError, StoreFenced
 from kernel.model.rows import ClaimRow, EventRow, LockRow, Row, StoredState, row_key
 from kernel.model.units import TsNs
-from kernel.store.spooling import MemorySpool, SpoolingStore
+from kernel.store.backend import NEW, Mark
+from kernel.store.spool_queue import MemorySpool
+from kernel.store.spooling import SpoolingStore
 
 
 class Database:
@@ -20,6 +23,7 @@ class Database:
         self.taken = 0
         """The highest epoch that somebody took."""
         self.since = 0
+        self.mark = NEW
         self.away = False
         self.fail_after: int | None = None
         """So many more commits are taken."""
@@ -34,6 +38,11 @@ class Client:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.epoch = 0
+        self.mark = NEW
+
+    def ask_mark(self) -> Mark:
+        self._ask()
+        return self.database.mark
 
     def apply(self, rows: tuple[Row, ...], *, epoch: int = 0) -> tuple[bool, ...]:
         self._ask()
@@ -47,13 +56,21 @@ class Client:
                 raise StoreError("away in the middle")
             self.database.fail_after -= 1
         self.database.rows.update({row_key(row): row for row in rows})
+        self.mark = self.database.mark = self.database.mark._replace(
+            commits=self.database.mark.commits + 1
+        )
         return tuple(True for row in rows if isinstance(row, ClaimRow))
 
-    def load(self, now_ns: int, ask=None, *, least_epoch: int = 1) -> StoredState:
+    def load(
+        self, now_ns: int, ask=None, *, least_epoch: int = 1, anew: bool = False
+    ) -> StoredState:
         self._ask()
         held = self.database.taken
-        if not self.database.since or held + 1 < least_epoch:
+        if not self.database.since or anew or held + 1 < least_epoch:
             self.database.since = now_ns
+        if not self.database.mark.first_ns:
+            self.database.mark = self.database.mark._replace(first_ns=now_ns)
+        self.mark = self.database.mark
         self.epoch = self.database.taken = max(held + 1, least_epoch)
         return StoredState(epoch=self.epoch, since_ns=TsNs(self.database.since))
 
@@ -280,3 +297,57 @@ def test_whatever_fails_the_database_has_what_was_answered_newest_last(steps):
                 except StoreError:
                     continue
     assert values(database)["A"] == answered == asked
+
+
+# ------------------------------------------------------------------------ which database, how far
+
+
+def test_a_database_with_fewer_commits_is_an_earlier_state_and_begins_now():
+    database, spool = Database(), MemorySpool()
+    store = begun(database, spool)
+    for value in (1, 2, 3):
+        store.commit((lock("A", value),), entry=False)
+    database.mark = database.mark._replace(commits=2)
+    later = SpoolingStore(database.client(), spool).load(50)
+    assert later.state.since_ns == 50
+    assert "has 2 of the 3 commits" in later.damage[0]
+
+
+def test_one_that_has_every_commit_that_was_made_goes_on():
+    database, spool = Database(), MemorySpool()
+    store = begun(database, spool)
+    store.commit((lock("A", 1),), entry=False)
+    again = SpoolingStore(database.client(), spool).load(50)
+    assert (again.state.since_ns, again.damage) == (1, ())
+
+
+def test_another_database_gets_nothing_of_what_was_spooled_and_is_told():
+    database, spool = Database(), MemorySpool()
+    store = begun(database, spool)
+    database.away = True
+    store.commit((lock("A", 1),), entry=False)
+    other = Database()
+    begun(other, MemorySpool(), now=7)
+    loaded = SpoolingStore(other.client(), spool).load(50)
+    assert values(other) == {}
+    assert len(spool.aside) == 1
+    assert loaded.state.since_ns == 50
+    assert "not the one that this data folder was used with" in loaded.damage[-1]
+    assert spool.recover().payloads == ()
+
+
+def test_what_was_spooled_before_its_database_was_named_is_written():
+    database, spool = Database(), MemorySpool()
+    begun(database, spool)
+    unnamed = msgspec.msgpack.encode([1, [lock("A", 4)]])
+    spool.append(unnamed)
+    SpoolingStore(database.client(), spool).load(50)
+    assert values(database) == {"A": 4}
+
+
+def test_a_commit_is_taken_though_its_number_cannot_be_noted():
+    database, spool = Database(), MemorySpool()
+    store = begun(database, spool)
+    spool.full = True
+    assert store.commit((lock("A", 1),), entry=False).spooled == ""
+    assert values(database) == {"A": 1}
