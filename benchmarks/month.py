@@ -4,7 +4,7 @@
 
 The arguments are those of `run_sim.py replay` (`--data`, `--waves`, `--from`, `--to`, `--set`).
 Bytes are those of the tables with their indexes, after `VACUUM FULL`; events are also counted per
-row, since they are forgotten: `--keep` (EVENTS_KEPT by default) says how many are kept at most.
+row, since they are forgotten: `--keep` (100 000 by default) says how many are kept at most.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import asyncpg
 from kernel.model.messages import Input, StepResult
 from kernel.model.units import DAY, SECOND, install_decimal_context
 from kernel.store.address import Address
-from kernel.store.backend import EVENTS_KEPT
+from kernel.store.backend import Retention
 from kernel.store.embedded import FAST
 from kernel.store.scratch import own_address, own_database, scratch_server
 from kernel.watch.events import EventLog
@@ -106,7 +106,7 @@ def main(arguments: list[str]) -> int:
     """Replay, then measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.month")
     add_arguments(parser)
-    parser.add_argument("--keep", type=int, default=EVENTS_KEPT, metavar="N", help="events")
+    parser.add_argument("--keep", type=int, default=Retention().events, metavar="N", help="events")
     options = parser.parse_args(arguments)
     install_decimal_context()
     plan = plan_of(options)

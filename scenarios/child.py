@@ -30,7 +30,7 @@ from kernel.model.messages import (
 )
 from kernel.model.orders import PriceSource
 from kernel.model.units import MS, TsNs
-from kernel.store.backend import Backend
+from kernel.store.backend import Backend, Retention
 from kernel.store.instance import AnotherInstance, InstanceLock
 from kernel.trade.lease import SUPERSEDED
 from replay.player import factory_of
@@ -117,13 +117,14 @@ class Child:
             self._lock = InstanceLock(Path(begin.folder)).take()
         guards.switch_off(begin.without)
         self._holds = Holds(pipe)
+        settings = Settings.from_json(begin.settings)
         self._kernel = Kernel(
-            Settings.from_json(begin.settings),
+            settings,
             prices=PipePrices(pipe),
             venue_factories={name: factory_of(begin.level, name) for name in begin.venues},
         )
         self._told = 0
-        self._database = _connected(begin) if begin.database else None
+        self._database = _connected(begin, settings) if begin.database else None
         pipe.send(Ready(self._kernel.next_deadline()))
 
     def serve(self) -> int:
@@ -194,7 +195,7 @@ class Child:
             return Broke(holder=held.holder)
 
 
-def _connected(begin: Begin) -> Backend:
+def _connected(begin: Begin, settings: Settings) -> Backend:
     """The database; nothing of it is loaded where there is none."""
     module = import_module("kernel.store.blocking")
     where = import_module("kernel.store.address")
@@ -202,6 +203,7 @@ def _connected(begin: Begin) -> Backend:
     if begin.folder:
         limits = import_module("kernel.store.postgres").Limits(idle_ns=SILENCE_NS)
     made: Backend = module.BlockingPostgres(where.Address(begin.database), limits)
+    made.retention = Retention.of(settings)
     return made
 
 

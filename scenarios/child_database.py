@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from kernel.errors import InvariantViolation, StoreError
-from kernel.store.backend import NEW, Mark
+from kernel.store.backend import NEW, Mark, Retention
 from kernel.store.memory import MemoryBackend
 from scenarios.frames import Applied, Apply, Load, Loaded, Renew
 
@@ -83,6 +83,15 @@ class ChildDatabase:
     def since_ns(self) -> TsNs:
         """See `Backend.since_ns`."""
         return self._mirror.since_ns
+
+    @property
+    def retention(self) -> Retention:
+        """See `Backend`: the kernel's process has it from its settings."""
+        return self._mirror.retention
+
+    @retention.setter
+    def retention(self, retention: Retention) -> None:
+        self._mirror.retention = retention
 
     @property
     def mark(self) -> Mark:

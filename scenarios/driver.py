@@ -36,6 +36,7 @@ from kernel.model.messages import (
     Tick,
 )
 from kernel.model.units import MonoNs, TsNs, install_decimal_context
+from kernel.store.backend import Retention
 from scenarios.child_database import ChildDatabase
 from scenarios.composition import compose_venue
 from scenarios.kernels import AnyKernel, LocalKernel
@@ -144,6 +145,7 @@ class Driver:
         self.ambush: Ambush | None = None
         self._level = level
         backend = world.store.backend
+        backend.retention = Retention.of(settings)
         self._database = backend if isinstance(backend, ChildDatabase) else None
         self._isolate = isolate
         self._composed = {name: compose_venue(level, name) for name in world.venues}

@@ -38,6 +38,16 @@ class Connections(Section):
     db_statement_timeout_ms: int = whole(
         4000, 100, 60_000, "longest wait for a statement, a lock, a silent transaction"
     )
+    events_kept: int = whole(
+        100_000, 1_000, 100_000_000, "so many events are kept in the database, the newest"
+    )
+    events_kept_days: int = whole(90, 1, 3_650, "events are kept so many days at most")
+    orders_kept_days: int = whole(
+        90,
+        2,
+        3_650,
+        "orders of positions that ended are kept so many days after their last change",
+    )
     data_folder: str = said(
         "data", "where the embedded database and the spool are kept", min_length=1
     )

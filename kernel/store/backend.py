@@ -4,25 +4,40 @@
 2. A claim that exists refuses its whole commit.
 3. Rows are read in the order in which their keys were first written.
 4. A row that refers to a position needs it; nothing of a commit without it is written.
-5. Event rows are kept apart, the newest `EVENTS_KEPT` of the last `EVENTS_AGE_NS`.
-6. Orders that nothing can ask for any more are forgotten `ORDERS_AGE_NS` after their last change,
-   at a load.
+5. Event rows are kept apart: the newest so many of so long (`Retention`).
+6. Orders that nothing can ask for any more are forgotten so long after their last change, at a
+   load.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from kernel.model.rows import EventRow, Row, StoredState
 from kernel.model.units import DAY, TsNs
 from kernel.store.leases import LeaseAsk
 
-EVENTS_KEPT = 100_000
-EVENTS_AGE_NS = 90 * DAY
-ORDERS_AGE_NS = 90 * DAY
+if TYPE_CHECKING:
+    from kernel.config import Settings
+
 CLAIMS_READ_NS = DAY
 """A start reads the claims and waves of so long; a commit knows all claims."""
+
+
+class Retention(NamedTuple):
+    """How long what is forgotten is kept."""
+
+    events: int = 100_000
+    events_ns: int = 90 * DAY
+    orders_ns: int = 90 * DAY
+
+    @classmethod
+    def of(cls, settings: Settings) -> Retention:
+        """As the owner wants it."""
+        return cls(
+            settings.events_kept, settings.events_kept_days * DAY, settings.orders_kept_days * DAY
+        )
 
 
 class Mark(NamedTuple):
@@ -40,7 +55,13 @@ NEW = Mark()
 
 
 class Backend(Protocol):
-    """Keeps rows for one client at a time."""
+    """Keeps rows for one client at a time.
+
+    Attributes:
+        retention: How long it keeps what is forgotten.
+    """
+
+    retention: Retention
 
     @property
     def epoch(self) -> int:

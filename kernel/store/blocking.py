@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from kernel.model.units import TsNs
-from kernel.store.backend import NEW, Mark
+from kernel.store.backend import NEW, Mark, Retention
 from kernel.store.postgres import Limits, PostgresStore
 
 if TYPE_CHECKING:
@@ -42,6 +42,15 @@ class BlockingPostgres:
     def since_ns(self) -> TsNs:
         """See `Backend.since_ns`."""
         return self._store.since_ns
+
+    @property
+    def retention(self) -> Retention:
+        """See `Backend`."""
+        return self._store.retention
+
+    @retention.setter
+    def retention(self, retention: Retention) -> None:
+        self._store.retention = retention
 
     @property
     def mark(self) -> Mark:

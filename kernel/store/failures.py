@@ -29,9 +29,10 @@ REFUSED = (
 UNDONE = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
-    asyncpg.LockNotAvailableError,
 )
-"""The transaction was rolled back for certain, and may succeed when it is tried again."""
+"""The transaction was rolled back for certain, and may succeed when it is tried again at once."""
+LATE = (asyncpg.LockNotAvailableError,)
+"""Rolled back for certain too, after all the time that there was: nobody tries again."""
 
 
 def told(error: BaseException, address: Address) -> str:

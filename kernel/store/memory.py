@@ -27,14 +27,7 @@ from kernel.model.rows import (
     row_key,
 )
 from kernel.model.units import TsNs
-from kernel.store.backend import (
-    CLAIMS_READ_NS,
-    EVENTS_AGE_NS,
-    EVENTS_KEPT,
-    NEW,
-    ORDERS_AGE_NS,
-    Mark,
-)
+from kernel.store.backend import CLAIMS_READ_NS, NEW, Mark, Retention
 from kernel.store.codec import (
     ORDERS,
     POSITIONS,
@@ -62,13 +55,15 @@ class MemoryBackend:
         epoch: See `Backend`.
         since_ns: See `Backend`.
         mark: See `Backend`.
+        retention: See `Backend`.
     """
 
     def __init__(self) -> None:
         self.epoch = 0
         self.since_ns = TsNs(0)
         self.mark = NEW
-        self._events: deque[EventRow] = deque(maxlen=EVENTS_KEPT)
+        self.retention = Retention()
+        self._events: deque[EventRow] = deque()
         self._leases: dict[str, Holding] = {}
         self._clear()
 
@@ -120,7 +115,8 @@ class MemoryBackend:
         events = self._events
         for row in rows:
             events.append(row)
-            while events[0].ts_ns < row.ts_ns - EVENTS_AGE_NS:
+            oldest_ns = row.ts_ns - self.retention.events_ns
+            while len(events) > self.retention.events or events[0].ts_ns < oldest_ns:
                 events.popleft()
 
     def events(self) -> tuple[EventRow, ...]:
@@ -293,7 +289,7 @@ class MemoryBackend:
             assert isinstance(row, OrderRow)
             if row.position_id in self._live_positions:
                 continue
-            if max(row.created_ns, row.updated_ns) < now_ns - ORDERS_AGE_NS:
+            if max(row.created_ns, row.updated_ns) < now_ns - self.retention.orders_ns:
                 del held[key]
                 del self._places[(ORDERS.name, key)]
                 del self._children[(ORDERS.name, row.position_id)][key]

@@ -2,7 +2,8 @@
 
 1. One connection writes, one commit at a time in the order of asking; each is one transaction.
 2. A commit is refused when another process has loaded since: nothing is written behind its back.
-3. What was rolled back for certain (deadlock, serialisation) is tried again, `TRIES` times.
+3. What was rolled back for certain (deadlock, serialisation) is tried again, `TRIES` times, and in
+   all no longer than `Limits.commit_ns`. A lock that was waited for in vain is not.
 4. Whatever else fails is a `StoreError` whose words show no secret. If the connection broke while
    it committed, nothing is known; the next call connects anew.
 5. Events have a connection of their own: they neither wait for a commit nor delay one.
@@ -24,9 +25,9 @@ from kernel.model.rows import ClaimRow, EventRow, Row, StoredState
 from kernel.model.units import MS, SECOND, TsNs
 from kernel.store import sql
 from kernel.store.address import Address
-from kernel.store.backend import EVENTS_AGE_NS, EVENTS_KEPT, NEW, ORDERS_AGE_NS, Mark
+from kernel.store.backend import NEW, Mark, Retention
 from kernel.store.codec import EVENTS, TABLES, Table, from_values, table_of, tables_of, to_values
-from kernel.store.failures import FAILURES, REFUSED, UNDONE, told
+from kernel.store.failures import FAILURES, LATE, REFUSED, UNDONE, told
 from kernel.store.leases import Holding, LeaseAsk, taken_over
 
 TRIES = 5
@@ -45,9 +46,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_overflow: int = 20
     connect_ns: int = 5 * SECOND
     statement_ns: int = 4 * SECOND
-    """Also for a lock."""
     idle_ns: int = 4 * SECOND
     """For a transaction whose client says nothing (a frozen process)."""
+
+    @property
+    def lock_ns(self) -> int:
+        """For a lock: less than its statement has, so that the reason is known."""
+        return self.statement_ns * 3 // 4
+
+    @property
+    def commit_ns(self) -> int:
+        """For a commit, a load, a lease with all their statements and tries."""
+        return self.statement_ns + self.statement_ns // 8
 
 
 class PostgresStore:
@@ -63,6 +73,7 @@ class PostgresStore:
         epoch: Run epoch that the last load took; 0 before it.
         since_ns: Since when it exists; 0 before the first load.
         mark: How far it had come at the last load or commit.
+        retention: How long it keeps what is forgotten.
     """
 
     def __init__(
@@ -79,6 +90,7 @@ class PostgresStore:
         self.epoch = 0
         self.since_ns = TsNs(0)
         self.mark = NEW
+        self.retention = Retention()
 
     # ------------------------------------------------------------ the port
 
@@ -147,7 +159,7 @@ class PostgresStore:
                 lease_of = ""
                 if ask is not None:
                     lease_of = await self._lease(connection, ask, taken["epoch"], now_ns)
-                await connection.execute(sql.FORGET_ORDERS, now_ns - ORDERS_AGE_NS)
+                await connection.execute(sql.FORGET_ORDERS, now_ns - self.retention.orders_ns)
                 found: dict[str, tuple[Row, ...]] = {}
                 for field, (table, query, back_ns) in sql.START.items():
                     given = () if back_ns is None else (now_ns - back_ns,)
@@ -182,8 +194,9 @@ class PostgresStore:
                     records=[to_values(row) for row in rows],
                 )
                 if abs(newest_ns - self._forgotten_ns) >= FORGET_EVERY_NS:
-                    await connection.execute(sql.FORGET_OLD_EVENTS, newest_ns - EVENTS_AGE_NS)
-                    await connection.execute(sql.FORGET_MANY_EVENTS, EVENTS_KEPT)
+                    kept = self.retention
+                    await connection.execute(sql.FORGET_OLD_EVENTS, newest_ns - kept.events_ns)
+                    await connection.execute(sql.FORGET_MANY_EVENTS, kept.events)
             if abs(newest_ns - self._forgotten_ns) >= FORGET_EVERY_NS:
                 self._forgotten_ns = newest_ns
 
@@ -240,7 +253,7 @@ class PostgresStore:
                     await connection.execute(sql.RESET_STORE)
 
         async with self._turn:
-            await self._repeated(put)
+            await self._repeated(put, bounded=False)
         if epoch is not None:
             self.epoch, self.since_ns, self.mark = epoch, TsNs(since_ns), mark
         elif not held:
@@ -255,7 +268,7 @@ class PostgresStore:
                     await connection.execute(statement)
 
         async with self._turn:
-            await self._repeated(empty)
+            await self._repeated(empty, bounded=False)
         self.epoch, self.since_ns, self.mark, self._forgotten_ns = 0, TsNs(0), NEW, 0
 
     async def close(self) -> None:
@@ -266,8 +279,19 @@ class PostgresStore:
 
     # ------------------------------------------------------------ connections
 
-    async def _repeated[T](self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    async def _repeated[T](
+        self, work: Callable[[asyncpg.Connection], Awaitable[T]], *, bounded: bool = True
+    ) -> T:
         """Do it on the writing connection; again, where it was certainly undone."""
+        within_ns = self._limits.commit_ns
+        try:
+            async with asyncio.timeout(within_ns / SECOND if bounded else None):
+                return await self._tried(work)
+        except TimeoutError:
+            words = f"no end within {within_ns // MS} ms"
+            raise StoreError(f"database {self._address.told}: {words}") from None
+
+    async def _tried[T](self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         for attempt in range(TRIES):
             try:
                 return await work(await self._writing())
@@ -275,6 +299,8 @@ class PostgresStore:
                 if attempt == TRIES - 1:
                     raise StoreError(told(error, self._address)) from None
                 await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
+            except LATE as error:
+                raise StoreError(told(error, self._address)) from None
             except REFUSED as error:
                 raise RowsRefused(told(error, self._address)) from None
             except FAILURES as error:
@@ -312,6 +338,7 @@ class PostgresStore:
             if self._pool is None:
                 limits = self._limits
                 wait = str(limits.statement_ns // MS)
+                wait_for_lock = str(limits.lock_ns // MS)
                 self._pool = await asyncpg.create_pool(
                     self._address.url,
                     min_size=0,
@@ -322,7 +349,7 @@ class PostgresStore:
                     server_settings={
                         "application_name": "wave-kernel",
                         "statement_timeout": wait,
-                        "lock_timeout": wait,
+                        "lock_timeout": wait_for_lock,
                         "idle_in_transaction_session_timeout": str(limits.idle_ns // MS),
                         "timezone": "UTC",
                         "default_transaction_isolation": "read committed",

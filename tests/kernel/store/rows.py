@@ -8,13 +8,15 @@ from typing import Any, get_type_hints
 from hypothesis import strategies as st
 
 from kernel.model.orders import OrderClass, OrderType, PositionSide, Side
-from kernel.model.positions import PositionRow, PositionState
+from kernel.model.positions import PositionRow, PositionState, TrailingState
 from kernel.model.rows import (
     ClaimRow,
     EventRow,
     FillRow,
+    LockRow,
     OrderRow,
     PerformanceRow,
+    SignalRow,
     SwitchRow,
     TrailingRow,
     WaveRow,
@@ -62,6 +64,36 @@ def event(at: int, **more: Any) -> EventRow:
         ts_ns=TsNs(at), kind="stop.set", venue="binance", symbol="X", position_id="",
         client_order_id="", cause="why", **fields,
     )  # fmt: skip
+
+
+def one_of_each() -> list:
+    """A row in every table, with something in every field that may be empty."""
+    signal = SignalRow(
+        once_key="k", source="feed", venue="binance", symbol="BTCUSDT", side="BUY",
+        candle_ns=TsNs(3), arrived_ns=TsNs(4), raw='{"score_week": 65}', drop_reason="late",
+    )  # fmt: skip
+    trailing = TrailingRow(
+        position_id="p", state=TrailingState.ACTIVE, activation_price=Decimal("101.5"),
+        best_price=Decimal("103.25"), confirmed_stop=Decimal(99), last_update_ns=TsNs(6),
+        updated_ns=TsNs(7),
+    )  # fmt: skip
+    sums: dict[str, Any] = {
+        "venue": "binance", "ts_ns": TsNs(9), "closed": 3, "wins": 2, "net": Decimal("1.25"),
+    }  # fmt: skip
+    return [
+        position("p", once_key="k", protected_level=Decimal("99.0"), generation=4),
+        order("c", "p", trigger_price=Decimal("99.0"), venue_order_id="v", watch_until_ns=TsNs(8)),
+        fill("t", "p"),
+        trailing,
+        claim("k", 5),
+        LockRow(venue="binance", symbol="BTCUSDT", reason="loss", until_ns=TsNs(10)),
+        SwitchRow(day=1, day_result=Decimal(-3), stops=(TsNs(1),), wallets=(("a", Decimal(2)),)),
+        PerformanceRow(period="running", **sums),
+        PerformanceRow(period="day", **sums),
+        event(11),
+        signal,
+        WaveRow(source="feed", wave_ns=TsNs(3), state="open", expected_until_ns=TsNs(12)),
+    ]
 
 
 # ------------------------------------------------------------------------ drawn

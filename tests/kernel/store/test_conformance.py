@@ -20,7 +20,7 @@ from kernel.model.rows import (
     WaveRow,
 )
 from kernel.model.units import DAY, HOUR, TsNs
-from kernel.store.backend import EVENTS_AGE_NS, ORDERS_AGE_NS, Backend
+from kernel.store.backend import Backend, Mark, Retention
 from kernel.store.codec import decode_row, encode_row, table_of
 from kernel.store.leases import LeaseAsk
 from tests.kernel.store.rows import KINDS, any_row, claim, event, fill, order, parents, position
@@ -172,7 +172,9 @@ def test_a_load_gives_what_ended_and_whose_result_is_not_told(store: Backend):
 
 
 def test_orders_that_nothing_can_ask_for_are_forgotten_after_a_while(store: Backend):
-    past, young = TsNs(NOW - ORDERS_AGE_NS - 1), TsNs(NOW - ORDERS_AGE_NS)
+    kept_ns = 3 * 24 * HOUR
+    store.retention = Retention(orders_ns=kept_ns)
+    past, young = TsNs(NOW - kept_ns - 1), TsNs(NOW - kept_ns)
     over = position("over", PositionState.CLOSED)
     store.apply((
         position("live"), over,
@@ -211,11 +213,30 @@ def test_a_store_that_was_lost_is_a_new_one_whose_epochs_go_on(store: Backend):
     assert store.apply((claim("a"),)) == (True,)
 
 
+def test_commits_are_counted_and_the_first_load_is_remembered_for_good(store: Backend):
+    assert store.ask_mark() == Mark()
+    store.load(NOW)
+    assert store.ask_mark() == store.mark == Mark(NOW, 0)
+    store.apply((position("p"), claim("a")))
+    assert store.apply((claim("a"),)) == (False,)
+    store.apply((position("q"),))
+    assert store.ask_mark() == store.mark == Mark(NOW, 2), "a refused commit is none"
+    state = store.load(NOW + HOUR, anew=True)
+    assert (state.epoch, state.since_ns) == (2, NOW + HOUR)
+    assert store.ask_mark() == Mark(NOW, 2)
+    assert store.load(NOW + 2 * HOUR).since_ns == NOW + HOUR
+    store.replace(list(store.rows()), epoch=2, since_ns=NOW, mark=Mark(NOW, 1))
+    assert store.ask_mark() == Mark(NOW, 1)
+    store.replace(())
+    assert store.ask_mark() == Mark()
+
+
 # ------------------------------------------------------------------------ events
 
 
 def test_events_are_kept_apart_and_old_ones_forgotten(store: Backend):
-    old, new = event(NOW), event(NOW + EVENTS_AGE_NS + 2, text="a\0b")
+    old, new = event(NOW), event(NOW + 2 * HOUR + 2, text="a\0b")
+    store.retention = Retention(events_ns=2 * HOUR)
     store.keep_events((old,))
     store.apply((event(NOW + 1), position("p")))
     assert store.events() == (old, event(NOW + 1))
@@ -225,13 +246,11 @@ def test_events_are_kept_apart_and_old_ones_forgotten(store: Backend):
     assert [type(row) for row in store.rows()] == [PositionRow]
 
 
-def test_only_the_newest_events_are_kept(store: Backend, monkeypatch):
-    for module in ("memory", "postgres"):
-        monkeypatch.setattr(f"kernel.store.{module}.EVENTS_KEPT", 3)
-    fresh: Backend = type(store)() if not hasattr(store, "reset") else store
+def test_only_the_newest_events_are_kept(store: Backend):
+    store.retention = Retention(events=3)
     for number in range(6):
-        fresh.keep_events((event(NOW + number * HOUR),))
-    assert [row.ts_ns for row in fresh.events()] == [NOW + number * HOUR for number in (3, 4, 5)]
+        store.keep_events((event(NOW + number * HOUR),))
+    assert [row.ts_ns for row in store.events()] == [NOW + number * HOUR for number in (3, 4, 5)]
 
 
 # ------------------------------------------------------------------------ any row, any history

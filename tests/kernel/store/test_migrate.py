@@ -1,15 +1,20 @@
 """Revisions: from every earlier one with data in it, and the tables are those of the models."""
 
+import asyncio
 from collections.abc import Iterator
 
+import asyncpg
 import pytest
 
 from kernel.errors import StoreError
+from kernel.model.positions import PositionState
 from kernel.store.address import Address
+from kernel.store.backend import Mark
 from kernel.store.blocking import BlockingPostgres
+from kernel.store.codec import TABLES, table_of, to_values
 from kernel.store.migrate import check, revisions, upgrade
 from kernel.store.scratch import make_database
-from tests.kernel.store.rows import order, position
+from tests.kernel.store.rows import one_of_each, order, position
 from tests.kernel.store.stores import ask
 
 SAMPLES = {
@@ -64,6 +69,58 @@ def test_from_each_revision_with_data_in_it_to_the_newest(empty, revision):
     assert upgrade(empty) == (revision, revisions()[-1])
     assert held(empty, columns) == before
     assert check(empty) == []
+
+
+def insert(address: Address, rows: list) -> list:
+    """Put rows into the tables and columns that there are; those that had a table."""
+    there: dict[str, list[str]] = {}
+    for table, name, _kind in ask(address, COLUMNS):
+        there.setdefault(table, []).append(name)
+    kept = [row for row in rows if table_of(row).name in there]
+
+    async def put() -> None:
+        connection = await asyncpg.connect(address.url, timeout=5)
+        for row in kept:
+            table = table_of(row)
+            given = dict(zip(table.names, to_values(row), strict=True))
+            names = [name for name in table.names if name in there[table.name]]
+            places = ", ".join(f"${place}" for place in range(1, len(names) + 1))
+            columns = ", ".join(f'"{name}"' for name in names)
+            await connection.execute(
+                f"INSERT INTO {table.name} ({columns}) VALUES ({places})",
+                *(given[name] for name in names),
+            )
+        await connection.execute(
+            "INSERT INTO monitoring.store (epoch, since_ns) VALUES (3, 500)"
+            if "commits" not in there["monitoring.store"]
+            else "INSERT INTO monitoring.store (epoch, since_ns, first_ns, commits)"
+            " VALUES (3, 500, 500, 0)"
+        )
+        await connection.close()
+
+    asyncio.run(put())
+    return kept
+
+
+@pytest.mark.parametrize("revision", revisions())
+def test_rows_of_each_revision_are_read_by_this_program_as_they_were_written(empty, revision):
+    rows = one_of_each()
+    assert {table_of(row).name for row in rows} == {table.name for table in TABLES}
+    upgrade(empty, revision)
+    kept = insert(empty, rows)
+    assert len(kept) >= 10
+    upgrade(empty)
+    store = BlockingPostgres(empty)
+    found = [*store.rows(), *store.events()]
+    assert len(found) == len(kept)
+    assert [row for row in kept if row not in found] == []
+    state = store.load(1_000)
+    assert (state.epoch, state.since_ns, store.mark) == (4, 500, Mark(500, 0))
+    assert [row.position_id for row in state.positions] == ["p"]
+    assert [row.client_order_id for row in state.orders] == ["c"]
+    assert state.performance[0].net == kept[7].net
+    store.apply((position("p", PositionState.CLOSED),))
+    store.close()
 
 
 def test_migrations_and_models_agree(empty):

@@ -19,7 +19,8 @@ from tests.kernel.store.rows import claim, event, fill, order, position
 from tests.kernel.store.stores import address_of, another, ask, opened
 
 NOW = 10**18
-SHORT = Limits(statement_ns=300 * MS, connect_ns=2 * SECOND)
+SHORT = Limits(statement_ns=1_000 * MS, connect_ns=10 * SECOND)
+"""Long enough for a slow machine: what is to be waited for in vain never comes."""
 
 
 @pytest.fixture(name="store")
@@ -147,22 +148,91 @@ def test_a_connection_that_was_cut_fails_one_call_and_is_opened_anew(store):
     assert store.epoch == 1
 
 
-def test_a_lock_that_somebody_else_holds_is_waited_for_no_longer_than_the_time_out(store):
-    short = another(store, SHORT)
-    short.apply((position("p"),))
-
-    async def held() -> None:
-        connection = await asyncpg.connect(address_of(store).url)
-        await connection.execute("BEGIN")
-        await connection.execute("UPDATE monitoring.positions SET symbol = 'X'")
-        with pytest.raises(StoreError):
-            await asyncio.to_thread(short.apply, (position("p"),))
+async def locked(store, do) -> None:
+    """Do something while another session holds every position."""
+    connection = await asyncpg.connect(address_of(store).url)
+    await connection.execute("BEGIN")
+    await connection.execute("UPDATE monitoring.positions SET symbol = 'X'")
+    try:
+        await asyncio.to_thread(do)
+    finally:
         await connection.execute("ROLLBACK")
         await connection.close()
 
-    asyncio.run(held())
+
+def counting(short, monkeypatch) -> list[int]:
+    """One entry for each try of a commit."""
+    tries: list[int] = []
+    fence = short._store._fence
+
+    async def counted(connection, epoch):
+        tries.append(epoch)
+        return await fence(connection, epoch)
+
+    monkeypatch.setattr(short._store, "_fence", counted)
+    return tries
+
+
+def test_a_lock_that_somebody_else_holds_is_waited_for_once_and_no_longer_than_the_time_out(
+    store, monkeypatch
+):
+    short = another(store, SHORT)
+    short.apply((position("p"),))
+    tries = counting(short, monkeypatch)
+
+    def refused() -> None:
+        with pytest.raises(StoreError, match="55P03 canceling statement due to lock timeout"):
+            short.apply((position("p"),))
+
+    asyncio.run(locked(store, refused))
+    assert len(tries) == 1
+    writer = short._store._writer
     assert short.apply((position("p", PositionState.CLOSING),)) == ()
+    assert short._store._writer is writer, "its connection goes on"
     short.close()
+
+
+def test_a_commit_ends_in_its_time_though_each_of_its_statements_does(store, monkeypatch):
+    short = another(store, SHORT)
+
+    async def slowly(connection, epoch):
+        for _ in range(20):
+            await connection.execute("SELECT pg_sleep(0.25)")
+        return 0
+
+    monkeypatch.setattr(short._store, "_fence", slowly)
+    with pytest.raises(StoreError, match="no end within 1125 ms"):
+        short.apply((position("p"),))
+    monkeypatch.undo()
+    assert short.apply((position("p"),)) == ()
+    short.close()
+
+
+@pytest.mark.parametrize("name", ["DeadlockDetectedError", "SerializationError"])
+def test_what_was_undone_for_certain_is_tried_again(store, monkeypatch, name):
+    tries = []
+    fence = store._store._fence
+
+    async def twice(connection, epoch):
+        tries.append(epoch)
+        if len(tries) < 3:
+            raise getattr(asyncpg, name)("again")
+        return await fence(connection, epoch)
+
+    monkeypatch.setattr(store._store, "_fence", twice)
+    assert store.apply((position("p"),)) == ()
+    assert len(tries) == 3
+
+
+def test_a_database_that_is_exchanged_for_a_backup_of_the_same_run_takes_nothing_more(store):
+    store.apply((position("p"),))
+    ask(address_of(store), "UPDATE monitoring.store SET commits = 0")
+    with pytest.raises(StoreError, match="0 commits are there and 1 were made"):
+        store.apply((position("q"),))
+    assert [row.position_id for row in store.rows(PositionRow)] == ["p"]
+    ask(address_of(store), "UPDATE monitoring.store SET commits = 5")
+    assert store.apply((position("q"),)) == ()
+    assert store.mark.commits == 6, "one whose end was not known may have been made"
 
 
 def test_a_reference_to_nothing_that_is_known_is_refused_with_all_of_its_commit(store):
@@ -233,5 +303,5 @@ def test_statements_wait_as_long_as_the_limits_say(store):
             for name in ("statement_timeout", "lock_timeout", "timezone", "synchronous_commit")
         ]
 
-    assert short._run(shown()) == ["300ms", "300ms", "UTC", "on"]
+    assert short._run(shown()) == ["1s", "750ms", "UTC", "on"]
     short.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kernel.errors import StoreError
+from kernel.store.backend import Mark
 from kernel.store.spool import FileSpool
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -220,3 +221,48 @@ def test_nobody_else_may_read_it(tmp_path):
     folder = tmp_path / "spool"
     assert folder.stat().st_mode & 0o077 == 0
     assert [path.stat().st_mode & 0o077 for path in sorted(folder.iterdir())] == [0, 0]
+
+
+# ------------------------------------------------------------------------ which database it was
+
+
+def test_which_database_it_was_and_how_far_is_kept(tmp_path):
+    spool = FileSpool(tmp_path)
+    assert spool.mark() == Mark()
+    spool.note_mark(Mark(10**18, 7), surely=True)
+    spool.note_mark(Mark(10**18, 8), surely=False)
+    spool.close()
+    assert FileSpool(tmp_path).mark() == Mark(10**18, 8)
+
+
+@pytest.mark.parametrize("words", [b"", b"12", b"1 2 3", b"one two", b"1 -2"])
+def test_a_note_that_cannot_be_read_is_none(tmp_path, words):
+    (tmp_path / "database").write_bytes(words)
+    assert FileSpool(tmp_path).mark() == Mark()
+
+
+def test_a_note_outlives_a_kill(tmp_path):
+    killed(tmp_path, NOTED)
+    assert FileSpool(tmp_path).mark() == Mark(5, 99)
+
+
+NOTED = """
+import os, signal
+from pathlib import Path
+from kernel.store.backend import Mark
+from kernel.store.spool import FileSpool
+spool = FileSpool(Path(FOLDER))
+for commits in range(100):
+    spool.note_mark(Mark(5, commits), surely=not commits)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_note_that_cannot_be_made_is_told(tmp_path):
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    (folder / "database").mkdir()
+    with pytest.raises(StoreError, match="cannot note which database it is"):
+        FileSpool(folder).note_mark(Mark(1, 1), surely=True)
+    with pytest.raises(StoreError, match="cannot read which database it was"):
+        FileSpool(folder).mark()

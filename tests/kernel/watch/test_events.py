@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kernel.model.messages import Decision, Input, StepResult, Tick
 from kernel.model.rows import EventRow, row_key
 from kernel.model.units import DAY, SECOND, MonoNs, TsNs
-from kernel.store.backend import EVENTS_AGE_NS
+from kernel.store.backend import Retention
 from kernel.store.memory import MemoryBackend
 from kernel.store.simulated import SimulatedStore
 from kernel.watch.events import BATCH, EVERY_NS, WAITING, EventLog, event_row
@@ -109,7 +109,7 @@ def test_a_store_that_takes_none_costs_the_oldest_rows_only() -> None:
 def test_the_memory_store_keeps_events_apart_and_forgets_old_ones() -> None:
     store = SimulatedStore(MemoryBackend())
     old = event_row(item(1), 0, Decision(kind="stop.set", cause="x"))
-    new = event_row(item(2, EVENTS_AGE_NS + 1), 0, Decision(kind="stop.set", cause="x"))
+    new = event_row(item(2, Retention().events_ns + 1), 0, Decision(kind="stop.set", cause="x"))
     assert store.take_events((old,))
     assert list(store.backend.events()) == [old]
     assert store.take_events((new,))
