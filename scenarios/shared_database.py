@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from kernel.errors import InvariantViolation, StoreError, StoreFenced
+from kernel.store.backend import NEW, Mark, Retention
 from kernel.store.memory import MemoryBackend
 from scenarios.child_database import difference
 from scenarios.frames import Applied, Apply, Load, Loaded, Renew
@@ -123,6 +124,24 @@ class InstanceDatabase:
         """See `Backend.since_ns`."""
         return self._shared.mirror.since_ns
 
+    @property
+    def mark(self) -> Mark:
+        """See `Backend.mark`."""
+        return self._shared.mirror.mark
+
+    def ask_mark(self) -> Mark:
+        """See `Backend.ask_mark`: the mirror's, for both count the same commits."""
+        return self._shared.mirror.mark
+
+    @property
+    def retention(self) -> Retention:
+        """See `Backend`: the kernel's process has it from its settings."""
+        return self._shared.mirror.retention
+
+    @retention.setter
+    def retention(self, retention: Retention) -> None:
+        self._shared.mirror.retention = retention
+
     # ------------------------------------------------------------ the port
 
     def apply(self, rows: tuple[Row, ...], *, epoch: int = 0) -> tuple[bool, ...]:
@@ -168,13 +187,18 @@ class InstanceDatabase:
         return told.claimed
 
     def load(
-        self, now_ns: int, ask: LeaseAsk | None = None, *, least_epoch: int = 1
+        self,
+        now_ns: int,
+        ask: LeaseAsk | None = None,
+        *,
+        least_epoch: int = 1,
+        anew: bool = False,
     ) -> StoredState:
         """See `Backend.load`."""
-        told = self._ask(Load(now_ns=now_ns, ask=ask, least_epoch=least_epoch))
+        told = self._ask(Load(now_ns=now_ns, ask=ask, least_epoch=least_epoch, anew=anew))
         assert isinstance(told, Loaded)
         self._shared.settle()
-        mirrored = self._shared.mirror.load(now_ns, None, least_epoch=least_epoch)
+        mirrored = self._shared.mirror.load(now_ns, None, least_epoch=least_epoch, anew=anew)
         mirrored = msgspec.structs.replace(mirrored, lease_of=told.state.lease_of)
         if mirrored != told.state:
             theirs, ours = (msgspec.to_builtins(one) for one in (told.state, mirrored))
@@ -220,7 +244,12 @@ class InstanceDatabase:
         return self._shared.mirror.rows(*kinds)
 
     def replace(
-        self, rows: Iterable[Row], *, epoch: int | None = None, since_ns: int = 0
+        self,
+        rows: Iterable[Row],
+        *,
+        epoch: int | None = None,
+        since_ns: int = 0,
+        mark: Mark = NEW,
     ) -> None:
         """See `Backend.replace`: nobody restores a backup under two instances.
 

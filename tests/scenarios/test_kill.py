@@ -145,7 +145,7 @@ class Looks:
     def rows(self):
         return list(self.found)
 
-    def replace(self, rows, *, epoch=None, since_ns=0):
+    def replace(self, rows, *, epoch=None, since_ns=0, mark=None):
         self.found = list(rows)
 
 
