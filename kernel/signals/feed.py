@@ -275,8 +275,11 @@ class Feed:
         to_check = self._schedule.next_start(now) - now
         idle = self._settings.signal_idle_request_interval_seconds * SECOND
         window = self._schedule.window_at(now)
-        if window is not None:
-            return min(self._settings.signal_request_interval_seconds * SECOND, to_check)
+        again = self._settings.signal_request_interval_seconds * SECOND
+        if window is not None and (
+            idle or window.contains(now + again) or self._unanswered >= SILENT_REQUESTS
+        ):
+            return min(again, to_check)
         return min(idle, to_check) if idle else to_check
 
     async def _rest_after_refusal(self, reason: str) -> None:

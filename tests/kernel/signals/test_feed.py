@@ -9,7 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from kernel.signals.feed import FeedState
+from kernel.model.units import SECOND
+from kernel.signals.feed import SILENT_REQUESTS, FeedState
 from tests.kernel.signals.server import Server
 
 
@@ -55,6 +56,24 @@ def test_idle_requests_can_be_switched_off():
     server = Server(signal_idle_request_interval_seconds=0)
     server.run(1200)
     assert server.did("request") == list(range(600, 721, 5))
+
+
+def test_without_idle_requests_nothing_is_looked_at_between_checks():
+    server = Server(signal_idle_request_interval_seconds=0)
+    assert server.runtime.next_deadline() == 600 * SECOND
+    server.run(721)
+    assert server.runtime.next_deadline() == 1500 * SECOND
+
+
+def test_silence_is_noticed_behind_a_check_too():
+    server = Server(
+        signal_idle_request_interval_seconds=0,
+        signal_request_interval_seconds=60,
+        wave_check_duration_seconds=SILENT_REQUESTS * 60 - 30,
+    )
+    server.answer = None
+    server.run(600 + SILENT_REQUESTS * 60 + 1)
+    assert server.did("close") == [600 + SILENT_REQUESTS * 60]
 
 
 def test_a_refused_token_alerts_and_is_tried_again_later_and_later():
