@@ -127,13 +127,10 @@ class Recorder:
         self._encoder.encode_into((item, result.effects, result.decisions), part)
         self._digest.update(part)
         reads = self._encoder.encode(result.reads) if result.reads else _NO_READS
-        lengths = _LENGTHS.pack(len(part), len(reads))
-        crc = zlib.crc32(reads, zlib.crc32(part, zlib.crc32(lengths, self._crc)))
-        self._crc = crc
+        record = b"".join((_LENGTHS.pack(len(part), len(reads)), part, reads))
+        self._crc = crc = zlib.crc32(record, self._crc)
         out = self._out
-        out += lengths
-        out += part
-        out += reads
+        out += record
         out += _WORD.pack(crc)
         if len(out) > self._limit:
             self.flush()

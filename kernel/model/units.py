@@ -64,7 +64,15 @@ def canonical(value: Decimal) -> Decimal:
 
 @lru_cache(maxsize=4096)  # det-ok: a pure function; prices and quantities come again and again
 def text(value: Decimal) -> str:
-    """Canonical text, as it goes on the wire and into the journal."""
+    """Canonical text, as it goes on the wire and into the journal.
+
+    Raises:
+        ValueError: The number is not finite.
+    """
+    if value and value.is_finite():
+        plain = str(value.normalize())
+        if "E" not in plain:  # nearly always; `format` costs more than all before it
+            return plain
     return format(canonical(value), "f")
 
 

@@ -38,7 +38,7 @@ class Runtime:
             is for the driver to decide.
     """
 
-    __slots__ = ("_core", "collect_every", "steps")
+    __slots__ = ("_core", "collect_every", "next_deadline", "steps")
 
     def __init__(
         self,
@@ -51,6 +51,8 @@ class Runtime:
         self._core = Core(MonoNs(start_mono_ns), TsNs(start_ts_ns), turn_limit)
         self.collect_every = collect_every
         self.steps = 0
+        self.next_deadline = self._core.timers.next_deadline
+        """Deadline of the first pending timer, which may have passed; asked after each step."""
 
     # Time.
 
@@ -221,10 +223,6 @@ class Runtime:
             self._outside("run_ready")
         if core.ready:
             core.run_ready()
-
-    def next_deadline(self) -> int | None:
-        """Deadline of the first pending timer; it may have passed."""
-        return self._core.timers.next_deadline()
 
     def fire_due(self, until_ns: int, inclusive: bool) -> None:  # noqa: FBT001 - the step's contract
         """Fire timers by (deadline, number), draining the ready tasks before and after each.
