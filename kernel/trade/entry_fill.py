@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
@@ -81,10 +82,8 @@ class FillWatch:
 
     async def look_for(self, position: Position) -> None:
         """Ask for the position, all pages; no answer changes nothing."""
-        try:
+        with suppress(VenueError):
             await evidence.read_position(self._services, position)
-        except VenueError:
-            return
 
     def infer(self, position: Position, children: list[TrackedOrder]) -> None:
         """Protect what the reports say is filled; its executions come when they come."""

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from kernel.errors import (
@@ -19,7 +20,7 @@ from kernel.errors import (
     VenueError,
 )
 from kernel.model.ids import Leg
-from kernel.model.orders import OrderClass, OrderStatus, OrderType, TimeInForce
+from kernel.model.orders import OrderClass, OrderStatus, OrderType
 from kernel.model.positions import ENTERING
 from kernel.model.rows import OrderRow
 from kernel.model.units import MS, SECOND, ZERO, Price, Qty
@@ -159,7 +160,6 @@ class EntryOrders:
             qty=row.qty,
             order_type=OrderType.MARKET,
             client_order_id=row.client_order_id,
-            time_in_force=TimeInForce.GTC,
             stop_loss=self._attached_stop(desk, position),
             stop_trigger_by=self._services.settings.stop_source,
         )
@@ -214,12 +214,10 @@ class EntryOrders:
         """Ask for one child by its id, unless it is being settled; no answer changes nothing."""
         if order.client_order_id in self._settling:
             return  # it is looked up already
-        try:
+        with suppress(VenueError):
             await evidence.look_up(
                 self._services, order, cls=EffectClass.EXIT, timeout_ns=self._poll_ns
             )
-        except VenueError:
-            return
 
     async def read_executions(self, order: TrackedOrder) -> None:
         """Book the executions of one child, all pages; no answer changes nothing."""
@@ -243,8 +241,7 @@ class EntryOrders:
     async def give_up(self, children: list[TrackedOrder]) -> None:
         """Cancel what still works and wait for the proof, one child after the other."""
         for order in children:
-            if not ended(order):
-                await self.end(order)
+            await self.end(order)
 
     async def end(self, order: TrackedOrder) -> None:
         """Cancel one entry child and look until it is terminal: a cancel error is a question."""
@@ -269,10 +266,8 @@ class EntryOrders:
             venue_order_id=order.row.venue_order_id,
         )
         gateway = self._services.desks[order.row.venue].gateway
-        try:
+        with suppress(VenueError):  # the look-up that follows tells
             await gateway.ask(request, EffectClass.PROTECT, entity=order.row.client_order_id)
-        except VenueError:
-            return  # the look-up that follows tells
 
 
 def ended(order: TrackedOrder) -> bool:

@@ -121,7 +121,6 @@ class EntryProtection:
             elif entering.settled and position.state is PositionState.PENDING_SL:
                 position.transition(PositionState.ACTIVE, "stop confirmed")
                 self._services.persist((position.row,))  # it announces no act
-                return ""
             else:
                 await self._wait(entering)
 
@@ -135,7 +134,7 @@ class EntryProtection:
     def _is_hidden_too_long(self, position: Position) -> bool:
         """Whether a close must go out now: no stop can be asked for what is not visible."""
         since_ns = position.filled_mono_ns
-        if since_ns is None or position.qty <= 0 or self._fills.shown(position):
+        if since_ns is None or self._fills.shown(position):
             return False
         return self._services.runtime.now() - since_ns >= self._hidden_ns
 

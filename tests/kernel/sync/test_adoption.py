@@ -255,6 +255,53 @@ def test_should_its_close_crash_the_position_is_handed_to_the_last_resort():
     assert (f"end {bench.held.id}", bench.held) in crashed
 
 
+def test_what_was_placed_in_vain_is_tidied_after_each_effort(bench):
+    bench.refuse_stops()
+    tidied = []
+    tidy = bench.stops.tidy
+
+    async def noted(position):
+        tidied.append((bench.runtime.now(), len(bench.asked("place_stop"))))
+        await tidy(position)
+
+    bench.stops.tidy = noted
+    bench.guard(seconds=180)
+    efforts = dict(tidied)
+    assert len(efforts) >= 4
+    assert sorted(efforts.values()) == list(efforts.values())
+    assert len(dict.fromkeys(efforts.values())) == len(efforts), "one after each effort"
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_one_that_was_found_before_a_restart_gets_its_first_stop(bench, ours):
+    origin = Origin.OURS if ours else Origin.FOREIGN
+    position = bench.filled(origin=origin)
+    bench._do(bench.adoption.protect(position), 5)
+    assert position.state is PositionState.ACTIVE
+    assert len(bench.venue.stops()) == 1
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_only_one_of_ours_is_closed_where_its_first_stop_cannot_be_placed(bench, ours):
+    position = bench.filled(origin=Origin.OURS if ours else Origin.FOREIGN)
+    bench.refuse_stops()
+    bench._do(bench.adoption.protect(position), 120)
+    assert position.state is (PositionState.ROLLED_BACK if ours else PositionState.PENDING_SL)
+
+
+def test_one_that_somebody_ended_before_its_close_is_not_ended_again(bench):
+    bench.own().refuse_stops()
+
+    async def over(position, reason, cause):
+        position.transition(PositionState.CLOSED, "by a sync")
+        return True
+
+    bench.exits.close = over
+    bench.guard(seconds=120)
+    assert bench.services.book.open() == []
+    assert bench.kinds("position.state")[-1].cause == "by a sync"
+
+
 def test_a_close_that_comes_while_the_stop_is_placed_wins(bench):
     bench.venue.rules.append(Rule("place_stop", delay_ns=SECOND, times=1))
     bench.guard(seconds=0.5)
@@ -311,6 +358,15 @@ def test_by_policy_a_foreign_one_is_adopted():
     bench = begun("adopt")
     assert bench.take().result().row.origin is Origin.OURS
     assert bench.told() == [("adopt", "False")]
+    stored = [one.origin for one in bench.store.rows if hasattr(one, "origin")]
+    assert stored[-1] is Origin.OURS
+
+
+def test_that_it_was_adopted_is_durable_whoever_looks_after_it_then():
+    bench = begun("adopt")
+    bench.stops.adopted = lambda position: None
+    bench.take()
+    bench.after(1)
     stored = [one.origin for one in bench.store.rows if hasattr(one, "origin")]
     assert stored[-1] is Origin.OURS
 

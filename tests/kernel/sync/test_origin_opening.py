@@ -166,6 +166,15 @@ def test_the_entry_of_one_of_ours_is_booked_with_its_fees_its_price_and_its_time
     assert ENTRY in [one.client_order_id for one in bench.store.rows if isinstance(one, OrderRow)]
 
 
+def test_the_entry_of_one_of_ours_is_never_stored_as_open(bench):
+    stored: list[object] = []
+    bench.services.persist = stored.extend
+    bench.services.orders.persist = stored.extend
+    book(bench, [execution(1, client_order_id=ENTRY)])
+    rows = [one for one in stored if isinstance(one, OrderRow) and one.client_order_id == ENTRY]
+    assert {one.status for one in rows} == {OrderStatus.FILLED}
+
+
 def test_two_entries_are_two_orders_each_with_its_own_quantity(bench):
     other = own_id(Leg.ENTRY, generation=4)
     fills = [

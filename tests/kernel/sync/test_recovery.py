@@ -339,6 +339,48 @@ def test_an_entry_that_outlived_its_saga_is_settled_under_its_id(stored):
 # ---------------------------------------------------------------- the stories that go on
 
 
+def test_an_entry_in_progress_is_settled_by_its_saga_alone(flat):
+    asked = []
+
+    async def settle(order):
+        asked.append(order.client_order_id)
+        await flat.runtime.sleep(60 * SECOND)
+
+    flat.exits.settler.settle = settle
+    flat.load(row(PositionState.ENTRY_PLACED, qty="0"), order_row())
+    flat.protect(5)
+    assert asked == [ENTRY]
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_one_that_was_found_and_waits_for_its_stop_is_no_entry_that_is_judged(refused):
+    """No entry of ours is known: however long its stop is refused, it is not closed."""
+    bench = Bench()
+    if refused:
+        bench.venue.rules.append(Rule("place_stop", errors.Rejected, "-1"))
+    bench.load(row(PositionState.PENDING_SL, origin=Origin.FOREIGN))
+    bench.protect(120)
+    assert bench.position().state is (PositionState.PENDING_SL if refused else ACTIVE)
+    assert bench.asked("submit") == []
+
+
+def test_one_that_waits_for_its_stop_ends_what_is_open_of_its_entry(bench):
+    bench.venue.orders[ENTRY] = Placed(order_report(ENTRY, qty=D("0.006")))
+    bench.load(row(PositionState.PENDING_SL, intended_qty=D("0.006")), order_row(qty=D("0.006")))
+    bench.protect(30)
+    assert bench.position().state is ACTIVE
+    assert [one.client_order_id for _, one in bench.asked("cancel")][:1] == [ENTRY]
+
+
+def test_where_the_lease_was_taken_over_nobody_elses_position_is_guarded(bench):
+    lease = bench.services.lease
+    lease.begin("a")
+    lease.loaded(bench.runtime.now(), StoredState(epoch=2, lease_of="b"))
+    bench.protect(20)
+    assert bench.services.book.open() == []
+    assert bench.asked("place_stop") == []
+
+
 def test_an_entry_in_progress_is_settled_once_and_never_sent_again(flat):
     flat.load(row(PositionState.ENTRY_PLACED, qty="0"), order_row())
     flat.protect(0.1)

@@ -1,0 +1,57 @@
+"""Repairs while only protection is allowed, and what a new size is followed by."""
+
+import pytest
+
+from kernel.model.positions import PositionRow
+from kernel.model.rows import StoredState
+from tests.kernel.fakes import D
+from tests.kernel.sync.test_repairs import Bench
+
+
+@pytest.fixture
+def bench():
+    made = Bench()
+    yield made
+    assert made.crashes == []
+
+
+def taken_over(bench):
+    """The lease was another instance's: what the venue has may be its business."""
+    lease = bench.services.lease
+    lease.begin("a")
+    lease.loaded(bench.runtime.now(), StoredState(epoch=1, lease_of="b"))
+    bench.after(0)
+    return bench
+
+
+def test_while_only_protection_is_allowed_nobody_elses_position_is_touched(bench):
+    row = taken_over(bench).unknown()
+    for _ in range(3):
+        bench.read(row, seconds=10)
+    assert bench.services.book.open() == []
+    assert bench.asked("place_stop") == []
+    assert bench.count("position.untracked") == 0
+
+
+def test_while_only_protection_is_allowed_own_positions_are_mended(bench):
+    position = bench.active()
+    taken_over(bench)
+    bench.venue.held["BTCUSDT"].qty = D("0.003")
+    for _ in range(2):
+        bench.read(bench.row(), seconds=10)
+    assert position.qty == D("0.003")
+
+
+def test_a_new_size_is_durable_before_the_stop_is_seen_to(bench):
+    position = bench.active()
+    bench.venue.held["BTCUSDT"].qty = D("0.003")
+    ensured = []
+
+    async def ensure(one, why):
+        rows = [row for row in bench.store.rows if isinstance(row, PositionRow)]
+        ensured.append((one, why, rows[-1].closed_qty))
+
+    bench.stops.ensure = ensure
+    for _ in range(2):
+        bench.read(bench.row(), seconds=10)
+    assert (position, "size changed on the venue", D("0.002")) in ensured
