@@ -34,20 +34,17 @@ class Section(BaseModel):
 
     @field_validator("*", mode="wrap")
     @classmethod
-    def _plain_digits(cls, value: object, read: ValidatorFunctionWrapHandler) -> object:
-        """`1_0` would be 10, though 1.0 may be meant: digits that people misread are refused."""
-        made = read(value)
-        parts = made if isinstance(made, tuple) else (made,)
-        number = any(isinstance(part, int | Decimal) for part in parts)
-        if number and isinstance(value, str) and ("_" in value or not value.isascii()):
-            raise ValueError("plain digits only")
-        return made
+    def _one_form(cls, value: object, read: ValidatorFunctionWrapHandler) -> object:
+        """Equal settings are equal to the last digit of their text: 2.0 is 2.
 
-    @field_validator("*", mode="after")
-    @classmethod
-    def _one_form(cls, value: object) -> object:
-        """Equal settings are equal to the last digit of their text: 2.0 is 2."""
-        return canonical(value) if isinstance(value, Decimal) else value
+        `1_0` would be 10, though 1.0 may be meant: digits that people misread are refused.
+        """
+        made = read(value)
+        if isinstance(value, str) and ("_" in value or not value.isascii()):
+            parts = made if isinstance(made, tuple) else (made,)
+            if any(isinstance(part, int | Decimal) for part in parts):
+                raise ValueError("plain digits only")
+        return canonical(made) if isinstance(made, Decimal) else made
 
 
 def whole(default: int, low: int, high: int, meaning: str) -> Any:

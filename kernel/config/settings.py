@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import cached_property
 from hashlib import blake2b
 from typing import Self
 
@@ -99,7 +100,7 @@ class Settings(Values):
 
     # ------------------------------------------------------------ reading
 
-    @property
+    @cached_property
     def stop_source(self) -> PriceSource:
         """The series that stops, drift, trailing and guard look at."""
         return PriceSource.MARK if self.stop_trigger_price == "mark" else PriceSource.LAST
@@ -111,9 +112,14 @@ class Settings(Values):
 
     def canonical_json(self) -> str:
         """What the kernel depends on, as JSON text with sorted names: no secret, no host."""
+        return self.canonical_text
+
+    @cached_property
+    def canonical_text(self) -> str:
+        """See `canonical_json`: made once."""
         inside = {
             name: _plain(getattr(self, name))
-            for name in sorted(type(self).model_fields)
+            for name in type(self).model_fields
             if name not in OUTSIDE
         }
         return json.dumps(inside, sort_keys=True, separators=(",", ":"))
