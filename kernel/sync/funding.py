@@ -4,7 +4,7 @@
    in the ledger of the account (Binance), or among the executions of each position (Bybit).
 2. A payment that was booked from the stream is booked no second time (`kernel.trade.funding`).
 3. The result of a position waits until the payments of its time are known, a quarter of an hour at
-   most: then it is told without them.
+   most: then it is told without them. Where syncs are switched off it waits for nothing.
 4. A read that fails changes nothing; the next sync asks again.
 """
 
@@ -68,6 +68,8 @@ class FundingLedger:
 
     def lacks(self, position: Position) -> bool:
         """Whether a position that ended may have paid what is not known yet."""
+        if not self._services.settings.sync_interval_seconds:
+            return False  # nobody asks for them
         row, now = position.row, self._services.runtime.ts()
         ended_ns = row.closed_ns or now
         if not (position.ours and row.filled_qty) or now >= ended_ns + PATIENCE_NS:

@@ -68,6 +68,8 @@ class Services:
         self.stopping = False
         self.unloaded = False
         """What was stored is not known: protect, and conclude nothing about whose anything is."""
+        self.decide = outbox.record
+        """Records a decision with its cause and the values used."""
         self.on_crash: Crash = _ignore
         """Told when a supervised task fails; set by the kernel."""
 
@@ -90,28 +92,6 @@ class Services:
             self.on_crash(task, error, failures, position)
 
         return self.runtime.supervise(factory, name, on_failure=failed)
-
-    def decide(
-        self,
-        kind: str,
-        cause: str,
-        *,
-        venue: str = "",
-        symbol: str = "",
-        position_id: str = "",
-        client_order_id: str = "",
-        **values: object,
-    ) -> None:
-        """Record a decision with its cause and the values used."""
-        self.outbox.record(
-            kind,
-            cause,
-            venue=venue,
-            symbol=symbol,
-            position_id=position_id,
-            client_order_id=client_order_id,
-            **values,
-        )
 
     def alert(
         self,

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from kernel import errors
+from kernel.config import Settings
 from kernel.model.orders import Fill, FillKind, Side
 from kernel.model.positions import Origin, PositionState
 from kernel.model.units import HOUR, MINUTE, SECOND, ZERO, TsNs
@@ -123,6 +124,13 @@ def test_a_read_that_fails_is_tried_again():
 def test_a_result_waits_where_a_full_hour_passed_whose_payment_is_not_known(ended_ns, awaited):
     bench = Bench().until(ended_ns).end()
     assert bench.ledger.lacks(bench.position) is awaited
+
+
+def test_without_syncs_a_result_waits_for_nothing():
+    off = Settings.load({"SYNC_INTERVAL_SECONDS": "0"})
+    bench = Bench(settings=off).until(MINUTE).end()
+    assert not bench.ledger.lacks(bench.position)
+    assert Bench().until(MINUTE).end().ledger.lacks(bench.position)
 
 
 def test_it_waits_no_more_once_the_payment_is_known():
