@@ -1,12 +1,13 @@
 """Simulation: scenarios, replays, journals, data. One of the two composition roots.
 
 Exit codes: 0 ok · 1 unexpected · 2 usage or settings · 10 a scenario or invariant failed ·
-11 a scenario could not run · 130 interrupted.
+11 a scenario could not run · 130 interrupted · 143 terminated.
 """
 
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -72,6 +73,22 @@ def make_parser(asked: str = "") -> argparse.ArgumentParser:
     return parser
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: what Ctrl-C ends in order ends in order too."""
+
+
+def _terminate(_signal: int, _frame: object) -> None:
+    raise Terminated
+
+
+def _interrupted(args: argparse.Namespace) -> str:
+    """What a person should know of a run that did not come to its end."""
+    written = getattr(args, "journal", None) if args.command in ("scenario", "replay") else None
+    if written is None or not written.exists():
+        return "interrupted"
+    return f"interrupted: the journal {written} ends where the run was"
+
+
 def main(arguments: list[str]) -> int:
     """Run one command; the exit code."""
     try:
@@ -82,8 +99,9 @@ def main(arguments: list[str]) -> int:
     try:
         code: int = args.func(args)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as ended:
+        sys.stderr.write(f"{_interrupted(args)}\n")
+        return 143 if isinstance(ended, Terminated) else 130
     except BrokenPipeError:  # the reader of a pipe has seen enough: `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -94,4 +112,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main(sys.argv[1:]))

@@ -19,10 +19,9 @@ from scenarios.report_build import build_report
 from scenarios.report_collector import Collector
 from scenarios.run import Run
 from scenarios.stores import MakeBackend
+from scenarios.story import story_of
 
 PASSED, FAILED, ERROR = "passed", "failed", "error"
-STORY_FACTS = 25
-"""So many facts before the first difference are told of a run that failed."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +39,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     steps: int = 0
     problems: tuple[str, ...] = ()
     story: tuple[str, ...] = ()
-    """Of a run that failed: the facts before its first broken invariant, or its last ones."""
+    """Of a run that failed: see `scenarios.story`."""
     file: str = ""
     """Where the scenario stands, unless in the suites of the project."""
     isolate: bool = False
@@ -106,7 +105,7 @@ def run_entry(
         max_unprotected_ms=-(-run.checker.protection.max_unprotected_ns // MS),
         steps=run.driver.steps,
         problems=tuple(problems),
-        story=tuple(_story(assembly, level, run)) if problems else (),
+        story=tuple(_story(assembly, level, run, problems)) if problems else (),
         file=entry.file,
         isolate=isolate,
     )
@@ -119,14 +118,14 @@ def _play(run: Run) -> list[str]:
         return [f"the run ended with {type(error).__name__}: {error}"]
 
 
-def _story(assembly: Assembly, level: str, failed: Run) -> list[str]:
+def _story(
+    assembly: Assembly, level: str, failed: Run, problems: list[str]
+) -> list[str]:
     """Run it again, which gives the same run, and keep what was told until it went wrong."""
     timeline = Timeline()
     _play(Run(assembly, level=level, sinks=(timeline,)))
     found = failed.checker.violations.found
-    until = found[0].ts_ns if found else failed.world.agenda.now_ns
-    facts = [fact for fact in timeline.facts if fact.ts_ns <= until]
-    return fact_lines(facts[-STORY_FACTS:])
+    return fact_lines(story_of(timeline.facts, problems, found[0] if found else None))
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:

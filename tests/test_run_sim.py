@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,34 @@ def test_the_line_that_reproduces_a_replay_shows_no_secret() -> None:
     shown = without_secrets(given)
     assert "s3" not in json.dumps(shown)
     assert shown[-2:] == ["--set", "LEVERAGE=3"]
+
+
+@pytest.mark.parametrize(("end", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_interrupted_says_what_became_of_its_journal(
+    tmp_path: Path, end: signal.Signals, code: int
+) -> None:
+    journal = tmp_path / "run.wkj"
+    command = [sys.executable, "run_sim.py", "scenario", "swarm/storm", "--venue", "bybit"]
+    with subprocess.Popen(
+        [*command, "--journal", str(journal)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while process.poll() is None and not (journal.exists() and journal.stat().st_size > 50_000):
+            time.sleep(0.01)
+        process.send_signal(end)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert told == f"interrupted: the journal {journal} ends where the run was\n"
+    shown = run_sim("journal", "show", str(journal))
+    assert shown.returncode == 0
+    assert "the kernel starts" in shown.stdout
+
+
+def test_what_writes_no_journal_only_says_that_it_was_interrupted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_args: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("run_sim.cmd_schema", interrupted)
+    assert main(["schema"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"

@@ -111,6 +111,11 @@ class Bucket:
         while uses and uses[0][0] + self.window_ns <= now_ns:
             self.used -= uses.popleft()[1]
 
+    def in_use(self, now_ns: int) -> int:
+        """Units of the present window that are used or kept for entries."""
+        self.expire(now_ns)
+        return self.used + self.held
+
     def correct(self, used: int, now_ns: int) -> None:
         """The venue counts more than we do: another client uses the budget too (hazards B04)."""
         self.expire(now_ns)

@@ -125,7 +125,7 @@ class StatusReader:
                 Budget(
                     bucket=name,
                     capacity=bucket.capacity,
-                    used=bucket.used + bucket.held,
+                    used=bucket.in_use(runtime.now()),
                     window_ms=bucket.window_ns // MS,
                 )
                 for name, bucket in limiter.buckets.items()

@@ -134,3 +134,14 @@ def test_where_nothing_is_open_no_row_is_written() -> None:
     assert list(chain(life.alerts)) != []
 
 
+
+
+def test_the_budgets_are_told_as_they_are_now_and_not_as_they_were_when_last_used() -> None:
+    life = Life(("binance",), FLAT)
+    life.until(115)
+    (venue,) = asked(life).venues
+    (queries,) = [one for one in venue.budgets if one.bucket == "queries"]
+    bucket = life.kernel.services.desks["binance"].gateway.limiter.buckets["queries"]
+    now = life.kernel.services.runtime.now()
+    assert queries.used == bucket.in_use(now)
+    assert bucket.in_use(now + bucket.window_ns) == bucket.held
