@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kernel.model.orders import OrderClass
 from kernel.model.positions import ENTERING
 from kernel.model.traits import StopStyle
-from kernel.model.units import ZERO, Price, Qty
+from kernel.model.units import SECOND, ZERO, MonoNs, Price, Qty
 from kernel.trade import stop_levels
 from kernel.trade.first_stop import FirstStops
 from kernel.trade.stop_attached import AttachedStops
@@ -22,6 +22,9 @@ from kernel.trade.stop_orders import ConditionalStops
 if TYPE_CHECKING:
     from kernel.trade.book import Position
     from kernel.trade.services import Services
+
+NEAR_AGAIN_NS = 15 * SECOND
+"""Between efforts to move a stop that counts to its level."""
 
 
 class StopCoverage:
@@ -34,6 +37,8 @@ class StopCoverage:
         self._conditional = ConditionalStops(services)
         self._judged: dict[str, Price] = {}
         """Positions whose stops on the venue are known, with the tightest that was found there."""
+        self._near: dict[str, MonoNs] = {}
+        """Positions that a stop near their level protects, and when a move was refused last."""
 
     def style(self, position: Position) -> ConditionalStops | AttachedStops:
         """Whoever places stops at its venue: as orders of their own, or attached to positions."""
@@ -108,6 +113,31 @@ class StopCoverage:
             for stop in position.stops.open()
         )
 
+    def may_wait(self, position: Position) -> bool:
+        """Whether no close is due where no stop is confirmed at the level in time."""
+        return not position.ours or position.id in self._near or self.only_missing(position)
+
+    def stands_near(self, position: Position, *, near: bool) -> None:
+        """Whether a stop was seen to stand near its level, though it could not be moved to it."""
+        if near:
+            self._near[position.id] = self._services.runtime.now()
+            position.stops.exposed_since_ns = None
+        else:
+            self._near.pop(position.id, None)
+
+    def rests(self, position: Position) -> bool:
+        """Whether it was just tried in vain to move a stop that stands near its level."""
+        tried_ns = self._near.get(position.id)
+        if tried_ns is None or self._services.runtime.now() >= tried_ns + NEAR_AGAIN_NS:
+            return False
+        return self.shows_any(position)
+
+    def shows_any(self, position: Position) -> bool:
+        """Whether any stop of it stands on the venue, by what is known."""
+        if self.style(position) is self.attached:
+            return position.report is not None and bool(position.report.stop_price)
+        return bool(position.stops.live())
+
     def may_have_stops(self, position: Position) -> bool:
         """Whether stops of it may stand on the venue that this process did not place."""
         if position.id in self._judged:
@@ -131,3 +161,4 @@ class StopCoverage:
         """Drop what is kept of a position that ended."""
         self.first.forget(position)
         self._judged.pop(position.id, None)
+        self._near.pop(position.id, None)

@@ -80,8 +80,8 @@ class StopEffort:
             if not self._coverage.covered(position):
                 first = not position.row.protected_level
                 self._alarms.expose(position, _filled_ns(position, now) if first else now)
-                closes = position.ours and not self._coverage.only_missing(position)
-                if stops.exposed_since_ns is not None and closes:
+                may_wait = self._coverage.may_wait(position)
+                if stops.exposed_since_ns is not None and not may_wait:
                     since_ns = stops.exposed_since_ns
             deadline = services.settings.unprotected_deadline_seconds * SECOND - DEADLINE_MARGIN_NS
             stands = False
@@ -238,6 +238,7 @@ class StopEffort:
         if position.state not in ENTERING:
             self._coverage.first.forget(position)
         self._breaker.confirmed(position.venue)
+        self._coverage.stands_near(position, near=False)
         self._alarms.cancel(position)
         gap_ns = position.stops.gap_ns
         if level != before:

@@ -107,6 +107,8 @@ class StopOwner:
         """
         if position.state not in OPEN_STATES or position.stops.fired is not None:
             return
+        if self._coverage.rests(position):
+            return
         since_ns = self._services.runtime.now()
         if await self._effort.protect(position, cause):
             self.keep(position)
@@ -127,6 +129,7 @@ class StopOwner:
                 symbol=position.symbol,
                 dedupe=f"stop.not_seen|{position.id}",
             )
+            self.keep(position)
             return
         if self.covered(position) or self._exits.in_progress(position):
             return  # while the venue was asked
@@ -134,7 +137,29 @@ class StopOwner:
             return  # protected, never closed (SPEC §9): its keeper tries on, the alarm tells
         if await self._not_there(position):
             return  # nothing to be closed: a sync ends it
+        if await self._stands_near(position):
+            self._alarms.cancel(position)
+            self.keep(position)
+            self._services.alert(
+                "ERROR",
+                "stop.loose",
+                "a stop stands near its level and no move is taken: it is kept, and tried on",
+                venue=position.venue,
+                symbol=position.symbol,
+            )
+            return
         await self._exits.close(position, CloseReason.UNPROTECTED, cause)
+
+    async def _stands_near(self, position: Position) -> bool:
+        """Whether a stop that counts stands on the venue, though not at the level (SPEC §4)."""
+        if not self._coverage.shows_any(position):
+            return False
+        try:
+            near = bool(await self._adoption.judge(position, self._coverage.level(position)))
+        except VenueError:
+            return False  # a read without value
+        self._coverage.stands_near(position, near=near)
+        return near
 
     async def _not_there(self, position: Position) -> bool:
         """Whether a complete read shows no such position."""

@@ -169,6 +169,13 @@ ALERTS: dict[str, AlertKind] = {
         "`TRAILING_ALERT_IF_UNPROTECTED_WINDOW_MS`.",
         "Nothing at once; many of them mean a slow venue or network.",
     ),
+    "stop.loose": AlertKind(
+        _S,
+        "A stop stands within `STOP_REUSE_TOLERANCE_PERCENT` of its level, and the venue takes no"
+        " move to the level.",
+        "Nothing at once; it is tried on.",
+        _PROTECTED,
+    ),
     "stop.not_seen": AlertKind(
         _S,
         "Reads do not show the stop and another one cannot be placed.",

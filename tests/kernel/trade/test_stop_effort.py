@@ -350,6 +350,8 @@ def test_only_a_wanted_stop_that_was_shown_can_be_merely_missing(bench, why):
     else:
         stop.missing = False
         stop.order.report = msgspec.structs.replace(stop.order.report, reduce_only=False)
+        for placed in bench.venue.orders.values():  # the venue itself shows one that may open
+            placed.report = msgspec.structs.replace(placed.report, reduce_only=False)
     bench.ensure(position, 45)
     assert bench.alerts("stop.not_seen") == []
     assert len(bench.times("submit")) >= 1
