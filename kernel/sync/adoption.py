@@ -49,15 +49,19 @@ class Adoption:
         """Take a position into the book as a foreign one, and see to its stop.
 
         Returns:
-            None where it is known already, or where policy adds nothing (`alert`).
+            None where it is known already, or where policy adds nothing (`alert`; without the
+            store what is ours, by the executions, gets its stop all the same).
         """
         services = self._services
-        if services.settings.untracked_policy == "alert":
+        only_told = services.settings.untracked_policy == "alert"
+        if only_told and not services.unloaded:
             return None
         try:
             opening = await opening_of(services, venue, report)
         except VenueError:
             opening = Opening()  # protection does not wait for it
+        if only_told and not opening.ours:
+            return None
         if services.book.by_symbol(venue, report.symbol, report.hedge_leg) is not None:
             return None
         position = self._create(venue, report, opening.client_order_id, cause)
