@@ -38,7 +38,6 @@ from kernel.model.messages import (
 from kernel.model.units import MonoNs, TsNs, install_decimal_context
 from kernel.store.backend import Retention
 from scenarios.child_database import ChildDatabase
-from scenarios.composition import compose_venue
 from scenarios.kernels import AnyKernel, LocalKernel
 from scenarios.world import World
 
@@ -148,7 +147,7 @@ class Driver:
         backend.retention = Retention.of(settings)
         self._database = backend if isinstance(backend, ChildDatabase) else None
         self._isolate = isolate
-        self._composed = {name: compose_venue(level, name) for name in world.venues}
+        self._composed = world.composed(level)
         self._agenda = world.agenda
         self._inputs: deque[tuple[str, InputBody]] = deque()
         self._held: list[tuple[str, InputBody]] = []

@@ -46,8 +46,7 @@ def register(subparsers: Subparsers) -> None:
                         " of its own to an embedded server and is stopped in commits too; or"
                         " memory")  # fmt: skip
     parser.add_argument("--level", choices=LEVELS, default="sim",
-                        help="with --real: sim: direct; wire: adapters and emulators in"
-                        " bytes")  # fmt: skip
+                        help="sim: direct; wire: adapters and emulators in bytes")
     parser.add_argument("--without", choices=GUARDS, action="append", default=[],
                         help="with --real: switch a guard off, to see what it is for")  # fmt: skip
     parser.add_argument("-j", "--jobs", type=number(1, 256), default=1, metavar="N",
@@ -88,7 +87,7 @@ def cmd_freeze(args: argparse.Namespace) -> int:
 
 
 def _problems(args: argparse.Namespace) -> list[str]:
-    given = [("--store", args.store), ("--level", args.level != "sim"), ("--without", args.without)]
+    given = [("--store", args.store), ("--without", args.without)]
     problems = [f"{name}: needs --real" for name, value in given if value and not args.real]
     if FENCE in args.without and args.store == MEMORY:
         problems.append(f"--without {FENCE}: needs --store {POSTGRES}")
@@ -125,12 +124,12 @@ def summary(results: list[tuple[FreezeRound, Outcome]]) -> dict[str, Any]:
 
 def reproduce(one: FreezeRound) -> str:
     """The command that runs one round again."""
+    level = "" if one.level == "sim" else f" --level {one.level}"
     real = ""
     if one.real:
-        level = "" if one.level == "sim" else f" --level {one.level}"
         store = "" if one.store == POSTGRES else f" --store {one.store}"
-        real = f" --real{store}{level}" + "".join(f" --without {name}" for name in one.without)
-    return f"python run_sim.py freeze --count {one.freezes} --seed {one.seed}{real}"
+        real = f" --real{store}" + "".join(f" --without {name}" for name in one.without)
+    return f"python run_sim.py freeze --count {one.freezes} --seed {one.seed}{real}{level}"
 
 
 def _tell(results: list[tuple[FreezeRound, Outcome]], told: dict[str, Any]) -> None:

@@ -64,8 +64,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Instances:
     """Runs a plan with two instances and freezes whoever holds the lease."""
 
-    def __init__(self, plan: ReplayPlan, *, seed: int, freezes: int) -> None:
+    def __init__(
+        self, plan: ReplayPlan, *, seed: int, freezes: int, level: str = "sim"
+    ) -> None:
         self.plan = plan
+        self.level = level
         self._seed = seed
         self.world = self.made_world()
         self.checker = Checker(self.world, plan.settings, Limits(faults=True), level="wire")
@@ -87,7 +90,9 @@ class Instances:
 
     def driver_of(self, side: Side, world: World) -> Driver:
         """What drives the kernels of an instance."""
-        driver = Driver(world, self.plan.settings, sinks=(side,), instance=side.told)
+        driver = Driver(
+            world, self.plan.settings, level=self.level, sinks=(side,), instance=side.told
+        )
         driver.trap = partial(self.at_effect, side)
         return driver
 
@@ -282,7 +287,8 @@ def freeze_rounds(seed: int, count: int, kind: FreezeRound | None = None) -> lis
 
 def run_freezes(one: FreezeRound) -> Outcome:
     """Run a round; never raises for what a kernel does wrong."""
-    run = Instances(round_plan(one.seed, FREEZES_OF_ROUND), seed=one.seed, freezes=one.freezes)
+    plan = round_plan(one.seed, FREEZES_OF_ROUND)
+    run = Instances(plan, seed=one.seed, freezes=one.freezes, level=one.level)
     try:
         return run.run()
     except (KernelError, TaskCrashed, ArithmeticError, LookupError) as error:

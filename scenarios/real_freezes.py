@@ -115,7 +115,6 @@ class RealInstances(Instances):
         without: tuple[str, ...] = (),
     ) -> None:
         self._folder = folder
-        self._level = level
         self._shared = shared
         self._without = without
         self._database = None if shared is None else SharedDatabase(shared)
@@ -129,7 +128,7 @@ class RealInstances(Instances):
         self._met = 0
         self._armed: tuple[str, int] | None = None
         self.points: dict[str, int] = {}
-        super().__init__(plan, seed=seed, freezes=0)
+        super().__init__(plan, seed=seed, freezes=0, level=level)
         if WINDOW in without:
             for venue in self.world.venues.values():
                 venue.untimely = _looked_at  # type: ignore[method-assign]
@@ -170,7 +169,7 @@ class RealInstances(Instances):
             world.store = InstanceStore(InstanceDatabase(side.told, self._database))
         setup = ProcessSetup(
             folder=str(self._folder / side.told),
-            level=self._level,
+            level=self.level,
             address="" if self._shared is None else self._shared.address,
             without=tuple(guard for guard in self._without if guard != WINDOW),
         )

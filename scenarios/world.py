@@ -41,7 +41,7 @@ from kernel.model.venue import EffectClass, VenueRequest
 from kernel.store.backend import Backend
 from kernel.store.memory import MemoryBackend
 from kernel.store.simulated import Cut, SimulatedStore
-from scenarios.composition import Link, LinkFactory
+from scenarios.composition import Link, LinkFactory, VenueFactory, compose_venue
 from venues.sim.agenda import RANK_MESSAGE, Agenda
 from venues.sim.binance import BinanceVenue
 from venues.sim.bybit import BybitVenue
@@ -108,6 +108,7 @@ class World:
         self.on_request: OnRequest = _unheard
         self.on_untimely: OnRequest = _unheard
         self._siblings: dict[str, World] = {"": self}
+        self._composed: dict[tuple[str, str], tuple[VenueFactory, LinkFactory]] = {}
         self._emit: Emit = _nobody
         self._links: dict[str, Link] = {}
         self._feed: SignalServer | None = None
@@ -125,6 +126,14 @@ class World:
         twin._handlers = twin._routes()  # noqa: SLF001
         self._siblings[name] = twin
         return twin
+
+    def composed(self, level: str) -> dict[str, tuple[VenueFactory, LinkFactory]]:
+        """Of each venue the kernel's port and its link; an emulator serves every instance."""
+        made = self._composed
+        for name in self.venues:
+            if (level, name) not in made:
+                made[(level, name)] = compose_venue(level, name)
+        return {name: made[(level, name)] for name in self.venues}
 
     def connect(self, factories: dict[str, LinkFactory], emit: Emit) -> None:
         """Begin the life of a kernel: `emit` takes its inputs, at the instant they arrive."""

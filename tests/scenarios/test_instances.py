@@ -26,6 +26,14 @@ def test_no_request_of_an_old_holder_is_looked_at_after_the_first_of_a_new_one(s
     assert run_freezes(FreezeRound(seed=seed, freezes=10)).digest == made.digest
 
 
+def test_at_level_wire_the_emulators_hold_it_too():
+    made = run_freezes(FreezeRound(seed=3, freezes=10, level="wire"))
+    assert made.problems == ()
+    assert (made.freezes, made.overlaps) == (10, 0)
+    assert made.takeovers >= 4
+    assert made.late >= 1
+
+
 def overlaps(seed):
     return [one for one in run_freezes(FreezeRound(seed=seed, freezes=10)).problems
             if one.startswith("lease: ")]  # fmt: skip

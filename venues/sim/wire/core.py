@@ -176,9 +176,14 @@ class WireCore(ABC):
     def __init__(self, venue: SimVenue) -> None:
         self.venue = venue
         self.notes = OrderNotes(venue)
-        self.broadcast: Callable[[bytes], None] = _nobody
-        """Sends a frame of the connection's own protocol to whoever is connected."""
+        self.links: list[Callable[[bytes], None]] = []
+        """What sends a frame of the connection's own protocol to whoever is connected there."""
         venue.subscribe(self.notes.hear)
+
+    def broadcast(self, body: bytes) -> None:
+        """Send a frame of the connection's own protocol to everybody who is connected."""
+        for send in self.links:
+            send(body)
 
     @property
     def now_ns(self) -> int:
@@ -301,7 +306,3 @@ def fixed(value: Decimal, step: Decimal) -> str:
     if len(fraction) > places or not places:
         return plain
     return f"{plain}{'' if fraction else '.'}{'0' * (places - len(fraction))}"
-
-
-def _nobody(_body: bytes) -> None:
-    """Nobody is connected."""

@@ -51,7 +51,7 @@ class WireLink:
         self.on_untimely: Callable[[str, VenueRequest], None] = _unheard
         """As at level "sim"; what has no counterpart at the simulated venue is left out."""
         self._sockets: dict[str, _Socket] = {}
-        core.broadcast = self._broadcast
+        core.links.append(self._broadcast)
         core.venue.subscribe(self._hear)
 
     def accept(self, key: str, body: HttpRequest | StreamOpen | StreamSend | StreamClose) -> None:
@@ -75,6 +75,7 @@ class WireLink:
             for socket in self._sockets.values():
                 socket.close()
             self._core.venue.unsubscribe(self._hear)
+            self._core.links.remove(self._broadcast)
 
     # ------------------------------------------------------------------ requests
 

@@ -1,11 +1,14 @@
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
+from kernel.model.messages import StreamOpen
 from kernel.model.units import MINUTE, MS, SECOND
 from tests.venues.sim.desk import BTC
 from tests.venues.sim.wire.wire_desk import WireDesk
 from venues.sim.fault_kinds import Cue, ModeSet, VenueAct
+from venues.sim.wire.link import WireLink
 
 STOP = {"algoType": "CONDITIONAL", "symbol": BTC, "side": "SELL", "type": "STOP_MARKET",
         "quantity": "0.010", "triggerPrice": "59000", "reduceOnly": "true",
@@ -155,3 +158,20 @@ def test_a_connection_lives_no_longer_than_a_day():
     assert desk.closed() == []
     desk.wait(2000)
     assert desk.closed() == ["the longest life of a connection is over"]
+
+
+def test_the_end_of_a_listen_key_is_told_to_every_kernel_that_is_connected():
+    desk = streaming()
+    heard: list[Any] = []
+    other = WireLink(desk.core, desk.agenda, lambda _key, body: heard.append(body))
+    key = desk.ask("POST", "/fapi/v1/listenKey")["listenKey"]
+    path = f"/private/ws?listenKey={key}"
+    other.accept("o", StreamOpen(venue="binance", stream="private", connection=1, path=path))
+    desk.wait(HOUR_MS)
+    assert b"listenKeyExpired" in heard[-1].body
+    other.cut()
+    told = len(heard)
+    desk.ask("POST", "/fapi/v1/listenKey")
+    desk.wait(HOUR_MS)
+    assert len(heard) == told
+    assert [one["e"] for one in desk.frames()].count("listenKeyExpired") == 2
