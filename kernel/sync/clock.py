@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.errors import VenueError
-from kernel.model.units import MINUTE, MS
+from kernel.model.units import MINUTE, MS, SECOND
 from kernel.model.venue import EffectClass, QueryServerTime, ServerTime
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kernel.trade.services import Services
 
 EVERY_NS = 5 * MINUTE
+DOUBT_NS = 10 * SECOND
 OFFSET = "clock offset"
 
 
@@ -36,6 +37,16 @@ class ClockCheck:
         self._services = services
         self._wakes = {name: services.runtime.event() for name in services.desks}
         self.offsets: dict[str, int] = {}
+        self._doubted_ns: dict[str, int] = {}
+        for desk in services.desks.values():
+            desk.gateway.on_unread = self.doubt
+
+    def doubt(self, desk: VenueDesk) -> None:
+        """A venue refused a request unread: look at its clock again, but not for each one."""
+        now = self._services.runtime.now()
+        if now - self._doubted_ns.get(desk.name, -DOUBT_NS) >= DOUBT_NS:
+            self._doubted_ns[desk.name] = now
+            self._wakes[desk.name].set()
 
     def stepped(self, by_ns: int) -> None:
         """The wall clock moved: requests go on with the venue's time; look now."""

@@ -89,6 +89,8 @@ class Gateway(VenueCalls):
         self.failures: dict[str, int] = {}
         self.banned_until_ns = MonoNs(0)
         self.on_ban: Callable[[VenueDesk, Throttled], None] = _ignore
+        self.on_unread: Callable[[VenueDesk], None] = _unheard
+        """Told that the venue refused a request without looking at it: the clock may be why."""
         self.lease: Lease | None = None
         """Where one is kept: asked before each request."""
 
@@ -182,6 +184,8 @@ class Gateway(VenueCalls):
     def _react(self, request: VenueRequest, error: VenueError) -> None:
         if isinstance(error, Throttled):
             self._throttled(request, error)
+        if isinstance(error, NotSent):
+            self.on_unread(self._desk)
         if isinstance(error, FilterViolation):
             self._desk.filters_doubtful = True
         if isinstance(error, Unauthorized):
@@ -256,6 +260,10 @@ def _protects(request: VenueRequest) -> str:
     if type(request) is PlaceStop or type(request) is SetPositionStop:
         return request.symbol
     return ""
+
+
+def _unheard(_desk: VenueDesk) -> None:
+    """Before the kernel is wired nobody is told."""
 
 
 def _ignore(desk: VenueDesk, error: Throttled) -> None:

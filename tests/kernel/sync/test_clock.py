@@ -120,3 +120,16 @@ def test_a_step_of_our_clock_is_taken_out_of_the_signatures_at_once():
     bench.after(1)
     bench.clock.stepped(2 * SECOND)
     assert bench.venue.clock_offset_ns == -2 * SECOND
+
+
+def test_a_refused_request_has_the_clock_looked_at_but_not_each_one():
+    bench = begun(0)
+    bench.after(1)
+    for _ in range(3):
+        bench.desk.gateway.on_unread(bench.desk)
+        bench.after(1)
+    assert len(asked(bench)) == 2
+    bench.after(10)
+    bench.desk.gateway.on_unread(bench.desk)
+    bench.after(1)
+    assert len(asked(bench)) == 3
