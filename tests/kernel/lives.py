@@ -53,6 +53,7 @@ class Life:
         corners: tuple[tuple[int, int], ...] = RISE,
         *,
         faults: tuple[Any, ...] = (),
+        level: str = "sim",
         **settings: str,
     ) -> None:
         install_decimal_context()
@@ -90,7 +91,7 @@ class Life:
         self.steps: list[tuple[Input, StepResult]] = []
         self.deaths: list[str] = []
         values = {"POSITION_SIZE_USD": "210"} | settings
-        self.driver = Driver(self.world, Settings.load(values), sinks=(self,))
+        self.driver = Driver(self.world, Settings.load(values), level=level, sinks=(self,))
         self.driver.start()
 
     # ------------------------------------------------------------ as a sink

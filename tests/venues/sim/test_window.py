@@ -10,6 +10,7 @@ from kernel.model.traits import TRAITS
 from kernel.model.units import MS, SECOND
 from kernel.model.venue import REQUEST_LIFETIME_NS, QueryBalance, QueryServerTime, QuerySnapshot
 from kernel.trade.lease import MARGIN_NS
+from tests.kernel.lives import RISE, Life
 from tests.venues.sim.desk import T0, Desk, market_order
 from tests.venues.sim.wire.wire_desk import WireDesk
 from venues.live.binance import requests as of_binance
@@ -121,6 +122,22 @@ def test_the_window_is_the_requests_own_and_what_is_not_signed_has_none(venue):
     code = "code" if venue == "binance" else "retCode"
     assert json.loads(http(desk, PATHS[venue], 2_000, window_ms=1_000, **params).body)[code]
     assert http(desk, PUBLIC[venue], 9_000, signed="none").status == 200
+
+
+@pytest.mark.parametrize("level", ["sim", "wire"])
+def test_every_request_is_signed_with_the_clock_reading_of_the_step_that_decided_it(level):
+    """So nothing that happens between step and sending, a freeze among it, changes the time."""
+    life = Life(VENUES, RISE, level=level)
+    life.until(1_700)
+    signed = 0
+    for item, result in life.steps:
+        for body in [effect.body for effect in result.effects]:
+            if isinstance(body, VenueCall) or (
+                isinstance(body, HttpRequest) and body.signed == "full"
+            ):
+                assert body.timestamp_ns == item.ts_ns
+                signed += 1
+    assert signed > 200
 
 
 @pytest.mark.parametrize("requests", [of_binance, of_bybit], ids=["binance", "bybit"])
