@@ -30,6 +30,8 @@ from kernel.store.codec import EVENTS, TABLES, Table, from_values, table_of, tab
 from kernel.store.failures import FAILURES, LATE, REFUSED, UNDONE, told
 from kernel.store.leases import Holding, LeaseAsk, taken_over
 
+NAME = "wave-kernel"
+"""Of our sessions, for the server."""
 TRIES = 5
 PAUSES_S = (0.0, 0.01, 0.05, 0.2)
 IDLE_S = 300
@@ -46,8 +48,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_overflow: int = 20
     connect_ns: int = 5 * SECOND
     statement_ns: int = 4 * SECOND
-    idle_ns: int = 4 * SECOND
-    """For a transaction whose client says nothing (a frozen process)."""
+    idle_ns: int = 0
+    """For a transaction whose client says nothing (a frozen process); 0: as for a statement."""
 
     @property
     def lock_ns(self) -> int:
@@ -82,6 +84,7 @@ class PostgresStore:
         self._given_time = given_time
         self._address = address
         self._limits = limits or Limits()
+        self._idle_ms = (self._limits.idle_ns or self._limits.statement_ns) // MS
         self._pool: asyncpg.Pool | None = None
         self._turn = asyncio.Lock()
         self._opening = asyncio.Lock()
@@ -150,9 +153,13 @@ class PostgresStore:
         least_epoch: int = 1,
         anew: bool = False,
     ) -> StoredState:
-        """See `Backend.load`; the epoch is at least `least_epoch`."""
+        """See `Backend.load`; the epoch is at least `least_epoch`.
+
+        What a process that stands still has open holds nobody up: it is ended first.
+        """
 
         async def read(connection: asyncpg.Connection) -> StoredState:
+            await connection.fetch(sql.RELEASE, NAME, self._idle_ms)
             async with connection.transaction(isolation="read_committed"):
                 taken = await connection.fetchrow(sql.TAKE_EPOCH, now_ns, least_epoch, anew)
                 assert taken is not None
@@ -347,10 +354,10 @@ class PostgresStore:
                     timeout=limits.connect_ns / SECOND,
                     command_timeout=limits.statement_ns / SECOND + 1,
                     server_settings={
-                        "application_name": "wave-kernel",
+                        "application_name": NAME,
                         "statement_timeout": wait,
                         "lock_timeout": wait_for_lock,
-                        "idle_in_transaction_session_timeout": str(limits.idle_ns // MS),
+                        "idle_in_transaction_session_timeout": str(self._idle_ms),
                         "timezone": "UTC",
                         "default_transaction_isolation": "read committed",
                     },

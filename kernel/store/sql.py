@@ -74,6 +74,17 @@ def upsert(table: Table) -> str:
     return f"{insert} ON CONFLICT ({key}) DO UPDATE SET {changes}"
 
 
+RELEASE = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = current_user
+        AND application_name = $1 AND pid <> pg_backend_pid()
+        AND wait_event = 'ClientRead' AND xact_start IS NOT NULL
+        AND query_start < clock_timestamp() - $2 * interval '1 ms'
+"""
+"""End transactions of ours whose client says nothing for so many milliseconds: its process stands
+still. The server's own time-out for that ends none that stands still in the middle of a batch."""
+
+
 def select(table: Table, where: str = "true", order: str = "t.number") -> str:
     """The values of rows in the order of the codec; `t` names the table."""
     names = ", ".join(f"t.{_quoted(name)}" for name in table.names)

@@ -91,7 +91,13 @@ class Startup:
     # ------------------------------------------------------------ the store
 
     async def _take_lease(self) -> StoredState:
-        """Load, as soon as no other instance has the lease; until then nothing is done at all."""
+        """Load, as soon as no other instance has the lease; until then nothing is done at all.
+
+        A store that fails after it has named a holder changes nothing: the holder protects.
+
+        Raises:
+            StoreError: It does not answer, and has named nobody.
+        """
         services, told = self._services, ""
         while True:
             try:
@@ -103,7 +109,10 @@ class Startup:
                     services.alert(
                         "CRITICAL", "lease.held", f"{held}: this one waits until it is free"
                     )
-                await services.runtime.sleep(LEASE_RETRY_NS)
+            except StoreError:
+                if not told:
+                    raise
+            await services.runtime.sleep(LEASE_RETRY_NS)
 
     async def _load(self) -> StoredState:
         services, lease = self._services, self._services.lease
@@ -122,8 +131,11 @@ class Startup:
             await self._services.runtime.sleep(LOAD_RETRY_NS)
             try:
                 await self._load()
-            except (StoreError, LeaseHeld):
+            except StoreError:
                 continue
+            except LeaseHeld as held:
+                self._services.lease.lose(held.holder)
+                return
             self._restart("the store is back")
             return
 

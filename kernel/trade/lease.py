@@ -164,7 +164,7 @@ class Lease:
                 self._renew(asked)
                 next_ns = self._renewal_ns
             else:
-                self._lose(answer)
+                self.lose(answer.holder)
                 return
             lost = self._tell(lost=lost)
             self._known.set()
@@ -204,11 +204,11 @@ class Lease:
                 desk.unblock_entries(LEASE)
         return over
 
-    def _lose(self, answer: LeaseTold) -> None:
-        """Another instance has it."""
+    def lose(self, holder: str) -> None:
+        """Another instance has it: this kernel ends."""
         self._superseded = True
         self._ends_ns = self._silent_ns = self._runtime.now()
-        words = f"{answer.holder} {SUPERSEDED}"
+        words = f"{holder} {SUPERSEDED}"
         self._services.alert("CRITICAL", "lease.superseded", f"{words}: this instance ends")
         self._services.decide("lease.superseded", words)
         self._known.set()

@@ -1,7 +1,10 @@
 """PostgreSQL alone: order and fences under concurrency, lost connections, words without secrets."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Iterator
+from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 import pytest
@@ -38,6 +41,60 @@ def terminate(address: Address) -> None:
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()",
     )
+
+
+# ------------------------------------------------------------------------ who stands still
+
+BIND_AND_EXECUTE = b"B\0\0\0\x0c\0\0\0\0\0\0\0\0" + b"E\0\0\0\x09\0\0\0\0\0"
+PARSE = b"SELECT epoch FROM monitoring.store FOR SHARE\0\0\0"
+
+
+def standing(address: Address, *, in_a_batch: bool) -> socket.socket:
+    """A client that says nothing more, with the lock of a commit: after it, or in a batch."""
+    url = urlsplit(address.url)
+    folder = dict(parse_qsl(url.query))["host"]
+    fields = {"user": url.username or "postgres", "database": url.path[1:],
+              "application_name": "wave-kernel"}  # fmt: skip
+    body = b"\0\x03\0\0" + b"".join(f"{k}\0{v}\0".encode() for k, v in fields.items()) + b"\0"
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(f"{folder}/.s.PGSQL.5432")
+    client.settimeout(5)
+    client.sendall(struct.pack(">I", len(body) + 4) + body)
+    heard_until(client, b"Z\0\0\0\x05I")
+    begin = b"BEGIN\0"
+    client.sendall(b"Q" + struct.pack(">I", len(begin) + 4) + begin)
+    heard_until(client, b"Z\0\0\0\x05T")
+    parse = b"\0" + PARSE
+    flush = b"H\0\0\0\x04"
+    client.sendall(b"P" + struct.pack(">I", len(parse) + 4) + parse + BIND_AND_EXECUTE + flush)
+    heard_until(client, b"SELECT 1\0")
+    if not in_a_batch:
+        client.sendall(b"S\0\0\0\x04")
+        heard_until(client, b"Z\0\0\0\x05T")
+    return client
+
+
+def heard_until(client: socket.socket, end: bytes) -> None:
+    heard = b""
+    while end not in heard:
+        got = client.recv(4096)
+        assert got, heard
+        heard += got
+
+
+@pytest.mark.parametrize("in_a_batch", [False, True])
+def test_a_start_ends_the_transaction_of_a_process_that_stands_still(store, in_a_batch):
+    """The server ends one that is idle by itself, but none in the middle of a batch."""
+    limits = Limits(statement_ns=2 * SECOND, idle_ns=100 * MS)
+    with standing(address_of(store), in_a_batch=in_a_batch) as client:
+        hasty = another(store, Limits(statement_ns=300 * MS, idle_ns=60 * SECOND))
+        with pytest.raises(StoreError, match=r"(statement|lock) timeout"):
+            hasty.load(NOW)
+        hasty.close()
+        taker = another(store, limits)
+        assert taker.load(NOW).epoch == 2
+        taker.close()
+        assert b"terminating connection" in client.recv(4096)
 
 
 # ------------------------------------------------------------------------ order
