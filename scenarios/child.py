@@ -29,7 +29,7 @@ from kernel.model.messages import (
     Stopped,
 )
 from kernel.model.orders import PriceSource
-from kernel.model.units import MS, TsNs
+from kernel.model.units import TsNs
 from kernel.store.backend import Backend, Retention
 from kernel.store.instance import AnotherInstance, InstanceLock
 from kernel.trade.lease import SUPERSEDED
@@ -57,12 +57,10 @@ from scenarios.frames import (
     Take,
     TellState,
 )
-from scenarios.holds import Holds, Place
+from scenarios.holds import SILENCE_NS, Holds, Place
 
 ANOTHER = 5
 """Exit code: another instance has the account, or a process the data folder."""
-SILENCE_NS = 500 * MS
-"""So long the database bears a transaction in which a process with a data folder says nothing."""
 
 
 class PipePrices:

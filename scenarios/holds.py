@@ -15,9 +15,13 @@ from typing import Any
 import msgspec
 
 from kernel.model.messages import Effect, HttpRequest, StoreCommit, VenueCall
+from kernel.model.units import MS
 from kernel.model.venue import EffectClass
 from scenarios import frames
 from scenarios.frames import At, Go, Hold, Pipe, PipeEnded
+
+SILENCE_NS = 500 * MS
+"""So long, in real time, the database bears a transaction in which an instance says nothing."""
 
 
 class Place(StrEnum):

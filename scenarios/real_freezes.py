@@ -31,7 +31,7 @@ from kernel.trade.lease import SUPERSEDED
 from scenarios.deaths import PATIENCE_NS
 from scenarios.driver import Driver
 from scenarios.frozen import InstanceStore, InstanceWorld, ProcessDriver, ProcessSetup
-from scenarios.holds import Place
+from scenarios.holds import SILENCE_NS, Place
 from scenarios.instances import (
     FREEZES_OF_ROUND,
     LONGEST_NS,
@@ -305,6 +305,6 @@ def shared_on(server: EmbeddedServer, name: str) -> Iterator[Shared]:
     address = make_database(server, name)
     looks = BlockingPostgres(address)
     try:
-        yield Shared(address.url, looks.rows, partial(wait_until_let_go, address))
+        yield Shared(address.url, looks.rows, partial(wait_until_let_go, address, SILENCE_NS))
     finally:
         looks.close()

@@ -17,6 +17,7 @@ from pathlib import Path
 import asyncpg
 
 from kernel.errors import StoreError
+from kernel.model.units import MS
 from kernel.store.address import Address
 from kernel.store.blocking import BlockingPostgres
 from kernel.store.embedded import FAST, EmbeddedServer
@@ -30,7 +31,9 @@ OTHERS = """
 """
 SILENT = """
     SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND state LIKE 'idle in transaction%'
+    WHERE datname = current_database() AND wait_event = 'ClientRead' AND xact_start IS NOT NULL
+        AND (state LIKE 'idle in transaction%'
+            OR query_start > clock_timestamp() - $1 * interval '1 ms')
 """
 ALONE_PAUSE_S = 0.002
 ALONE_TRIES = 5_000
@@ -96,21 +99,25 @@ def wait_until_alone(address: Address) -> None:
     _wait_for_none(address, OTHERS, "somebody else stays connected")
 
 
-def wait_until_let_go(address: Address) -> None:
+def wait_until_let_go(address: Address, silence_ns: int) -> None:
     """Wait until the server has ended every transaction whose client says nothing.
+
+    One that stands still in the middle of a batch it does not end; a start will, once it is silent
+    for so long: wait until then.
 
     Raises:
         StoreError: The server does not answer, or does not do it.
     """
-    _wait_for_none(address, SILENT, "a transaction of a silent client stays open")
+    words = "a transaction of a silent client stays open"
+    _wait_for_none(address, SILENT, words, silence_ns // MS)
 
 
-def _wait_for_none(address: Address, query: str, words: str) -> None:
+def _wait_for_none(address: Address, query: str, words: str, *given: int) -> None:
     async def wait() -> None:
         connection = await asyncpg.connect(address.url, timeout=10)
         try:
             for _ in range(ALONE_TRIES):
-                if not await connection.fetchval(query):
+                if not await connection.fetchval(query, *given):
                     return
                 await asyncio.sleep(ALONE_PAUSE_S)
         finally:

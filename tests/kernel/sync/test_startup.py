@@ -134,11 +134,25 @@ def test_while_another_instance_has_the_lease_nothing_is_done_and_each_holder_is
     assert bench.opened() == ["binance"]
 
 
-def test_a_store_that_comes_back_to_another_instance_is_waited_for(bench):
-    held = errors.LeaseHeld("another")
-    bench.answers += [(0, errors.StoreError("gone")), (0, held), (0, held)]
+def test_a_store_that_comes_back_to_another_instance_ends_this_one(bench):
+    ends = []
+    bench.services.lease.on_superseded = ends.append
+    bench.answers += [(0, errors.StoreError("gone")), (0, errors.LeaseHeld("another"))]
     bench.begin().after(60)
-    assert bench.restarts == [("the store is back", 15 * SECOND)]
+    assert ends == ["another has the lease of the account"]
+    assert bench.restarts == []
+    assert [one.severity for one in bench.alerts("lease.superseded")] == ["CRITICAL"]
+    assert bench.loads == [0, 5 * SECOND]
+
+
+def test_a_store_that_fails_after_it_has_named_a_holder_changes_nothing(bench):
+    gone = errors.StoreError("gone")
+    bench.answers += [(0, errors.LeaseHeld("one")), (0, gone), (0, gone)]
+    bench.begin().after(14.999)
+    assert bench.asked() == []
+    assert bench.kinds("store.unloaded") == []
+    bench.after(1)
+    assert bench.opened() == ["binance"]
 
 
 # ---------------------------------------------------------------- a venue
