@@ -135,7 +135,7 @@ def test_while_another_instance_has_the_lease_nothing_is_done_and_each_holder_is
 
 
 def test_a_store_that_comes_back_to_another_instance_ends_this_one(bench):
-    ends = []
+    ends: list[str] = []
     bench.services.lease.on_superseded = ends.append
     bench.answers += [(0, errors.StoreError("gone")), (0, errors.LeaseHeld("another"))]
     bench.begin().after(60)
