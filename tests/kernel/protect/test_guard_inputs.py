@@ -129,6 +129,24 @@ def test_of_a_position_of_long_ago_too_only_what_is_new_is_read(bench):
     assert max(more) == 1
 
 
+def test_a_day_without_whole_candles_is_read_again_when_another_one_closed(bench):
+    candles(bench, lambda one: msgspec.structs.replace(one, complete=False))
+    to_a_close(bench)
+    bench.look(10)
+    assert bench.asked["candles"] == [DAY_RETURNS + 1]
+    bench.look(1)
+    assert bench.asked["candles"] == 2 * [DAY_RETURNS + 1]
+
+
+def test_candles_that_stay_away_for_days_are_told_of_once(bench):
+    bench.look(1)
+    candles(bench, lambda one: None)
+    later(bench, 10 * MINUTE)
+    assert bench.look(1) == [("guard.blind", "the newest candle is too old")]
+    later(bench, 30 * HOUR)
+    assert bench.look(2) == []
+
+
 # ---------------------------------------------------------------- what is remembered
 
 
