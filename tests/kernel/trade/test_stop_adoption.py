@@ -232,7 +232,10 @@ def test_what_is_put_aside_twice_is_one(bench):
     report = bench.stop()
     for _ in range(2):
         bench.adoption.put_aside(bench.position, report, "surplus")
-    assert len(bench.position.stops.to_cancel()) == 1
+    (stop,) = bench.position.stops.to_cancel()
+    assert stop.order.report == report
+    bench.run(bench.runtime.now() + SECOND)
+    assert stop.order.row in bench.store.rows
 
 
 def test_a_read_without_value_concludes_nothing(bench):
