@@ -1,7 +1,7 @@
 """`run_live.py db`: the tables of the database that the settings name, or of the embedded one.
 
-Exit codes: 0 ok · 2 usage or settings · 4 the tables are not as they must be · 6 the database
-cannot be reached.
+Exit codes: 0 ok · 2 usage, settings, a file that is no backup · 4 the tables are not as they must
+be · 5 a kernel is at work · 6 the database cannot be reached, or refuses.
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from kernel.config.sources import read
 from kernel.errors import SettingsError, StoreError
 from kernel.signals.timestamps import parse_utc
 from kernel.store.address import Address
-from kernel.store.backup import backup, restore
+from kernel.store.backup import BackupRefused, KernelConnected, backup, restore
 from kernel.store.database import database
+from kernel.store.instance import AnotherInstance, holder
 from kernel.store.migrate import check, upgrade
 from kernel.store.recorded import recorded_signals
 from replay.outputs import path_problem
 from replay.stored_waves import waves_of
 from replay.waves import write_waves
 
-OK, DIFFERENT, UNREACHABLE = 0, 4, 6
+OK, DIFFERENT, ANOTHER, UNREACHABLE = 0, 4, 5, 6
 END_NS = 2**63 - 1
 
 
@@ -40,6 +42,10 @@ def run(args: argparse.Namespace) -> int:
     span = _span(args) if args.act == "signals" else (0, END_NS)
     if args.act in ("backup", "restore"):
         _demand_file(args)
+    pid = holder(Path(origins.settings.data_folder)) if args.act == "restore" else None
+    if pid is not None:
+        sys.stderr.write(f"{AnotherInstance(Path(origins.settings.data_folder), pid)}\n")
+        return ANOTHER
     try:
         with database(origins.settings) as address:
             if args.act == "upgrade":
@@ -49,6 +55,11 @@ def run(args: argparse.Namespace) -> int:
             if args.act == "signals":
                 return _signals(address, args, span)
             return _backup(address, args) if args.act == "backup" else _restore(address, args)
+    except BackupRefused as error:
+        raise SettingsError([f"FILE {error}"]) from None
+    except KernelConnected as error:
+        sys.stderr.write(f"{error}\n")
+        return ANOTHER
     except StoreError as error:
         sys.stderr.write(f"{error}\n")
         return UNREACHABLE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import SecretStr, field_validator
 
@@ -23,7 +24,8 @@ class Connections(Section):
     database_url: SecretStr = said(
         SecretStr(""),
         "PostgreSQL as one address; comes before the DB_ names",
-        allowed="an address that begins with postgresql:// or postgres://",
+        allowed="an address postgresql://user:password@host:port/name (or postgres://); within"
+        " user and password write @ : / ? # % as %40 %3A %2F %3F %23 %25",
     )
     db_host: str = said(
         "localhost",
@@ -74,6 +76,23 @@ class Connections(Section):
     @classmethod
     def _an_address(cls, value: SecretStr) -> SecretStr:
         told = value.get_secret_value()
-        if told and not told.startswith(ADDRESSES):
+        if told and not _is_address(told):
             raise ValueError("no address of a PostgreSQL server")
         return value
+
+
+def _is_address(told: str) -> bool:
+    """Whether an address says what it seems to.
+
+    An unescaped sign of a password moves all that follows; a password elsewhere would be shown.
+    """
+    try:
+        parts = urlsplit(told)
+        hosts = parts.netloc.rpartition("@")[2]
+        if "," not in hosts:  # one of several has a port of its own
+            _ = parts.port
+    except ValueError:
+        return False
+    strayed = "@" in parts.path + parts.query or "#" in told
+    secret = any(name.endswith("password") for name, _ in parse_qsl(parts.query))
+    return told.startswith(ADDRESSES) and not strayed and not secret

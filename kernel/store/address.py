@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import msgspec
 
@@ -28,6 +28,21 @@ class Address(msgspec.Struct, frozen=True):
     def password(self) -> str:
         """What must not be told."""
         return urlsplit(self.url).password or ""
+
+    @property
+    def without_password(self) -> str:
+        """What may stand among the arguments of a program."""
+        parts = urlsplit(self.url)
+        user, at, host = parts.netloc.rpartition("@")
+        name = quote(unquote(user.partition(":")[0]))
+        return urlunsplit(parts._replace(netloc=f"{name}{at}{host}"))
+
+    def hidden(self, words: str) -> str:
+        """The words without the password, as it stands in the address and as it is."""
+        for secret in (self.password, unquote(self.password)):
+            if secret:
+                words = words.replace(secret, "***")
+        return words
 
     def __repr__(self) -> str:
         return f"Address({self.told})"

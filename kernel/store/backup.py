@@ -1,43 +1,57 @@
 """Backups of the tables and their way back: the programs of PostgreSQL, with our rules around them.
 
 1. A backup is one consistent moment; its file appears whole or not at all, readable by its owner.
+   Two that write one file at once: the second is refused.
 2. A restore replaces every table of ours or none, and brings older ones to this program's revision.
+   A file that is no backup of ours, or a newer program's, is refused before anything is touched.
 3. While a kernel is connected nothing is restored under it.
 4. Passwords go through the environment of the programs, never through their arguments.
+5. Nothing waits for a server or a lock longer than `CONNECT_S` and `LOCK_S`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from typing import IO, TYPE_CHECKING
+from urllib.parse import unquote
 
 import asyncpg
 
 from kernel.errors import StoreError
 from kernel.store.embedded import programs
 from kernel.store.failures import FAILURES, told
-from kernel.store.migrate import upgrade
+from kernel.store.migrate import KERNELS, LOCK_S, revisions, upgrade
 from kernel.store.schema import SCHEMAS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kernel.store.address import Address
 
 CONNECT_S = 10
 VERSION_TABLE = "public.alembic_version"
-_KERNELS = """
-SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND application_name = 'wave-kernel'
-"""
+_POSITIONS = b"CREATE TABLE monitoring.positions ("
+_REVISION = b"COPY public.alembic_version (version_num) FROM stdin;"
+_SINCE_17 = b"\nSET transaction_timeout = 0;\n"
 _EMPTY = (
     *(f"DROP SCHEMA IF EXISTS {schema} CASCADE" for schema in SCHEMAS),
     f"DROP TABLE IF EXISTS {VERSION_TABLE}",
     *(f"CREATE SCHEMA {schema}" for schema in SCHEMAS),
 )
+
+
+class BackupRefused(StoreError):
+    """The file is no backup that this program can restore; nothing changed."""
+
+
+class KernelConnected(StoreError):
+    """A kernel works with the database; nothing changed."""
 
 
 def backup(address: Address, file: Path) -> int:
@@ -48,18 +62,20 @@ def backup(address: Address, file: Path) -> int:
         OSError: The file cannot be written.
     """
     part = file.with_name(f"{file.name}.part")
-    part.touch(mode=0o600)
-    try:
-        tables = [f"--table={schema}.*" for schema in SCHEMAS]
-        _call(
-            address, "pg_dump", "--format=custom", f"--file={part}", f"--table={VERSION_TABLE}",
-            *tables, "--dbname", _without_password(address),
-        )  # fmt: skip
-        with part.open("rb") as written:
+    with _alone(part) as written:
+        try:
+            tables = [f"--table={schema}.*" for schema in SCHEMAS]
+            _call(
+                address, "pg_dump", "--format=custom", f"--lock-wait-timeout={LOCK_S}s",
+                f"--table={VERSION_TABLE}", *tables, "--dbname", address.without_password,
+                output=written,
+            )  # fmt: skip
             os.fsync(written.fileno())
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+            part.replace(file)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    _sync_folder(file.parent)
     return file.stat().st_size
 
 
@@ -67,52 +83,126 @@ def restore(address: Address, file: Path) -> tuple[str, str]:
     """Make the tables those of a backup; (revision of the backup, revision now).
 
     Raises:
-        StoreError: A kernel is connected, the file is no backup, the database does not answer or
-            refuses it: nothing changed.
+        BackupRefused: The file is no backup of ours, or a newer program's: nothing changed.
+        KernelConnected: A kernel works with the database: nothing changed.
+        StoreError: The database does not answer or refuses it: nothing changed.
     """
-    connected = asyncio.run(_kernels(address))
+    connected, version = asyncio.run(_server(address))
     if connected:
-        raise StoreError(
+        raise KernelConnected(
             f"database {address.told}: {connected} connections of a running kernel: stop it first"
         )
     with tempfile.TemporaryDirectory(prefix="wave-kernel-") as folder:
         script = Path(folder) / "script.sql"
-        _call(address, "pg_restore", "--no-owner", "--no-privileges", f"--file={script}", str(file))
+        try:
+            _call(
+                address, "pg_restore", "--no-owner", "--no-privileges", f"--file={script}",
+                str(file),
+            )  # fmt: skip
+        except StoreError as error:
+            raise BackupRefused(f"{file}: is no backup, or a damaged one: {error}") from error
+        _demand_ours(script, file)
+        if version < 17:
+            _without_newer_setting(script)
         _call(
             address, "psql", "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1",
             "--single-transaction", *(f"--command={line}" for line in _EMPTY), f"--file={script}",
-            "--dbname", _without_password(address),
+            "--dbname", address.without_password,
         )  # fmt: skip
     return upgrade(address)
 
 
-async def _kernels(address: Address) -> int:
+async def _server(address: Address) -> tuple[int, int]:
+    """Connections of kernels, and the major version of PostgreSQL."""
     try:
         connection = await asyncpg.connect(address.url, timeout=CONNECT_S)
         try:
-            return int(await connection.fetchval(_KERNELS))
+            connected = int(await connection.fetchval(KERNELS))
+            return connected, connection.get_server_version().major
         finally:
             await connection.close()
     except FAILURES as error:
         raise StoreError(told(error, address)) from None
 
 
-def _without_password(address: Address) -> str:
-    parts = urlsplit(address.url)
-    user, at, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{quote(unquote(user.partition(':')[0]))}{at}{host}"))
+@contextlib.contextmanager
+def _alone(part: Path) -> Iterator[IO[bytes]]:
+    """The file, empty, ours alone; what a killed backup left is written over.
+
+    Raises:
+        StoreError: Another backup writes it.
+        OSError: It cannot be written.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(part, flags, 0o600), "wb") as written:
+        try:
+            fcntl.flock(written, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            moved = not part.exists() or not os.path.samestat(
+                part.stat(), os.fstat(written.fileno())
+            )
+        except BlockingIOError:
+            moved = True
+        if moved:
+            raise StoreError(f"{part}: another backup writes it; wait for its end")
+        os.fchmod(written.fileno(), 0o600)
+        written.truncate(0)
+        yield written
 
 
-def _call(address: Address, program: str, *arguments: str) -> None:
-    environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+def _demand_ours(script: Path, file: Path) -> None:
+    """The tables of a script are ours, and not a newer program's.
+
+    Raises:
+        BackupRefused: They are not.
+    """
+    has_positions, revision = False, ""
+    with script.open("rb") as lines:
+        for line in lines:
+            has_positions = has_positions or line.startswith(_POSITIONS)
+            if line.startswith(_REVISION):
+                revision = next(lines, b"").decode("utf-8", "replace").strip()
+    if not has_positions or not revision:
+        raise BackupRefused(
+            f"{file}: has no tables of this program; name a file that `db backup` wrote"
+        )
+    if revision not in revisions():
+        raise BackupRefused(
+            f"{file}: is of revision {revision[:40]!r}, which this program lacks (its newest is"
+            f" {revisions()[-1]}); install the program that wrote it, or a newer one"
+        )
+
+
+def _without_newer_setting(script: Path) -> None:
+    """Turn into a remark what servers before version 17 do not know."""
+    with script.open("r+b") as text:
+        at = text.read(10_000).find(_SINCE_17)
+        if at >= 0:
+            text.seek(at + 1)
+            text.write(b"--")
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _call(
+    address: Address, program: str, *arguments: str, output: IO[bytes] | None = None
+) -> None:
+    environment = {name: told for name, told in os.environ.items() if name.startswith("PG")}
+    environment |= {
+        "PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC",
+        "PGCONNECT_TIMEOUT": str(CONNECT_S), "PGOPTIONS": f"-c lock_timeout={LOCK_S}s",
+    }  # fmt: skip
     if address.password:
         environment["PGPASSWORD"] = unquote(address.password)
     done = subprocess.run(  # noqa: S603 - our own programs and arguments
-        [str(programs() / program), *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, check=False, env=environment,
+        [str(programs() / program), *arguments], stdin=subprocess.DEVNULL,
+        stdout=output or subprocess.DEVNULL, stderr=subprocess.PIPE, check=False, env=environment,
     )  # fmt: skip
     if done.returncode:
         words = " ".join(done.stderr.decode("utf-8", "replace").split())[-600:]
-        for secret in (address.password, unquote(address.password)):
-            words = words.replace(secret, "***") if secret else words
-        raise StoreError(f"database {address.told}: {program} failed: {words}")
+        raise StoreError(f"database {address.told}: {program} failed: {address.hidden(words)}")

@@ -47,9 +47,7 @@ def told(error: BaseException, address: Address) -> str:
     elif isinstance(cause, asyncpg.PostgresError):
         words = f"{cause.sqlstate} {cause.args[0] if cause.args else ''}".strip()
     elif isinstance(cause, OSError):
-        words = cause.strerror or ""
+        words = cause.strerror or str(cause).partition("\n")[0]
     elif not isinstance(cause, ValueError):  # the same
         words = str(cause).splitlines()[0] if str(cause) else ""
-    if address.password:
-        words = words.replace(address.password, "***")
-    return f"database {address.told}: {kind}{f': {words}' if words else ''}"
+    return f"database {address.told}: {kind}{f': {address.hidden(words)}' if words else ''}"

@@ -1,7 +1,8 @@
 """Brings the tables of a database to a revision, and says where they differ from the models.
 
 Upgrades run in one transaction under a lock, so that two processes that start together do it once
-and a failed one changes nothing.
+and a failed one changes nothing. Nothing is changed under a kernel that works, and nothing waits
+for a lock longer than `LOCK_S`: who waits for a table holds up all who come later.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ CONNECT_S = 10
 _FAILURES: tuple[type[Exception], ...] = (*FAILURES, SQLAlchemyError)
 _LOCK = 7_203_117
 """Advisory lock of everybody who upgrades."""
+LOCK_S = 15
+KERNELS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'wave-kernel'
+"""
+"""Connections of running kernels."""
 _TEMPORARY = "compared_"
 _CATALOG = """
 SELECT format('column %s.%s.%s: %s %s %s default %s', n.nspname, c.relname, a.attname,
@@ -64,14 +71,18 @@ def upgrade(address: Address, revision: str = HEAD) -> tuple[str, str]:
     """Bring the tables to a revision; (revision before, after), "" is none.
 
     Raises:
-        StoreError: The database does not answer, or is newer than this program; nothing changed.
+        StoreError: The database does not answer, is newer than this program, is used by a kernel
+            or cannot keep every text; nothing changed.
     """
 
     def work(connection: Connection) -> tuple[str, str]:
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_S}s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         before = _revision(connection)
         if before and before not in revisions():
-            raise StoreError(f"the database is at revision {before}, which this program lacks")
+            raise StoreError(f"database {address.told}: {_newer(before)}")
+        if before != _named(revision):
+            _demand_fit(connection, address)
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
@@ -89,6 +100,8 @@ def check(address: Address) -> list[str]:
 
     def work(connection: Connection) -> list[str]:
         at, newest = _revision(connection), revisions()[-1]
+        if at and at not in revisions():
+            return [_newer(at)]
         if at != newest:
             return [f"revision {at or 'none'}, this program needs {newest}: run db upgrade"]
         found, wanted = _catalog(connection, ""), _modelled(connection)
@@ -97,6 +110,37 @@ def check(address: Address) -> list[str]:
         ]
 
     return _run(address, work, keep=False)
+
+
+def _newer(revision: str) -> str:
+    return (
+        f"the database is at revision {revision}, which this program lacks (its newest is"
+        f" {revisions()[-1]}): install the newer program, or restore a backup of this one"
+    )
+
+
+def _named(revision: str) -> str:
+    return revisions()[-1] if revision == HEAD else revision
+
+
+def _demand_fit(connection: Connection, address: Address) -> None:
+    """The tables may be changed now, and will take every text.
+
+    Raises:
+        StoreError: They may not, or will not.
+    """
+    encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
+    if encoding != "UTF8":
+        raise StoreError(
+            f"database {address.told}: its encoding is {encoding}, this program needs UTF8:"
+            " CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+        )
+    connected = connection.execute(text(KERNELS)).scalar_one()
+    if connected:
+        raise StoreError(
+            f"database {address.told}: {connected} connections of a running kernel, whose rows"
+            " the new tables may refuse: stop it first"
+        )
 
 
 def _revision(connection: Connection) -> str:

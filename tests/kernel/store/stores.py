@@ -55,3 +55,16 @@ def ask(address: Address, *statements: str) -> list:
             await connection.close()
 
     return asyncio.run(run())[-1]
+
+
+@contextmanager
+def reader(address: Address, query: str) -> Iterator[None]:
+    """Somebody who has asked something and whose transaction stays open."""
+    loop = asyncio.new_event_loop()
+    connection = loop.run_until_complete(asyncpg.connect(address.url, timeout=5))
+    try:
+        loop.run_until_complete(connection.execute(f"BEGIN; {query}"))
+        yield
+    finally:
+        loop.run_until_complete(connection.close())
+        loop.close()

@@ -1,14 +1,21 @@
 """Backups: what comes back, what is refused, and that a failure changes nothing."""
 
+import fcntl
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from kernel.errors import StoreError
+from kernel.store import backup as backups
 from kernel.store.address import Address
-from kernel.store.backup import backup, restore
+from kernel.store.backup import BackupRefused, KernelConnected, backup, restore
 from kernel.store.blocking import BlockingPostgres
+from kernel.store.embedded import programs
 from kernel.store.migrate import check, revisions, upgrade
 from kernel.store.scratch import make_database
 from tests.kernel.store.rows import event, fill, order, position
+from tests.kernel.store.stores import ask, reader
 
 
 def held(address):
@@ -55,7 +62,7 @@ def test_nothing_is_restored_under_a_running_kernel(postgres, tmp_path):
     backup(address, file)
     store = BlockingPostgres(address)
     store.load(10)
-    with pytest.raises(StoreError, match="running kernel: stop it first"):
+    with pytest.raises(KernelConnected, match="running kernel: stop it first"):
         restore(address, file)
     store.close()
 
@@ -65,9 +72,95 @@ def test_a_file_that_is_no_backup_changes_nothing(postgres, tmp_path):
     write(address, position("p"))
     before = held(address)
     file.write_bytes(b"PGDMP and nothing else")
-    with pytest.raises(StoreError, match="pg_restore failed"):
+    with pytest.raises(BackupRefused, match="is no backup, or a damaged one"):
         restore(address, file)
     assert held(address) == before
+
+
+def test_a_backup_of_something_else_changes_nothing(postgres, tmp_path):
+    other, file = make_database(postgres, "backup_shop", template="template1"), tmp_path / "b"
+    ask(other, "CREATE TABLE shop (x int)", "INSERT INTO shop VALUES (1)")
+    arguments = ["--format=custom", f"--file={file}", other.url]
+    subprocess.run([str(programs() / "pg_dump"), *arguments], check=True)
+    address = make_database(postgres, "backup_ours")
+    write(address, position("p"))
+    before = held(address)
+    with pytest.raises(BackupRefused, match="no tables of this program"):
+        restore(address, file)
+    assert held(address) == before
+    assert check(address) == []
+
+
+def test_a_backup_of_a_newer_program_changes_nothing(postgres, tmp_path):
+    newer, file = make_database(postgres, "backup_newer"), tmp_path / "b"
+    ask(newer, "UPDATE public.alembic_version SET version_num = '9999'")
+    backup(newer, file)
+    address = make_database(postgres, "backup_older")
+    write(address, position("p"))
+    before = held(address)
+    with pytest.raises(BackupRefused, match="'9999', which this program lacks"):
+        restore(address, file)
+    assert held(address) == before
+    assert check(address) == []
+
+
+@pytest.mark.parametrize(("version", "told"), [(14, b"--T"), (16, b"--T"), (17, b"SET")])
+def test_a_server_before_17_is_spared_a_setting_that_it_does_not_know(
+    postgres, tmp_path, monkeypatch, version, told
+):
+    address, file = make_database(postgres, f"backup_{version}"), tmp_path / "b"
+    write(address, position("p"))
+    before = held(address)
+    backup(address, file)
+    heads = []
+
+    async def server(_address):
+        return 0, version
+
+    def call(address_, program, *arguments, output=None):
+        if program == "psql":
+            script = next(word[7:] for word in arguments if word.startswith("--file="))
+            text = Path(script).read_bytes()
+            heads.append(text[text.index(b" transaction_timeout") - 3 :][:3])
+        original(address_, program, *arguments, output=output)
+
+    original = backups._call
+    monkeypatch.setattr(backups, "_server", server)
+    monkeypatch.setattr(backups, "_call", call)
+    restore(address, file)
+    assert heads == [told]
+    assert held(address) == before
+
+
+def test_two_backups_do_not_write_one_file(postgres, tmp_path):
+    address, file = make_database(postgres, "backup_twice"), tmp_path / "b"
+    with (tmp_path / "b.part").open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        other.write(b"half")
+        other.flush()
+        with pytest.raises(StoreError, match="another backup writes it"):
+            backup(address, file)
+        assert (tmp_path / "b.part").read_bytes() == b"half"
+    backup(address, file)  # what a killed one left holds nobody up
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_restore_does_not_wait_for_ever_for_a_reader(postgres, tmp_path, monkeypatch):
+    monkeypatch.setattr(backups, "LOCK_S", 1)
+    address, file = make_database(postgres, "backup_read"), tmp_path / "b"
+    write(address, position("p"))
+    backup(address, file)
+    asked = "SELECT count(*) FROM monitoring.positions"
+    with reader(address, asked), pytest.raises(StoreError, match="lock timeout"):
+        restore(address, file)
+    assert len(held(address)[0]) == 1
+
+
+def test_a_left_backup_that_others_could_read_is_closed_to_them(postgres, tmp_path):
+    (tmp_path / "b.part").touch()
+    (tmp_path / "b.part").chmod(0o644)
+    backup(make_database(postgres, "backup_left"), tmp_path / "b")
+    assert (tmp_path / "b").stat().st_mode & 0o077 == 0
 
 
 def test_a_backup_that_was_cut_short_changes_nothing(postgres, tmp_path):

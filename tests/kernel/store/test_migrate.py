@@ -8,14 +8,15 @@ import pytest
 
 from kernel.errors import StoreError
 from kernel.model.positions import PositionState
+from kernel.store import migrate
 from kernel.store.address import Address
 from kernel.store.backend import Mark
 from kernel.store.blocking import BlockingPostgres
 from kernel.store.codec import TABLES, table_of, to_values
 from kernel.store.migrate import check, revisions, upgrade
-from kernel.store.scratch import make_database
+from kernel.store.scratch import make_database, wait_until_alone
 from tests.kernel.store.rows import one_of_each, order, position
-from tests.kernel.store.stores import ask
+from tests.kernel.store.stores import ask, reader
 
 SAMPLES = {
     "bigint": "7", "numeric": "1.50", "boolean": "true", "text": "'told'", "json": "'[1]'",
@@ -173,3 +174,46 @@ def test_what_people_read_is_the_time_that_is_kept(empty):
         "SELECT opened_at::text, closed_at FROM monitoring.positions",
     )
     assert tuple(found[0]) == ("2026-01-05 12:45:00.123457+00", None)
+
+
+def test_nothing_is_upgraded_under_a_running_kernel(empty):
+    """An older program's rows may be refused by newer tables."""
+    upgrade(empty, revisions()[0])
+    kernel = BlockingPostgres(empty)
+    kernel.leases()
+    with pytest.raises(StoreError, match="running kernel, whose rows"):
+        upgrade(empty)
+    kernel.close()
+    wait_until_alone(empty)
+    assert upgrade(empty) == (revisions()[0], revisions()[-1])
+
+
+def test_an_upgrade_that_changes_nothing_disturbs_no_kernel(empty):
+    upgrade(empty)
+    kernel = BlockingPostgres(empty)
+    kernel.load(10)
+    assert upgrade(empty) == (revisions()[-1], revisions()[-1])
+    kernel.close()
+
+
+def test_an_upgrade_does_not_wait_for_ever_for_a_reader(empty, monkeypatch):
+    monkeypatch.setattr(migrate, "LOCK_S", 1)
+    upgrade(empty, revisions()[-2])
+    asked = "; ".join(f"SELECT * FROM {table}" for table in tables(empty))
+    with reader(empty, asked), pytest.raises(StoreError, match="lock timeout"):
+        upgrade(empty)
+    assert upgrade(empty) == (revisions()[-2], revisions()[-1])
+
+
+def test_a_database_that_cannot_keep_every_text_gets_no_tables(postgres):
+    server = Address(postgres.address())
+    ask(server, "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+    with pytest.raises(StoreError, match="encoding is LATIN1, this program needs UTF8"):
+        upgrade(Address(postgres.address("latin")))
+    ask(server, "DROP DATABASE latin WITH (FORCE)")
+
+
+def tables(address: Address) -> list[str]:
+    found = ask(address, "SELECT schemaname || '.' || tablename FROM pg_tables"
+                " WHERE schemaname IN ('monitoring', 'fas')")  # fmt: skip
+    return [name for (name,) in found]
