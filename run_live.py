@@ -7,11 +7,12 @@ commands that trade come later.
 `--check-instances` says who else works on the data folder or has the account.
 
 Exit codes: 0 ok · 1 unexpected · 2 usage or settings · 4 the tables are not as they must be ·
-5 another instance · 6 the database cannot be reached · 130 interrupted.
+5 another instance or kernel at work · 6 the database cannot be reached · 130, 143 interrupted.
 """
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -120,6 +121,11 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _end(ending: int, _frame: object) -> None:
+    """Unwind as at Ctrl-C: servers are stopped, halves of files removed."""
+    sys.exit(128 + ending)
+
+
 def main(arguments: list[str]) -> int:
     """Run one command; the exit code."""
     parser = make_parser()
@@ -150,4 +156,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    for one in (signal.SIGTERM, signal.SIGHUP):  # the service manager, a closed terminal
+        signal.signal(one, _end)
     sys.exit(main(sys.argv[1:]))

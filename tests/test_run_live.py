@@ -1,11 +1,16 @@
 """The commands of run_live.py, as processes."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
+from kernel.store.embedded import EmbeddedServer
+from kernel.store.instance import InstanceLock
 from kernel.store.scratch import make_database
 from tests.conventions.tree import ROOT
 
@@ -133,3 +138,67 @@ def test_db_backup_and_restore_are_commands_and_restore_wants_a_yes(tmp_path, po
     done = run("db", "restore", "b", "--yes", cwd=tmp_path, DATABASE_URL=url)
     assert (done.returncode, done.stderr) == (0, "")
     assert "as in b, revision" in done.stdout
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_a_db_command_that_is_ended_leaves_no_server(ending, tmp_path, postgres):
+    assert run("db", "upgrade", cwd=tmp_path).returncode == 0
+    folder = tmp_path / "data" / "postgres"
+    started = subprocess.Popen(
+        [sys.executable, str(ROOT / "run_live.py"), "db", "check"], cwd=tmp_path,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={},
+    )  # fmt: skip
+    until = time.monotonic() + 40
+    while not (folder / "data" / "postmaster.pid").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    started.send_signal(ending)
+    _, said = started.communicate(timeout=40)
+    assert started.returncode == 128 + ending
+    assert "Traceback" not in said
+    assert not EmbeddedServer(folder).running()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://me:hu/sh@127.0.0.1:1/x", "postgresql://me:hu#sh@127.0.0.1:1/x",
+        "postgresql://me:hu?sh@127.0.0.1:1/x", "postgresql://me:1/hush@127.0.0.1:1/x",
+        "postgresql://me@127.0.0.1:1/x?password=hush", "postgresql://me:hush@[::1/x",
+        "postgresql://me:hush@127.0.0.1:port/x", "postgresql://me:hush@127.0.0.1:70000/x",
+        "mysql://me:hush@127.0.0.1/x",
+    ],
+)  # fmt: skip
+def test_an_address_that_does_not_say_what_it_seems_to_is_refused(address, tmp_path):
+    done = run("db", "check", cwd=tmp_path, DATABASE_URL=address)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "DATABASE_URL=(hidden): must be an address" in done.stderr
+    assert "%2F" in done.stderr
+    assert "sh" not in done.stderr.replace("(hidden)", "").replace("show", "")
+
+
+@pytest.mark.parametrize("name", ['odd"name?x=1 b/c%d', "{}"])
+def test_a_database_may_have_any_name(name, tmp_path, postgres):
+    assert run("db", "upgrade", cwd=tmp_path, DB_NAME=name).returncode == 0
+    assert run("db", "check", cwd=tmp_path, DB_NAME=name).returncode == 0
+
+
+def test_a_file_that_is_no_backup_exits_with_2(tmp_path, postgres):
+    make_database(postgres, "live_wrong")
+    url = postgres.address("live_wrong")
+    (tmp_path / "b").write_text("-- a script\n")
+    done = run("db", "restore", "b", "--yes", cwd=tmp_path, DATABASE_URL=url)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("FILE b: is no backup, or a damaged one")
+    assert "Traceback" not in done.stderr
+
+
+def test_nothing_is_restored_while_a_process_works_on_the_data_folder(tmp_path, postgres):
+    """Its database may be away just now; what it spooled is newer than any backup."""
+    make_database(postgres, "live_held")
+    url = postgres.address("live_held")
+    assert run("db", "backup", "b", cwd=tmp_path, DATABASE_URL=url).returncode == 0
+    with InstanceLock(tmp_path / "data").take():
+        done = run("db", "restore", "b", "--yes", cwd=tmp_path, DATABASE_URL=url)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert f"process {os.getpid()} works on" in done.stderr
+    assert run("db", "restore", "b", "--yes", cwd=tmp_path, DATABASE_URL=url).returncode == 0

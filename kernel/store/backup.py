@@ -66,9 +66,9 @@ def backup(address: Address, file: Path) -> int:
         try:
             tables = [f"--table={schema}.*" for schema in SCHEMAS]
             _call(
-                address, "pg_dump", "--format=custom", f"--lock-wait-timeout={LOCK_S}s",
-                f"--table={VERSION_TABLE}", *tables, "--dbname", address.without_password,
-                output=written,
+                address, "pg_dump", "--format=custom", f"--file={part}",
+                f"--lock-wait-timeout={LOCK_S}s", f"--table={VERSION_TABLE}", *tables,
+                "--dbname", address.without_password,
             )  # fmt: skip
             os.fsync(written.fileno())
             part.replace(file)
@@ -127,7 +127,7 @@ async def _server(address: Address) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _alone(part: Path) -> Iterator[IO[bytes]]:
-    """The file, empty, ours alone; what a killed backup left is written over.
+    """The file, ours alone; what a killed backup left is written over.
 
     Raises:
         StoreError: Another backup writes it.
@@ -145,7 +145,6 @@ def _alone(part: Path) -> Iterator[IO[bytes]]:
         if moved:
             raise StoreError(f"{part}: another backup writes it; wait for its end")
         os.fchmod(written.fileno(), 0o600)
-        written.truncate(0)
         yield written
 
 
@@ -189,9 +188,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _call(
-    address: Address, program: str, *arguments: str, output: IO[bytes] | None = None
-) -> None:
+def _call(address: Address, program: str, *arguments: str) -> None:
     environment = {name: told for name, told in os.environ.items() if name.startswith("PG")}
     environment |= {
         "PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC",
@@ -200,8 +197,8 @@ def _call(
     if address.password:
         environment["PGPASSWORD"] = unquote(address.password)
     done = subprocess.run(  # noqa: S603 - our own programs and arguments
-        [str(programs() / program), *arguments], stdin=subprocess.DEVNULL,
-        stdout=output or subprocess.DEVNULL, stderr=subprocess.PIPE, check=False, env=environment,
+        [str(programs() / program), *arguments],
+        stdin=subprocess.DEVNULL, capture_output=True, check=False, env=environment,
     )  # fmt: skip
     if done.returncode:
         words = " ".join(done.stderr.decode("utf-8", "replace").split())[-600:]

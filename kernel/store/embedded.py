@@ -162,7 +162,7 @@ class EmbeddedServer:
     def address(self, database: str = "postgres") -> str:
         """How to connect to one of its databases."""
         where = quote(str(self._socket_folder()), safe="")
-        return f"postgresql://{SUPERUSER}@/{database}?host={where}"
+        return f"postgresql://{SUPERUSER}@/{quote(database, safe='{}')}?host={where}"
 
     # ------------------------------------------------------------ inside
 

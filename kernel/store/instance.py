@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from kernel.errors import KernelError, SettingsError
+from kernel.store.processes import works_on
 
 LOCK = "instance.lock"
 NAME = "instance"
@@ -24,6 +25,7 @@ PATIENCE_S = 25
 """A stop in good order takes up to 20 s (SPEC §13)."""
 KILLED_S = 5
 PAUSE_S = 0.05
+LOOKS = 3
 _NAME = re.compile(r"[0-9a-f]{12}")
 
 
@@ -65,11 +67,9 @@ class InstanceLock:
             file = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise SettingsError([f"DATA_FOLDER {self._folder}: cannot be used: {error}"]) from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(file):
             os.close(file)
-            raise AnotherInstance(self._folder, _pid_in(self._folder)) from None
+            raise AnotherInstance(self._folder, _pid_in(self._folder))
         os.ftruncate(file, 0)
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         self._file = file
@@ -79,15 +79,16 @@ class InstanceLock:
         """Take it; a process that has it is asked to stop (SIGTERM), and ended if it does not.
 
         Raises:
-            AnotherInstance: It cannot be ended: another user's, or nobody knows its number.
+            AnotherInstance: It cannot be ended: another user's, in another container, or nobody
+                knows its number.
             SettingsError: The folder cannot be written.
         """
         for ending, patience_s in ((signal.SIGTERM, PATIENCE_S), (signal.SIGKILL, KILLED_S)):
             try:
                 return self.take()
             except AnotherInstance as other:
-                if not other.pid:
-                    raise
+                if not other.pid or not works_on(other.pid, self._folder / LOCK):
+                    raise AnotherInstance(self._folder, 0) from None
                 with contextlib.suppress(ProcessLookupError):
                     try:
                         os.kill(other.pid, ending)
@@ -109,6 +110,16 @@ class InstanceLock:
 
     def __exit__(self, *_failure: object) -> None:
         self.close()
+
+
+def _locked(file: int) -> bool:
+    """Whether we have it now; who only looks (`holder`) has it for a moment."""
+    for _ in range(LOOKS):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(PAUSE_S)
+    return False
 
 
 def holder(folder: Path) -> int | None:

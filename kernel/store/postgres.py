@@ -360,6 +360,7 @@ class PostgresStore:
                         "idle_in_transaction_session_timeout": str(self._idle_ms),
                         "timezone": "UTC",
                         "default_transaction_isolation": "read committed",
+                        "synchronous_commit": "on",  # whatever server or role have it at
                     },
                 )
             return self._pool

@@ -1,4 +1,4 @@
-"""What can be said of another process: whether it is the server on a folder."""
+"""What can be said of another process: whether it is the server on a folder, or has a file open."""
 
 from __future__ import annotations
 
@@ -33,3 +33,23 @@ def _told_to_work_in(place: Path, data: Path) -> bool:
         return False
     folders = [os.fsdecode(word) for at, word in enumerate(told) if told[max(at - 1, 0)] == b"-D"]
     return any(Path(folder).resolve() == data.resolve() for folder in folders)
+
+
+def works_on(process: int, file: Path) -> bool:
+    """Whether this process has the file open: a number in a file may be that of an innocent one."""
+    if not PROCESSES.exists():
+        return True  # no such table: the number must do
+    try:
+        wanted = file.stat()
+        handles = list((PROCESSES / str(process) / "fd").iterdir())
+    except PermissionError:
+        return os.geteuid() != 0  # somebody else's: a signal will be refused, but not to root
+    except OSError:
+        return False
+    for handle in handles:
+        try:
+            if os.path.samestat(handle.stat(), wanted):
+                return True
+        except OSError:  # closed meanwhile
+            continue
+    return False

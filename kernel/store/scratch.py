@@ -130,13 +130,18 @@ def _wait_for_none(address: Address, query: str, words: str, *given: int) -> Non
         raise StoreError(told(error, address)) from None
 
 
+def _id(name: str) -> str:
+    """A name in a statement, whatever it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _make(address: Address, name: str, template: str) -> None:
     async def create() -> None:
         connection = await asyncpg.connect(address.url, timeout=10)
         try:
             known = "SELECT 1 FROM pg_database WHERE datname = $1"
             if await connection.fetchval(known, name) is None:
-                await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+                await connection.execute(f"CREATE DATABASE {_id(name)} TEMPLATE {_id(template)}")
         finally:
             await connection.close()
 

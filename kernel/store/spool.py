@@ -26,6 +26,7 @@ from kernel.store.spool_records import read_records, record
 LIMIT_BYTES = 64 * 2**20
 """Of all records together; months of rows of protection."""
 _SUFFIX = ".spool"
+_DIGITS = 16
 
 
 class FileSpool:
@@ -217,11 +218,12 @@ class FileSpool:
         return os.open(self._folder / name, flags | os.O_CLOEXEC, 0o600)
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob(f"*{_SUFFIX}"))
+        """Ours by their names; what people put beside them stays what it is."""
+        return sorted(self._folder.glob("[0-9]" * _DIGITS + _SUFFIX))
 
     def _begun(self) -> int:
         """A new file, which the folder knows for certain."""
-        name = f"{self._next:016d}{_SUFFIX}"
+        name = f"{self._next:0{_DIGITS}d}{_SUFFIX}"
         file = self._open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
             self._sync_folder()

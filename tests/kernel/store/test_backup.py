@@ -117,12 +117,12 @@ def test_a_server_before_17_is_spared_a_setting_that_it_does_not_know(
     async def server(_address):
         return 0, version
 
-    def call(address_, program, *arguments, output=None):
+    def call(address_, program, *arguments):
         if program == "psql":
             script = next(word[7:] for word in arguments if word.startswith("--file="))
             text = Path(script).read_bytes()
             heads.append(text[text.index(b" transaction_timeout") - 3 :][:3])
-        original(address_, program, *arguments, output=output)
+        original(address_, program, *arguments)
 
     original = backups._call
     monkeypatch.setattr(backups, "_server", server)

@@ -1,5 +1,6 @@
 """One process for a data folder, whatever the one before it came to."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -98,3 +99,27 @@ def test_a_name_that_is_none_and_a_folder_that_is_a_file_are_told(tmp_path):
     (tmp_path / "file").write_text("", "utf-8")
     with pytest.raises(SettingsError, match="cannot be used"):
         InstanceLock(tmp_path / "file").take()
+
+
+def test_an_innocent_process_of_that_number_is_not_ended(tmp_path):
+    """As where the holder is in another container, and its number means somebody else here."""
+    innocent = subprocess.Popen(["sleep", "60"])
+    with a_process(tmp_path) as other:
+        (tmp_path / instance.LOCK).write_text(f"{innocent.pid}\n", "utf-8")
+        with pytest.raises(AnotherInstance, match="a process works on"):
+            InstanceLock(tmp_path).force()
+        assert other.poll() is None
+    assert innocent.poll() is None
+    innocent.kill()
+    innocent.wait()
+
+
+def test_who_only_looks_holds_nobody_up(tmp_path, monkeypatch):
+    with InstanceLock(tmp_path).take():
+        pass
+    looking = os.open(tmp_path / instance.LOCK, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr(instance.time, "sleep", lambda _s: fcntl.flock(looking, fcntl.LOCK_UN))
+    with InstanceLock(tmp_path).take():
+        assert holder(tmp_path) == os.getpid()
+    os.close(looking)

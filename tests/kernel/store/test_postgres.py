@@ -362,3 +362,18 @@ def test_statements_wait_as_long_as_the_limits_say(store):
 
     assert short._run(shown()) == ["1s", "750ms", "UTC", "on"]
     short.close()
+
+
+def test_a_commit_is_on_the_disk_though_the_server_is_told_not_to_wait_for_it(store):
+    """A server or role at `synchronous_commit = off` would lose the newest when it is killed."""
+    address = address_of(store)
+    name = ask(address, "SELECT current_database()")[0][0]
+    ask(address, f"ALTER DATABASE {name} SET synchronous_commit = off")
+    try:
+        assert ask(address, "SHOW synchronous_commit")[0][0] == "off"
+        client = another(store)
+        writing = client._run(client._store._writing())
+        assert client._run(writing.fetchval("SHOW synchronous_commit")) == "on"
+        client.close()
+    finally:
+        ask(address, f"ALTER DATABASE {name} RESET synchronous_commit")

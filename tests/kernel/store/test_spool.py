@@ -149,6 +149,19 @@ def test_a_file_that_is_gone_is_told(tmp_path):
     assert ["records 2 to 2 are missing" in one for one in found.damage] == [True]
 
 
+def test_what_people_put_beside_the_records_is_left_alone(tmp_path):
+    written(tmp_path, b"one")
+    copy = tmp_path / "0000000000000001 (copy).spool"
+    copy.write_bytes((tmp_path / "0000000000000001.spool").read_bytes())
+    assert left(tmp_path) == [b"one"]
+    spool = FileSpool(tmp_path)
+    spool.recover()
+    spool.clear()
+    spool.close()
+    assert left(tmp_path) == []
+    assert copy.exists()
+
+
 def test_a_full_disk_refuses_a_record_and_costs_no_other_one(tmp_path):
     spool = FileSpool(tmp_path)
     spool.recover()
