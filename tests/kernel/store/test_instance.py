@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -119,7 +120,7 @@ def test_who_only_looks_holds_nobody_up(tmp_path, monkeypatch):
         pass
     looking = os.open(tmp_path / instance.LOCK, os.O_RDONLY)
     fcntl.flock(looking, fcntl.LOCK_SH)
-    monkeypatch.setattr(instance.time, "sleep", lambda _s: fcntl.flock(looking, fcntl.LOCK_UN))
+    monkeypatch.setattr(time, "sleep", lambda _s: fcntl.flock(looking, fcntl.LOCK_UN))
     with InstanceLock(tmp_path).take():
         assert holder(tmp_path) == os.getpid()
     os.close(looking)
