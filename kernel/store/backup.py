@@ -1,7 +1,8 @@
 """Backups of the tables and their way back: the programs of PostgreSQL, with our rules around them.
 
 1. A backup is one consistent moment; its file appears whole or not at all, readable by its owner.
-   Two that write one file at once: the second is refused.
+   Two that write one file at once: the second is refused, also where of the first, which was
+   killed, only its program is left.
 2. A restore replaces every table of ours or none, and brings older ones to this program's revision.
    A file that is no backup of ours, or a newer program's, is refused before anything is touched.
 3. While a kernel is connected nothing is restored under it.
@@ -68,7 +69,7 @@ def backup(address: Address, file: Path) -> int:
             _call(
                 address, "pg_dump", "--format=custom", f"--file={part}",
                 f"--lock-wait-timeout={LOCK_S}s", f"--table={VERSION_TABLE}", *tables,
-                "--dbname", address.without_password,
+                "--dbname", address.without_password, keep=(written.fileno(),),
             )  # fmt: skip
             os.fsync(written.fileno())
             part.replace(file)
@@ -188,7 +189,10 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _call(address: Address, program: str, *arguments: str) -> None:
+def _call(
+    address: Address, program: str, *arguments: str, keep: tuple[int, ...] = ()
+) -> None:
+    """Run a program; it inherits the files of `keep`, and with them their locks."""
     environment = {name: told for name, told in os.environ.items() if name.startswith("PG")}
     environment |= {
         "PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC",
@@ -198,7 +202,7 @@ def _call(address: Address, program: str, *arguments: str) -> None:
         environment["PGPASSWORD"] = unquote(address.password)
     done = subprocess.run(  # noqa: S603 - our own programs and arguments
         [str(programs() / program), *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, check=False, env=environment,
+        stdin=subprocess.DEVNULL, capture_output=True, check=False, env=environment, pass_fds=keep,
     )  # fmt: skip
     if done.returncode:
         words = " ".join(done.stderr.decode("utf-8", "replace").split())[-600:]

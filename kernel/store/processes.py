@@ -41,7 +41,7 @@ def works_on(process: int, file: Path) -> bool:
         return True  # no such table: the number must do
     try:
         wanted = file.stat()
-        handles = list((PROCESSES / str(process) / "fd").iterdir())
+        handles = sorted((PROCESSES / str(process) / "fd").iterdir())
     except PermissionError:
         return os.geteuid() != 0  # somebody else's: a signal will be refused, but not to root
     except OSError:

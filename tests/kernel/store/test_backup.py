@@ -117,12 +117,12 @@ def test_a_server_before_17_is_spared_a_setting_that_it_does_not_know(
     async def server(_address):
         return 0, version
 
-    def call(address_, program, *arguments):
+    def call(address_, program, *arguments, **more):
         if program == "psql":
             script = next(word[7:] for word in arguments if word.startswith("--file="))
             text = Path(script).read_bytes()
             heads.append(text[text.index(b" transaction_timeout") - 3 :][:3])
-        original(address_, program, *arguments)
+        original(address_, program, *arguments, **more)
 
     original = backups._call
     monkeypatch.setattr(backups, "_server", server)
@@ -143,6 +143,27 @@ def test_two_backups_do_not_write_one_file(postgres, tmp_path):
         assert (tmp_path / "b.part").read_bytes() == b"half"
     backup(address, file)  # what a killed one left holds nobody up
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_the_program_of_a_killed_backup_keeps_its_file(postgres, tmp_path, monkeypatch):
+    """It goes on writing after its parent was killed."""
+    address, file = make_database(postgres, "backup_orphan"), tmp_path / "b"
+    left = []
+
+    def leave(*_arguments, keep=()):
+        left.append(subprocess.Popen(["sleep", "60"], pass_fds=keep))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(backups, "_call", leave)
+        patched.setattr(Path, "unlink", lambda *_arguments, **_more: None)
+        with pytest.raises(KeyboardInterrupt):
+            backup(address, file)
+    with pytest.raises(StoreError, match="another backup writes it"):
+        backup(address, file)
+    left[0].kill()
+    left[0].wait()
+    assert backup(address, file) > 0
 
 
 def test_a_restore_does_not_wait_for_ever_for_a_reader(postgres, tmp_path, monkeypatch):
