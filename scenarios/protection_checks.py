@@ -110,6 +110,7 @@ class ProtectionChecks:
         self._asked_ns: dict[tuple[str, str], int] = {}
         self._exposure = ZERO
         self._alive = False
+        self._born_ns = 0
         self._lives = 0
         self._prompt_ns = TOLD_NS
         self._spans: list[tuple[str, str, int, int]] = []
@@ -134,8 +135,9 @@ class ProtectionChecks:
         venue.subscribe(hear)
 
     def born(self) -> None:
-        """A kernel starts: what is naked now has the whole bound from here."""
+        """A kernel starts: what is naked, or left over, now has the whole bound from here."""
         self._alive = True
+        self._born_ns = self._agenda.now_ns
         self._prompt_ns = TOLD_NS
         self._lives += 1
         for place, held in self._held.items():
@@ -436,8 +438,9 @@ class ProtectionChecks:
         def look() -> None:
             if held.episode != episode or held.qty:
                 return
-            if not self._alive:
-                self._later(self._limits.orphan_ns, look)  # nobody is there to clean up
+            since_ns = self._agenda.now_ns - self._born_ns if self._alive else 0
+            if since_ns < self._limits.orphan_ns:  # nobody was there to clean up
+                self._later(self._limits.orphan_ns - since_ns, look)
                 return
             for order in self._venues[venue].matching.open.of_symbol(symbol):
                 if order.position_side == leg and is_ours(order.client_order_id):

@@ -1,12 +1,15 @@
 """Each bound is shown from both sides: what keeps it is silent, what breaks it is told."""
 
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
+from kernel.model.ids import Leg
 from kernel.model.orders import Side
 from kernel.model.units import SECOND
-from tests.scenarios.worlds import SYMBOL, Bench
+from scenarios.protection_checks import Limits
+from tests.scenarios.worlds import SYMBOL, Bench, own_id
 
 BUY, SELL = Side.BUY, Side.SELL
 
@@ -257,3 +260,19 @@ def test_a_foreign_position_is_not_ours_to_measure():
     assert bench.broken == []
     assert bench.checks.max_unprotected_ns == 0
     assert bench.checks.qty("binance", SYMBOL) == Decimal(7)
+
+
+def test_what_is_left_after_flat_has_its_whole_time_from_the_next_start():
+    bench = Bench()
+    left = SimpleNamespace(position_side="BOTH", client_order_id=own_id(Leg.STOP))
+    bench.venue.matching.open = SimpleNamespace(of_symbol=lambda symbol: [left])
+    protected(bench)
+    bound_s = Limits(faults=False).orphan_ns / 10**9
+    bench.venue.trade(SELL, "0.005", client=own_id(Leg.STOP), reduce_only=True)
+    bench.checks.died()
+    bench.pass_time(3 * bound_s - 1)
+    bench.checks.born()
+    bench.pass_time(bound_s - 1)
+    assert "I9" not in bench.broken
+    bench.pass_time(2)
+    assert "I9" in bench.broken
