@@ -372,6 +372,41 @@ def test_one_that_waits_for_its_stop_ends_what_is_open_of_its_entry(bench):
     assert [one.client_order_id for _, one in bench.asked("cancel")][:1] == [ENTRY]
 
 
+@pytest.mark.parametrize(
+    ("state", "stored", "shown", "believed"),
+    [
+        (PositionState.PENDING_ENTRY, {}, {}, "0.005"),
+        (PositionState.PENDING_SL, {}, {"qty": D("0.004")}, "0.004"),
+        (PositionState.ENTRY_PLACED, {}, {"qty": D("0.009")}, "0.005"),
+        (PositionState.ENTRY_PLACED, {"intended_qty": D(0)}, {}, "0.005"),
+        (PositionState.ENTRY_PLACED, {}, {"side": PositionSide.SHORT}, "0"),
+        (PositionState.ENTRY_PLACED, {}, {"entry_price": D(0)}, "0"),
+        (PositionState.ROLLBACK, {}, {}, "0"),
+    ],
+)
+def test_what_the_venue_shows_of_an_entry_counts_before_its_executions(
+    bench, state, stored, shown, believed
+):
+    position = bench.load(row(state, qty="0", **stored)).position()
+    report = msgspec.structs.replace(bench.venue.position_report(SYMBOL), **shown)
+    bench.recovery.resume(position, report)
+    known = position.qty
+    bench.after(0)
+    assert known == D(believed)
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_orders_of_a_position_that_ended_are_ended_too(flat, closes):
+    client = EXIT if closes else ENTRY
+    flat.venue.orders[client] = Placed(order_report(client))
+    flat.load(row(PositionState.CLOSED), order_row(client, reduce_only=closes))
+    flat.protect(60)
+    if closes:
+        assert [one.client_order_id for _, one in flat.asked("cancel")] == [client]
+    else:
+        assert [one.client_order_id for one in flat.kinds("outcome.unknown")] == [client]
+
+
 def test_where_the_lease_was_taken_over_nobody_elses_position_is_guarded(bench):
     lease = bench.services.lease
     lease.begin("a")

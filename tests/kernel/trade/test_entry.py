@@ -269,6 +269,23 @@ def test_what_is_reported_filled_and_never_shown_is_given_up_before_the_deadline
     assert 25_000 <= at < 33_500
 
 
+def test_one_child_that_ended_says_nothing_of_another(bench):
+    bench.settling_ns = 20 * SECOND
+    bench.refuse(errors.Rejected, "-1", times=1)
+    bench.refuse(errors.OutcomeUnknown)
+    _, at = bench.open("0.002", "0.003", seconds=60)
+    assert bench.became("ROLLED_BACK")[0] >= 20_000
+    assert at >= 20_000
+
+
+def test_one_child_whose_executions_are_never_shown_is_enough_to_give_up(bench):
+    bench.refuse(errors.Rejected, "-1", times=1)
+    bench.only_reported("0.003")
+    bench.open("0.002", "0.003", seconds=60)
+    (at,) = bench.became("ROLLBACK")
+    assert 25_000 <= at < 33_500
+
+
 def test_a_child_that_is_open_is_followed_also_after_that(bench):
     """A part is reported, the rest may still fill: it is cancelled first."""
     bench.only_reported("0.002")
@@ -294,7 +311,7 @@ def test_executions_that_come_at_the_last_moment_count(bench):
         (order,) = bench.services.orders.open_orders() or bench.children()
         bench.fills(order, "0.003")
 
-    bench.later(24_000, comes)
+    bench.later(25_500, comes)
     position, _ = bench.open("0.005", seconds=90)
     assert position.state is ACTIVE
 
@@ -305,10 +322,11 @@ def test_executions_that_come_at_the_last_moment_count(bench):
 @pytest.mark.parametrize("refused", [True, False])
 def test_a_position_that_was_active_is_returned_whatever_became_of_it(bench, refused):
     bench.rests("E1")
-    bench.venue.rules.append(Rule("cancel", errors.Rejected, "-1", times=4))
+    child = lambda one: one.client_order_id == bench.sent(1)
+    bench.venue.rules.append(Rule("cancel", errors.Rejected, "-1", times=4, when=child))
     bench.later(4000, lambda: bench.by_hand(refused=refused))
     position, at = bench.open("0.003", "0.002", seconds=30)
-    assert at > 4000
+    assert at > 5000, "its child is given up for so long"
     assert position is not None
     assert position.state is (PositionState.CLOSING if refused else CLOSED)
 
@@ -322,6 +340,7 @@ def test_a_close_while_nothing_is_known_rolls_it_back(bench):
     (alert,) = bench.alerts("rollback")
     assert alert.text == "entry rolled back: a close was asked for while it was entering"
     assert at >= 5000, "not before its child has ended"
+    assert bench.kinds("position.state")[-1].cause == "proven flat"
     assert bench.services.book.open() == []
 
 

@@ -81,6 +81,16 @@ def test_an_order_that_is_alone_is_the_first_child(bench):
     assert order.client_order_id.split("-")[3] == "X0"
 
 
+def test_who_asks_why_it_was_refused_sends_the_same(bench):
+    attempt = ExitOrders(bench.services).attempt(bench.filled(), D("0.002"), cause="why")
+    task = bench.spawn(attempt)
+    bench.run(bench.runtime.now() + SECOND)
+    order, refusal = task.result()
+    assert refusal is None
+    assert order.client_order_id.split("-")[3] == "X0"
+    assert (order.row.order_type, order.row.price) == (OrderType.MARKET, 0)
+
+
 def test_in_hedge_mode_an_order_names_the_leg_that_it_closes(bench):
     row = msgspec.structs.replace(bench.filled().row, position_id="hedged", hedge_leg="LONG")
     send(bench, bench.services.book.create(row))

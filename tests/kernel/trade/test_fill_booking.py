@@ -246,6 +246,28 @@ def test_a_position_that_closed_more_than_it_had_lacks_some_of_its_entry(bench):
     assert [name for _, _, name in bench.told] == ["a", "b"]
 
 
+@pytest.mark.parametrize(("leg", "booked"), [("BOTH", True), ("LONG", True), ("SHORT", False)])
+def test_a_leg_that_ended_lacks_no_execution_of_the_other(bench, leg, booked):
+    row = msgspec.structs.replace(position_row(), hedge_leg="LONG")
+    position = bench.book.create(row)
+    position.apply_fill(fill("e", Side.BUY, "2", "100"))
+    position.transition(PositionState.ROLLBACK, "test")
+    position.update(closed_ns=TsNs(CLOSED_AT))
+    position.transition(PositionState.ROLLED_BACK, "test")
+    late = fill("late", Side.SELL, "2", "90", ts_ns=TsNs(OPENED + 9), hedge_leg=leg)
+    bench.orders.on_fill(VENUE, late)
+    assert ("late" in position.fills) is booked
+
+
+def test_funding_from_the_opening_on_is_the_positions(bench):
+    position = ended(bench)
+    for name, at in (("before", OPENED - 1), ("at", OPENED)):
+        paid = fill(name, Side.BUY, "0", "0", kind=FillKind.FUNDING, ts_ns=TsNs(at), fee=D(1))
+        bench.orders.on_fill(VENUE, paid)
+    assert position.row.funding == -1
+    assert "at" in position.fills
+
+
 def test_what_is_lacking_may_be_less_than_one(bench):
     position = ended(bench, filled="0.5")
     bench.orders.on_fill(VENUE, fill("late", Side.SELL, "0.5", "90", ts_ns=TsNs(OPENED + 9)))

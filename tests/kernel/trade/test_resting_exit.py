@@ -143,7 +143,12 @@ def test_a_position_in_other_hands_gets_no_resting_exit(bench, why):
 
 @pytest.mark.parametrize(
     ("error", "rested"),
-    [(errors.Rejected, Rested.REFUSED), (errors.ReduceOnlyRefused, Rested.NOTHING_TO_REDUCE)],
+    [
+        (errors.Rejected, Rested.REFUSED),
+        (errors.ReduceOnlyRefused, Rested.NOTHING_TO_REDUCE),
+        (errors.NotSent, Rested.UNSENT),
+        (errors.Throttled, Rested.UNSENT),
+    ],
 )
 def test_a_refusal_is_told_as_what_it_means(bench, error, rested):
     position = bench.protected()
