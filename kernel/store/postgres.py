@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import groupby
 from typing import Any
 
@@ -36,6 +36,8 @@ TRIES = 5
 PAUSES_S = (0.0, 0.01, 0.05, 0.2)
 IDLE_S = 300
 """Connections that nobody used for so long are closed."""
+FORGET_MS = 1_000
+"""For the orders that a load forgets."""
 FORGET_EVERY_NS = 3600 * SECOND
 """Events are forgotten once in so much of their time."""
 _UPSERTS = {table.name: sql.upsert(table) for table in TABLES}
@@ -166,7 +168,6 @@ class PostgresStore:
                 lease_of = ""
                 if ask is not None:
                     lease_of = await self._lease(connection, ask, taken["epoch"], now_ns)
-                await connection.execute(sql.FORGET_ORDERS, now_ns - self.retention.orders_ns)
                 found: dict[str, tuple[Row, ...]] = {}
                 for field, (table, query, back_ns) in sql.START.items():
                     given = () if back_ns is None else (now_ns - back_ns,)
@@ -183,7 +184,16 @@ class PostgresStore:
             )
 
         async with self._turn:
-            return await self._repeated(read)
+            state = await self._repeated(read)
+            with suppress(StoreError):  # no start fails for what has piled up
+                await self._repeated(lambda connection: self._forget_orders(connection, now_ns))
+            return state
+
+    async def _forget_orders(self, connection: asyncpg.Connection, now_ns: int) -> None:
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL statement_timeout = {FORGET_MS}")
+            before_ns = now_ns - self.retention.orders_ns
+            await connection.execute(sql.FORGET_ORDERS, before_ns, sql.FORGET_MOST)
 
     async def keep_events(self, rows: tuple[EventRow, ...]) -> None:
         """See `Backend.keep_events`; a crash of the server may lose the newest."""
@@ -200,15 +210,26 @@ class PostgresStore:
                     columns=EVENTS.names,
                     records=[to_values(row) for row in rows],
                 )
-                if abs(newest_ns - self._forgotten_ns) >= FORGET_EVERY_NS:
-                    kept = self.retention
-                    await connection.execute(sql.FORGET_OLD_EVENTS, newest_ns - kept.events_ns)
-                    await connection.execute(sql.FORGET_MANY_EVENTS, kept.events)
-            if abs(newest_ns - self._forgotten_ns) >= FORGET_EVERY_NS:
-                self._forgotten_ns = newest_ns
 
         async with self._reading() as connection:
             await keep(connection)
+            if abs(newest_ns - self._forgotten_ns) >= FORGET_EVERY_NS:
+                await self._forget_events(connection, newest_ns)
+
+    async def _forget_events(self, connection: asyncpg.Connection, newest_ns: int) -> None:
+        """What is too old or too many; the rest of what has piled up at the next call.
+
+        Where it fails, the events are kept all the same, and it is tried again in its time.
+        """
+        before_ns, most = newest_ns - self.retention.events_ns, sql.FORGET_MOST
+        done: tuple[str, ...] = ()
+        with suppress(*FAILURES):
+            done = (
+                await connection.execute(sql.FORGET_OLD_EVENTS, before_ns, most),
+                await connection.execute(sql.FORGET_MANY_EVENTS, self.retention.events, most),
+            )
+        if f"DELETE {most}" not in done:
+            self._forgotten_ns = newest_ns
 
     async def events(self) -> tuple[EventRow, ...]:
         """See `Backend.events`."""

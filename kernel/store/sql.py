@@ -31,16 +31,24 @@ CLAIM = """
     SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])
     ON CONFLICT (once_key) DO NOTHING RETURNING once_key
 """
+FORGET_MOST = 10_000
+"""Rows that one statement forgets: its time has a bound, whatever has piled up."""
 FORGET_ORDERS = f"""
-    DELETE FROM monitoring.orders_cache
-    WHERE NOT intent_open AND watch_until_ns <= 0 AND greatest(created_ns, updated_ns) < $1
-    AND (position_id IS NULL OR position_id NOT IN (
-        SELECT id FROM monitoring.positions WHERE {LIVE}))
+    DELETE FROM monitoring.orders_cache WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM monitoring.orders_cache
+        WHERE NOT intent_open AND watch_until_ns <= 0 AND greatest(created_ns, updated_ns) < $1
+        AND (position_id IS NULL OR position_id NOT IN (
+            SELECT id FROM monitoring.positions WHERE {LIVE})) LIMIT $2))
 """  # noqa: S608 - our own words
-FORGET_OLD_EVENTS = "DELETE FROM monitoring.events WHERE ts_ns < $1"
+FORGET_OLD_EVENTS = """
+    DELETE FROM monitoring.events WHERE number IN
+        (SELECT number FROM monitoring.events WHERE ts_ns < $1 ORDER BY ts_ns LIMIT $2)
+"""
 FORGET_MANY_EVENTS = """
-    DELETE FROM monitoring.events WHERE number <=
-        (SELECT number FROM monitoring.events ORDER BY number DESC OFFSET $1 LIMIT 1)
+    DELETE FROM monitoring.events WHERE number IN (
+        SELECT number FROM monitoring.events WHERE number <=
+            (SELECT number FROM monitoring.events ORDER BY number DESC OFFSET $1 LIMIT 1)
+        ORDER BY number LIMIT $2)
 """
 LOCK_LEASES = "LOCK TABLE monitoring.leases IN EXCLUSIVE MODE"
 LEASES = "SELECT account, instance, epoch, until_ns FROM monitoring.leases"

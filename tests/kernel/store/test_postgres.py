@@ -13,13 +13,14 @@ from kernel.config import Settings
 from kernel.errors import StoreError
 from kernel.model.positions import PositionRow, PositionState
 from kernel.model.rows import OrderRow
-from kernel.model.units import MS, SECOND
+from kernel.model.units import DAY, MS, SECOND
+from kernel.store import postgres, sql
 from kernel.store.address import Address, configured
 from kernel.store.blocking import BlockingPostgres
 from kernel.store.database import limits_of
 from kernel.store.postgres import Limits, PostgresStore
 from tests.kernel.store.rows import claim, event, fill, order, position
-from tests.kernel.store.stores import address_of, another, ask, opened
+from tests.kernel.store.stores import address_of, another, ask, opened, reader
 
 NOW = 10**18
 SHORT = Limits(statement_ns=1_000 * MS, connect_ns=10 * SECOND)
@@ -377,3 +378,46 @@ def test_a_commit_is_on_the_disk_though_the_server_is_told_not_to_wait_for_it(st
         client.close()
     finally:
         ask(address, f"ALTER DATABASE {name} RESET synchronous_commit")
+
+
+# ------------------------------------------------------------------------ what has piled up
+
+
+def test_a_start_does_not_fail_for_old_orders_that_cannot_be_forgotten_now(store, monkeypatch):
+    monkeypatch.setattr(postgres, "FORGET_MS", 200)
+    store.apply((order("old", intent_open=False),))
+    address = address_of(store)
+    with reader(address, "SELECT * FROM monitoring.orders_cache FOR UPDATE"):
+        assert store.load(NOW + 365 * DAY).epoch > 1
+    assert store.has(OrderRow, "binance", "old")
+    store.load(NOW + 365 * DAY)
+    assert not store.has(OrderRow, "binance", "old")
+
+
+def test_of_orders_that_have_piled_up_each_start_forgets_some(store, monkeypatch):
+    monkeypatch.setattr(sql, "FORGET_MOST", 3)
+    store.apply(tuple(order(f"o{number}", intent_open=False) for number in range(7)))
+    found = []
+    for _ in range(4):
+        store.load(NOW + 365 * DAY)
+        found.append(len(store.rows(OrderRow)))
+    assert found == [4, 1, 0, 0]
+
+
+def test_of_events_that_have_piled_up_each_call_forgets_some(store, monkeypatch):
+    store.keep_events(tuple(event(number) for number in range(1, 8)))
+    monkeypatch.setattr(sql, "FORGET_MOST", 3)
+    store._store._forgotten_ns = -(10**18)
+    found = []
+    for number in range(4):
+        store.keep_events((event(NOW + number),))
+        found.append(len(store.events()))
+    assert found == [5, 3, 3, 4]  # 7 old ones in three calls, one new one in each
+
+
+def test_events_are_kept_though_the_old_ones_cannot_be_forgotten_now(store, monkeypatch):
+    monkeypatch.setattr(sql, "FORGET_OLD_EVENTS", "SELECT 1 / 0, $1::bigint, $2::bigint")
+    store._store._forgotten_ns = -(10**18)
+    store.keep_events((event(NOW),))
+    store.keep_events((event(NOW + 1),))
+    assert [row.ts_ns for row in store.events()] == [NOW, NOW + 1]
