@@ -229,3 +229,10 @@ def test_after_a_confirmed_stop_the_next_exposure_is_told_anew(bench):
     bench.fails()
     bench.ensure(position, 60)
     assert len(bench.alerts("position.unprotected")) == 2
+
+
+def test_a_confirmed_stop_is_near_no_level_but_at_it(bench):
+    position = bench.unkept()
+    bench.coverage.stands_near(position, near=True)
+    assert bench.tighten(position) is True
+    assert not bench.coverage.may_wait(position)

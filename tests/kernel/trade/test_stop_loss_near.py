@@ -86,3 +86,26 @@ def test_a_row_that_is_missing_keeps_its_position_under_its_keeper(bench):
     bench.stops.keep = kept.append
     bench.ensure(position)
     assert kept == [position]
+
+
+def test_after_a_stop_near_its_level_the_next_exposure_is_told_anew(bench):
+    bench.stops.keep = lambda position: None
+    position = loose(bench)
+    alarms = bench.stops._alarms
+    bench.ensure(position, 12)
+    bench.coverage.stands_near(position, near=False)
+    alarms.expose(position, bench.runtime.now() - 60 * SECOND)
+    bench.run(bench.runtime.now() + SECOND)
+    assert len(bench.alerts("position.unprotected")) == 1
+    bench.ensure(position, 12)
+    assert bench.coverage.rests(position), "it was found near again"
+    alarms.expose(position, bench.runtime.now())
+    bench.run(bench.runtime.now() + 31 * SECOND)
+    assert len(bench.alerts("position.unprotected")) == 2
+
+
+def test_where_no_stop_is_shown_none_is_looked_for_before_the_close(bench):
+    position = bench.lost()
+    bench.ensure(position)
+    (sent,) = bench.times("submit")
+    assert all(at > sent for at in bench.times("open_orders"))
