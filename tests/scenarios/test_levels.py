@@ -126,7 +126,19 @@ def lanes(decisions: list[Decision]) -> list[list[Decision]]:
     for decision in decisions:
         gate = "gate" if decision.kind.startswith(GATE) else "trading"
         found["feed" if decision.kind.startswith("feed.") else gate].append(decision)
+    _fill_first(found["trading"])
     return list(found.values())
+
+
+def _fill_first(trading: list[Decision]) -> None:
+    """A fill told right behind the placing of its symbol's stop is put before it.
+
+    A start places the stop of what the venue shows while the executions are still being read.
+    """
+    for at in range(1, len(trading)):
+        stop, fill = trading[at - 1 : at + 1]
+        if (stop.kind, fill.kind) == ("stop.placed", "fill.booked") and stop.symbol == fill.symbol:
+            trading[at - 1 : at + 1] = fill, stop
 
 
 @pytest.mark.parametrize(("entry", "venue"), cases())
