@@ -55,3 +55,27 @@ def test_a_new_size_is_durable_before_the_stop_is_seen_to(bench):
     for _ in range(2):
         bench.read(bench.row(), seconds=10)
     assert (position, "size changed on the venue", D("0.002")) in ensured
+
+
+def test_before_the_store_was_read_a_found_position_is_protected_and_not_judged(bench):
+    """The store may know more of it."""
+    bench.services.unloaded = True
+    row = bench.unknown()
+    for _ in range(4):
+        bench.read(row, seconds=10)
+    (position,) = bench.services.book.open()
+    assert len(bench.venue.stops()) == 1
+    assert bench.count("position.untracked") == 0
+    bench.services.unloaded = False
+    bench.read(row, seconds=10)
+    assert bench.count("position.untracked") == 1
+    assert position.qty == D("0.005")
+
+
+def test_before_the_store_was_read_own_positions_are_mended(bench):
+    position = bench.active()
+    bench.services.unloaded = True
+    bench.venue.held["BTCUSDT"].qty = D("0.003")
+    for _ in range(2):
+        bench.read(bench.row(), seconds=10)
+    assert position.qty == D("0.003")

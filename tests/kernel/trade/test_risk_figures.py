@@ -80,6 +80,12 @@ def test_a_foreign_position_counts_by_the_best_price_that_is_known(mark, told, e
     assert bench.risk.exposure() == value
 
 
+def test_where_nothing_is_reserved_a_small_position_counts_as_it_is():
+    bench = bench_of()
+    position(bench, FIRST, qty="0.001")
+    assert bench.risk.exposure() == D("0.1")
+
+
 def test_a_position_of_the_book_that_the_venue_reports_too_counts_once():
     bench = bench_of()
     position(bench, FIRST, qty="2")
