@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from kernel.config.connections import is_address
 from kernel.errors import SettingsError, StoreError
 from replay.waves import SignalRow, read_waves
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DATABASE = "db:"
-ADDRESSES = ("postgresql://", "postgres://")
 _END_NS = 2**63 - 1
 
 
@@ -45,6 +45,8 @@ def hidden(argument: str) -> str:
     if DATABASE not in argument:
         return argument
     before, _, address = argument.partition(DATABASE)
+    if address and not is_address(address):
+        return f"{before}{DATABASE}(hidden)"  # nobody knows what in it is the password
     parts = urlsplit(address)
     if not parts.password:
         return argument
@@ -59,10 +61,12 @@ def _stored(told: str, env_file: Path | None) -> tuple[list[SignalRow], str]:
     from kernel.store.recorded import recorded_signals  # noqa: PLC0415
     from replay.stored_waves import waves_of  # noqa: PLC0415
 
-    if told and not told.startswith(ADDRESSES):
-        raise SettingsError(
-            [f"--waves {hidden(DATABASE + told)}: must begin with {DATABASE}postgresql://"]
+    if told and not is_address(told):
+        words = (
+            f"must begin with {DATABASE}postgresql:// and be an address; within user and password"
+            " write @ : / ? # % as %40 %3A %2F %3F %23 %25"
         )
+        raise SettingsError([f"--waves {hidden(DATABASE + told)}: {words}"])
     try:
         if told:
             recorded = recorded_signals(Address(told), 0, _END_NS)

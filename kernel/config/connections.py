@@ -76,12 +76,12 @@ class Connections(Section):
     @classmethod
     def _an_address(cls, value: SecretStr) -> SecretStr:
         told = value.get_secret_value()
-        if told and not _is_address(told):
+        if told and not is_address(told):
             raise ValueError("no address of a PostgreSQL server")
         return value
 
 
-def _is_address(told: str) -> bool:
+def is_address(told: str) -> bool:
     """Whether an address says what it seems to.
 
     An unescaped sign of a password moves all that follows; a password elsewhere would be shown.

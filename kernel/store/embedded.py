@@ -116,6 +116,9 @@ class EmbeddedServer:
             else:
                 if self.running():
                     self._control("stop", "-m", "fast", "-w", "-t", str(START_S))
+                if self._socket_folder().parent != self.folder:
+                    with contextlib.suppress(OSError):
+                        self._socket_folder().rmdir()
             finally:
                 os.close(users)
 
@@ -127,6 +130,25 @@ class EmbeddedServer:
     def stop_immediately(self) -> None:
         """Let it die as in a crash: no checkpoint, no good-bye to clients."""
         self._control("stop", "-m", "immediate", "-w", "-t", str(START_S))
+
+    def clear_abandoned(self) -> None:
+        """If nobody uses the folder, or is about to: end its server and take the folder away.
+
+        Raises:
+            OSError: Somebody uses it.
+            StoreError: Its server cannot be ended.
+        """
+        starting = _lock(self.folder / "start.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            users = _lock(self.folder / "users.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                if self.running():
+                    self.stop_immediately()
+                shutil.rmtree(self.folder, ignore_errors=True)
+            finally:
+                os.close(users)
+        finally:
+            os.close(starting)
 
     def restart(self) -> None:
         """Run it again after it died; it recovers what was committed.

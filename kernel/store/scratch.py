@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -23,6 +23,7 @@ from kernel.store.blocking import BlockingPostgres
 from kernel.store.embedded import FAST, EmbeddedServer
 from kernel.store.failures import FAILURES, told
 
+PREFIX = "wave-kernel-"
 TEMPLATE = "template_run"
 OTHERS = """
     SELECT count(*) FROM pg_stat_activity
@@ -47,7 +48,8 @@ def scratch_server(options: tuple[str, ...] = FAST) -> Iterator[EmbeddedServer]:
     Raises:
         StoreError: It cannot be started.
     """
-    folder = Path(tempfile.mkdtemp(prefix="wave-kernel-"))
+    clear_abandoned()
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     server = EmbeddedServer(folder, options=options)
     try:
         server.start()
@@ -59,6 +61,14 @@ def scratch_server(options: tuple[str, ...] = FAST) -> Iterator[EmbeddedServer]:
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_abandoned() -> None:
+    """End the servers of simulations that were killed, for nobody else would; with their folders."""
+    for folder in sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}*")):
+        if (folder / "data" / "PG_VERSION").is_file():
+            with suppress(StoreError, OSError):
+                EmbeddedServer(folder).clear_abandoned()
 
 
 def make_database(server: EmbeddedServer, name: str, *, template: str = TEMPLATE) -> Address:

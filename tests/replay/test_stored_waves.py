@@ -50,4 +50,6 @@ def test_the_password_of_a_database_is_not_shown():
     assert hidden("db:postgresql://me:hush@host:5/x") == "db:postgresql://me:(hidden)@host:5/x"
     assert hidden("--waves=db:postgres://me:hush@h/x") == "--waves=db:postgres://me:(hidden)@h/x"
     assert hidden("db:postgresql://host/x") == "db:postgresql://host/x"
+    assert hidden("db:postgresql://me:hu/sh@host/x") == "db:(hidden)"
+    assert hidden("db:postgresql://me@host/x?password=hush") == "db:(hidden)"
     assert hidden("waves.jsonl") == "waves.jsonl"

@@ -12,6 +12,7 @@ from kernel.store import embedded
 from kernel.store.address import Address
 from kernel.store.embedded import FAST, EmbeddedServer, kill_server
 from kernel.store.processes import works_in
+from kernel.store.scratch import clear_abandoned
 from tests.conventions.tree import ROOT
 from tests.kernel.store.stores import ask
 
@@ -126,6 +127,9 @@ def test_a_path_too_long_for_a_socket_gets_a_short_one(tmp_path, postgres):
     deep = tmp_path / ("x" * 60) / ("y" * 60)
     with EmbeddedServer(deep, options=FAST) as server:
         assert ask(Address(server.address()), "SELECT 1")[0][0] == 1
+        place = server._socket_folder()
+        assert place.is_dir()
+    assert not place.exists()
 
 
 def test_data_of_another_version_is_refused_with_what_to_do(tmp_path, postgres):
@@ -212,3 +216,20 @@ def test_a_socket_folder_that_others_made_is_refused(tmp_path, postgres, monkeyp
     with pytest.raises(StoreError, match="only its own user can enter: remove it"):
         deep.start()
     assert theirs.stat().st_uid == before
+
+
+def test_servers_of_killed_simulations_are_ended_by_the_next_one(tmp_path, postgres, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    used, left = tmp_path / "wave-kernel-used", tmp_path / "wave-kernel-left"
+    other = tmp_path / "other"
+    user, killed, foreign = program(used), program(left), program(other)
+    numbers = [int(first_line(process)) for process in (user, killed, foreign)]
+    for process in (killed, foreign):
+        process.kill()
+        process.communicate(timeout=10)
+    clear_abandoned()
+    found = [EmbeddedServer(folder).process() for folder in (used, left, other)]
+    assert found == [numbers[0], None, numbers[2]]
+    assert [folder.exists() for folder in (used, left, other)] == [True, False, True]
+    end(user)
+    EmbeddedServer(other).stop_immediately()
