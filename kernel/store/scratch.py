@@ -64,7 +64,7 @@ def scratch_server(options: tuple[str, ...] = FAST) -> Iterator[EmbeddedServer]:
 
 
 def clear_abandoned() -> None:
-    """End the servers of simulations that were killed, and take their folders: nobody else would."""
+    """End the servers of simulations that were killed, with their folders: nobody else would."""
     for folder in sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}*")):
         if (folder / "data" / "PG_VERSION").is_file():
             with suppress(StoreError, OSError):
