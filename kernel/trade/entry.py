@@ -188,7 +188,6 @@ class Entries:
             once_key=signal.once_key,
             intended_qty=plan.qty,
             opened_ns=now,
-            updated_ns=now,
         )
 
     async def _make_durable(
