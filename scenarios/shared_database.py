@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
     from kernel.model.rows import EventRow, Row, StoredState
     from kernel.model.units import TsNs
     from kernel.store.leases import LeaseAsk
+
+
+class Found(Enum):
+    """What the database holds of an interrupted commit."""
+
+    WHOLE = "whole"
+    NOTHING = "nothing"
+    NOTHING_NEW = "nothing new"
+    """Its rows stood there before it, as they are: whether it was done cannot be seen."""
 
 
 class Look(Protocol):
@@ -53,15 +63,15 @@ class SharedDatabase:
         self._look = look
         self._open: dict[str, tuple[Row, ...]] = {}
         """Instance → rows of the commit in which its process stands still."""
-        self._found: dict[str, bool] = {}
-        """Instance → what became of that, where it is known before the answer."""
+        self._found: dict[str, Found] = {}
+        """Instance → what became of that, where it is looked up before the answer."""
 
     def interrupted(self, name: str, rows: tuple[Row, ...]) -> None:
         """The process of an instance stands still in a commit."""
         self._open[name] = rows
         self._found.pop(name, None)
 
-    def ended(self, name: str) -> bool | None:
+    def ended(self, name: str) -> Found | None:
         """The commit has an answer; whether it had been found before, None: nobody looked."""
         self._open.pop(name, None)
         return self._found.pop(name, None)
@@ -74,12 +84,16 @@ class SharedDatabase:
         """
         held = self._look.rows()
         for name, rows in list(self._open.items()):
-            found = held != list(self.mirror.rows())
-            if found:
+            mirrored = list(self.mirror.rows())
+            if held != mirrored:
                 self.mirror.apply(rows)
-            self._found[name] = found
-            self.kept += found
-            self.lost += not found
+                self._found[name] = Found.WHOLE
+                self.kept += 1
+            elif all(row in mirrored for row in rows):
+                self._found[name] = Found.NOTHING_NEW
+            else:
+                self._found[name] = Found.NOTHING
+                self.lost += 1
             del self._open[name]
         self.compare(held)
 
@@ -153,7 +167,7 @@ class InstanceDatabase:
             shared.interrupted(self._name, rows)
             raise
         except StoreFenced:
-            if interrupted and shared.ended(self._name):
+            if interrupted and shared.ended(self._name) is Found.WHOLE:
                 raise InvariantViolation("a commit that was fenced is there") from None
             raise
         except StoreError:
@@ -178,9 +192,10 @@ class InstanceDatabase:
         return claimed
 
     def _of_another_time(
-        self, told: Applied, rows: tuple[Row, ...], *, found: bool
+        self, told: Applied, rows: tuple[Row, ...], *, found: Found
     ) -> tuple[bool, ...]:
-        if found is not all(told.claimed):
+        done = Found.WHOLE if all(told.claimed) else Found.NOTHING
+        if found not in (done, Found.NOTHING_NEW):
             raise InvariantViolation(
                 f"after a freeze the database answers {told.claimed} to a commit of {rows}"
             )

@@ -295,6 +295,26 @@ def test_a_commit_that_was_found_is_not_done_twice_and_its_answer_is_held_agains
         database.apply((lock("A"), lock("B")))
 
 
+def test_rows_that_stood_there_before_tell_nothing_of_a_commit():
+    for answer in (Applied(), StoreFenced("late")):
+        looks = Looks()
+        shared = SharedDatabase(looks)
+        database, process = InstanceDatabase("a", shared), Process()
+        database.serve(process)
+        process.answers = [Applied(), Standing("committing"), answer]
+        database.apply((lock("A"),))
+        looks.found = [lock("A")]
+        with pytest.raises(Standing):
+            database.apply((lock("A"),))
+        shared.settle()
+        assert (shared.kept, shared.lost) == (0, 0)
+        if isinstance(answer, StoreFenced):
+            with pytest.raises(StoreFenced):
+                database.apply((lock("A"),))
+        else:
+            assert database.apply((lock("A"),)) == ()
+
+
 def test_what_broke_is_looked_up():
     _, shared, database, process = interrupted()
     process.answers = [StoreError("the connection is gone")]
