@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ from kernel.store.processes import works_on
 
 LOCK = "instance.lock"
 NAME = "instance"
+MACHINE = Path("/etc/machine-id")
 PATIENCE_S = 25
 """A stop in good order takes up to 20 s (SPEC §13)."""
 KILLED_S = 5
@@ -143,6 +145,9 @@ def holder(folder: Path) -> int | None:
 def instance_name(folder: Path) -> str:
     """The name of a data folder among the instances of an account: drawn once, then kept.
 
+    A copy of the folder has another name, for its file is another one: what runs on the copy must
+    wait for the lease, and not take it for its own. A new name costs one wait of that length.
+
     Raises:
         SettingsError: The file cannot be written, or holds something else.
     """
@@ -151,12 +156,20 @@ def instance_name(folder: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
             file.write(f"{uuid.uuid4().hex[:12]}\n")
-        name = path.read_text("utf-8").strip()
+        name, file_number = path.read_text("utf-8").strip(), path.stat().st_ino
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError([f"{path}: cannot be used: {error}"]) from error
     if not _NAME.fullmatch(name):
         raise SettingsError([f"{path}: holds {name!r}, not twelve hexadecimal digits; remove it"])
-    return name
+    where = f"{name} {file_number} {_machine()}"
+    return hashlib.blake2b(where.encode(), digest_size=6).hexdigest()
+
+
+def _machine() -> str:
+    """Which machine this is, where it says so."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return MACHINE.read_text("utf-8").strip()
+    return ""
 
 
 def _pid_in(folder: Path) -> int:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,6 +92,21 @@ def test_the_name_of_a_folder_is_drawn_once(tmp_path):
     assert len(name) == 12
     assert instance_name(tmp_path / "a") == name
     assert instance_name(tmp_path / "b") != name
+
+
+def test_a_copy_of_a_folder_and_the_same_on_another_machine_have_names_of_their_own(
+    tmp_path, monkeypatch
+):
+    name = instance_name(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert instance_name(tmp_path / "b") != name
+    (tmp_path / "a").rename(tmp_path / "moved")
+    assert instance_name(tmp_path / "moved") == name
+    monkeypatch.setattr(instance, "MACHINE", tmp_path / "machine")
+    assert instance_name(tmp_path / "moved") == instance_name(tmp_path / "moved")
+    unnamed = instance_name(tmp_path / "moved")
+    (tmp_path / "machine").write_text("another\n", "utf-8")
+    assert instance_name(tmp_path / "moved") not in (name, unnamed)
 
 
 def test_a_name_that_is_none_and_a_folder_that_is_a_file_are_told(tmp_path):
