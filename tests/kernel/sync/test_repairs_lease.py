@@ -2,10 +2,13 @@
 
 import pytest
 
+from kernel import errors
+from kernel.model.ids import Leg
 from kernel.model.positions import PositionRow
 from kernel.model.rows import StoredState
-from tests.kernel.fakes import D
+from tests.kernel.fakes import D, Rule
 from tests.kernel.sync.test_repairs import Bench
+from tests.kernel.sync.whole import execution, own_id
 
 
 @pytest.fixture
@@ -79,3 +82,38 @@ def test_before_the_store_was_read_own_positions_are_mended(bench):
     for _ in range(2):
         bench.read(bench.row(), seconds=10)
     assert position.qty == D("0.003")
+
+
+def unloaded_and_only_told_of():
+    """By policy nothing foreign is touched, and the store was not read."""
+    bench = Bench(values={"UNTRACKED_POLICY": "alert"})
+    bench.services.unloaded = True
+    bench.unknown()
+    bench.after(1)
+    return bench
+
+
+def test_before_the_store_was_read_nothing_is_called_foreign():
+    bench = unloaded_and_only_told_of()
+    bench.venue.fills = [execution(1, client_order_id="web_1")]
+    for _ in range(4):
+        bench.read(bench.row())
+    assert bench.count("position.untracked") == 0
+    bench.services.unloaded = False
+    bench.read(bench.row())
+    assert bench.count("position.untracked") == 1
+    assert bench.crashes == []
+
+
+def test_before_the_store_was_read_what_is_found_to_be_ours_later_is_guarded_by_a_later_read():
+    bench = unloaded_and_only_told_of()
+    bench.venue.fills = [execution(1, client_order_id=own_id(Leg.ENTRY))]
+    rule = Rule("executions", errors.OutcomeUnknown)
+    bench.venue.rules.append(rule)
+    bench.read(bench.row()).read(bench.row())
+    assert bench.services.book.open() == []
+    bench.venue.rules.remove(rule)
+    bench.read(bench.row())
+    assert len(bench.services.book.open()) == 1
+    assert len(bench.venue.stops()) == 1
+    assert bench.crashes == []
