@@ -36,6 +36,8 @@ def test_the_balance_and_the_ledger_tell_of_the_same_payment():
     paid = of_balance(told)
     assert (paid.fee, paid.kind, paid.qty) == (Decimal("0.3"), FillKind.FUNDING, 0)
     assert paid.trade_id == of_ledger(row).trade_id
+    assert (paid.side, paid.qty, paid.price) == (row.side, row.qty, row.price)
+    assert paid.ts_ns == told.updated_ns
 
 
 @pytest.mark.parametrize(

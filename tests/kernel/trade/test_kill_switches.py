@@ -186,3 +186,37 @@ def test_what_was_counted_comes_back_from_its_row():
     again.restore(one.row())
     assert again.row() == one.row()
     assert len(again.ended(row("-5.01"), TsNs(NOW + 1))) == 2
+
+
+def test_the_loss_of_the_day_goes_on_after_a_restart():
+    one = switches(daily_loss_limit_usd=D(100))
+    assert one.ended(row("-60"), NOW) == []
+    again = switches(daily_loss_limit_usd=D(100))
+    again.restore(one.row())
+    assert again.ended(row("-39.99"), NOW) == []
+    assert again.ended(row("-0.01"), NOW)
+
+
+def test_the_last_sixty_four_that_ended_count_once_and_the_row_grows_no_further():
+    one = switches(daily_loss_limit_usd=D(100))
+    names = [f"ended{number}" for number in range(65)]
+    for name in names:
+        one.ended(row("-1", position_id=name), NOW)
+    assert one.row().counted == tuple(names[1:])
+    one.ended(row("-50", position_id=names[1]), NOW)
+    assert one.loss_today(NOW, []) is None
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"daily_loss_limit_usd": D(1)},
+        {"max_drawdown_percent": D(1)},
+        {"max_consecutive_stops": 1},
+        {"stop_guard_count": 1},
+    ],
+    ids=lambda one: next(iter(one)),
+)
+def test_each_count_alone_switches_counting_on(setting):
+    assert KillSwitches(Settings(**setting)).any_on is True
+    assert KillSwitches(Settings()).any_on is False
