@@ -9,8 +9,9 @@ from kernel.model.orders import Fill, FillKind, Side
 from kernel.model.positions import Origin, PositionState
 from kernel.model.units import HOUR, MINUTE, SECOND, ZERO, TsNs
 from kernel.sync.funding import EDGE_NS, PATIENCE_NS, SETTLED_NS
+from kernel.trade.funding import PAID_WITHIN_NS
 from tests.kernel.fakes import D, Rule
-from tests.kernel.sync.whole import SYMBOL, Whole
+from tests.kernel.sync.whole import SYMBOL, Whole, execution
 
 
 def payment(ts_ns, paid="0.3", **changes):
@@ -89,6 +90,43 @@ def test_a_position_that_was_opened_behind_the_full_hour_asks_nothing():
     assert bench.until(SETTLED_NS).catch_up().reads() == []
 
 
+def test_a_position_that_was_opened_just_behind_the_full_hour_may_have_paid():
+    bench = Bench()
+    bench.position.update(opened_ns=TsNs(bench.hour_ns + EDGE_NS - 1))
+    assert len(bench.until(SETTLED_NS).catch_up().reads()) == 1
+
+
+def test_a_position_opened_later_hides_no_payment_of_an_earlier_one():
+    bench = Bench().until(MINUTE)
+    bench.filled(state=PositionState.ACTIVE, symbol="ETHUSDT")
+    assert len(bench.until(SETTLED_NS).catch_up().reads()) == 1
+
+
+def test_an_hour_that_was_too_young_at_the_last_read_is_asked_for_again():
+    bench = Bench().until(HOUR + MINUTE).catch_up()
+    assert len(bench.reads()) == 1
+    assert len(bench.until(HOUR + SETTLED_NS).catch_up().reads()) == 2
+    bench = Bench().until(HOUR + MINUTE).catch_up().end()
+    assert bench.ledger.lacks(bench.position)
+
+
+def test_where_funding_is_an_execution_those_of_the_position_are_read():
+    bench = Bench(venue_names=("bybit",))
+    bench.venue.fills.append(payment(bench.hour_ns))
+    bench.until(SETTLED_NS).catch_up()
+    assert len(bench.asked("executions")) == 1
+    assert bench.reads() == []
+    assert bench.position.row.funding == D("-0.3")
+
+
+def test_a_payment_in_the_ledger_is_no_sign_of_a_stream_that_is_deaf():
+    bench, unheard = Bench(), []
+    bench.services.orders.on_unheard = lambda *told: unheard.append(told)
+    bench.venue.payments = [payment(bench.hour_ns)]
+    bench.until(SETTLED_NS).catch_up()
+    assert (bench.position.row.funding, unheard) == (D("-0.3"), [])
+
+
 def test_what_the_ledger_tells_is_booked_to_who_paid_it_once():
     bench = Bench()
     bench.venue.payments = [payment(bench.hour_ns), payment(bench.hour_ns, symbol="ETHUSDT")]
@@ -137,6 +175,31 @@ def test_it_waits_no_more_once_the_payment_is_known():
     bench = Bench().until(SECOND)
     bench.position.apply_fill(payment(bench.hour_ns))
     assert not bench.end().ledger.lacks(bench.position)
+
+
+@pytest.mark.parametrize(("apart_ns", "awaited"), [(0, False), (1, True)])
+def test_a_payment_is_of_a_full_hour_within_a_minute_of_it(apart_ns, awaited):
+    bench = Bench().until(SECOND)
+    bench.position.apply_fill(payment(bench.hour_ns + PAID_WITHIN_NS + apart_ns))
+    assert bench.end().ledger.lacks(bench.position) is awaited
+
+
+def test_an_execution_at_the_full_hour_is_no_payment():
+    bench = Bench().until(SECOND)
+    bench.position.apply_fill(execution(9, ts_ns=TsNs(bench.hour_ns)))
+    assert bench.end().ledger.lacks(bench.position)
+
+
+def test_one_that_opened_just_behind_the_full_hour_waits_for_its_payment():
+    bench = Bench()
+    bench.position.update(opened_ns=TsNs(bench.hour_ns + EDGE_NS - 1))
+    assert bench.until(MINUTE).end().ledger.lacks(bench.position)
+
+
+def test_one_whose_end_has_no_time_yet_waits_as_if_it_ended_now():
+    bench = Bench()
+    assert not bench.ledger.lacks(bench.position)
+    assert bench.until(20 * MINUTE).ledger.lacks(bench.position)
 
 
 def test_it_waits_no_more_once_the_venue_was_asked_late_enough():

@@ -30,6 +30,7 @@ class Bench(Whole):
         self.answers: list[Any] = []
         """What the store answers, each once: (delay, state or error)."""
         self.loads: list[int] = []
+        self.terms: list[Any] = []
         setattr(self.store, "load", self._load)  # noqa: B010 - a store of this test
         for desk in self.services.desks.values():
             desk.instruments_loaded = False
@@ -43,6 +44,7 @@ class Bench(Whole):
 
     async def _load(self, lease=None):
         self.loads.append(self.runtime.now())
+        self.terms.append(lease)
         delay_ns, answer = self.answers.pop(0) if self.answers else (0, LOADED)
         await self.runtime.sleep(delay_ns)
         if isinstance(answer, Exception):
@@ -96,6 +98,7 @@ def test_without_the_store_the_kernel_only_protects(bench, answer):
     assert bench.opened() == ["binance"]
     assert bench.desk.block_reasons == ("store not loaded",)
     assert bench.ready == []
+    assert bench.services.unloaded
     assert len(bench.kinds("store.unloaded")) == 1
     assert [one.severity for one in bench.alerts("store.unloaded")] == ["CRITICAL"]
 
@@ -153,6 +156,22 @@ def test_a_store_that_fails_after_it_has_named_a_holder_changes_nothing(bench):
     assert bench.kinds("store.unloaded") == []
     bench.after(1)
     assert bench.opened() == ["binance"]
+
+
+def test_only_a_start_that_names_an_instance_asks_for_the_lease(bench):
+    bench.begin().after(1)
+    named = Bench()
+    named.services.lease.begin("one")
+    named.begin().after(1)
+    assert (bench.terms, named.terms) == ([None], [named.services.lease.terms])
+
+
+def test_a_load_that_took_the_lease_over_leaves_protection_only(bench):
+    bench.services.lease.begin("one")
+    bench.answers.append((0, msgspec.structs.replace(LOADED, lease_of="another")))
+    bench.begin().after(0.001)
+    assert bench.services.lease.protect_only
+    assert "lease taken over" in bench.desk.block_reasons
 
 
 # ---------------------------------------------------------------- a venue
