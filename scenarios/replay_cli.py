@@ -213,7 +213,9 @@ def plan_of(args: argparse.Namespace) -> ReplayPlan:
         problems.append(f"--waves {names}: holds no signal; give one a line, or {GENERATE}SEED")
     problems += _unwritable(args)
     swarm = tried(lambda: _seed(args.faults, SWARM, "--faults"), None) if args.faults else None
-    if problems:
+    if problems:  # what is there is not read for nothing: it may be much
+        missing = [path for path in args.data if not path.exists()]
+        problems += [f"--data {path}: does not exist; give another path" for path in missing]
         raise SettingsError(problems)
     assert settings is not None
     assert options is not None
@@ -256,6 +258,8 @@ def _options(args: argparse.Namespace) -> ReplayOptions:
             times[name] = parse_utc(_full_time(told)) if told else 0
         except ValueError:
             problems.append(f"{flag} {told}: must be a UTC time such as 2025-05-04T16:00:00Z")
+    if 0 < times.get("end", 0) <= times.get("start", 0):
+        problems.append("--from: is not before --to; exchange them, or leave one out")
     if args.seed and args.seed < 0:
         problems.append(f"--seed {args.seed}: must be a whole number from 0")
     seed = 1

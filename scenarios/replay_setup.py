@@ -178,13 +178,12 @@ def _period(series: list[Series], options: ReplayOptions) -> tuple[int, int]:
         raise SettingsError([line])
     first = min(one.first_ns for one in priced)
     last = max(one.end_ns for one in priced)
-    if options.to_ns and options.from_ns >= options.to_ns:
-        raise SettingsError(["--from: is not before --to; exchange them, or leave one out"])
     start = max(first, options.from_ns)
     end = min(last, options.to_ns or last)
     inside = [one for each in priced if len(one := each.between(start, end))]
     if start >= end or not inside:
-        asked = f"period: {format_utc(start)} to {format_utc(end)} holds no prices"
+        told = format_utc(options.from_ns or first), format_utc(options.to_ns or last)
+        asked = f"period: {told[0]} to {told[1]} holds no prices"
         held = f"the data lies in {format_utc(first)} to {format_utc(last)}"
         raise SettingsError([f"{asked}: {held}; choose a part of it"])
     return min(one.first_ns for one in inside), max(one.end_ns for one in inside)
