@@ -6,6 +6,7 @@ Neither has a deadline: how fast a machine is says nothing about a rule.
 """
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,12 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_configure() -> None:
+    """Ctrl-C reaches what tests start, also where they run in the background, which ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", name="postgres")

@@ -1,6 +1,7 @@
 """Settings from flags, the environment and a file: who comes first, and what is wrong with them."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -206,7 +207,8 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_
 @given(secret=TEXT.map(lambda told: f"hush{told}hush"), wrong=st.booleans())
 def test_no_secret_is_in_any_output(secret, wrong):
     lines = [Line(number, name, secret) for number, name in enumerate(SECRETS, start=1)]
-    lines += [Line(7, "DATABASE_URL", f"postgresql://u:{secret}@h:1/d?options={secret}")]
+    escaped = quote(secret, safe="")
+    lines += [Line(7, "DATABASE_URL", f"postgresql://u:{escaped}@h:1/d?options={escaped}")]
     lines += [Line(8, "SIGNAL_WS_URL", f"wss://u:{secret}@h/p?token={secret}")]
     if wrong:
         lines += [Line(9, "MAX_POSITIONS", "0"), Line(10, "DB_PASSWORDS", secret)]
@@ -220,6 +222,7 @@ def test_no_secret_is_in_any_output(secret, wrong):
         output = show.table(read) + show.document(read) + repr(read)
         assert not wrong
     assert secret not in output
+    assert escaped not in output
 
 
 def test_no_problem_brings_a_control_character_to_a_terminal():
